@@ -1,0 +1,35 @@
+# make demo    a small archive, made and heard, offline once installed
+# make test    the tests
+# make lint    ruff and mypy
+# make setup   the environment that the others use
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.done
+
+.PHONY: setup demo test lint clean
+
+setup: $(SETUP)
+
+$(SETUP): pyproject.toml setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	  sys.exit(0 if (3, 10) <= v <= (3, 13) else "earmark needs Python 3.10 to 3.13; \
+	  name one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(SETUP)
+	$(BIN)/earmark demo
+
+test: $(SETUP)
+	$(BIN)/pytest -n auto
+
+lint: $(SETUP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) earmark-demo

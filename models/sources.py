@@ -1,0 +1,254 @@
+"""Where a model comes from: a path, a URI, or a name that is known here."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import http.client
+import logging
+import os
+import tempfile
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+from models.errors import ModelError
+
+ReadUri: TypeAlias = Callable[[str], bytes]
+"""Reads the content at a URI; raises an OSError or a ValueError where it cannot."""
+
+FETCH_TIMEOUT_S = 30.0
+
+BUILTIN = "builtin"
+_BUILTIN_PATH = Path(__file__).with_name("builtin.tflite")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A model that is fetched from its public home when it is first asked for.
+
+    Attributes:
+      name: what it is asked for by.
+      sha256: of the .tflite file, in hex.
+      size_bytes: of the same.
+      homes: URLs that it is found at, to be tried in this order.
+    """
+
+    name: str
+    sha256: str
+    size_bytes: int
+    homes: tuple[str, ...]
+
+    def path_in(self, cache: Path) -> Path:
+        """Where it lies in a cache folder."""
+        return cache / f"{self.name}-{self.sha256[:8]}.tflite"
+
+
+YAMNET = PublishedModel(
+    name="yamnet",
+    sha256="10c95ea3eb9a7bb4cb8bddf6feb023250381008177ac162ce169694d05c317de",
+    size_bytes=4_126_810,
+    homes=(
+        "https://storage.googleapis.com/download.tensorflow.org/models/tflite/task_library/"
+        "audio_classification/android/lite-model_yamnet_classification_tflite_1.tflite",
+        "https://tfhub.dev/google/lite-model/yamnet/classification/tflite/1?lite-format=tflite",
+    ),
+)
+PUBLISHED = (YAMNET,)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that was found, small enough to travel to workers, who read it where they are.
+
+    Attributes:
+      name: what rows call it: the known name, or the file's name without its suffix.
+      location: an absolute path, a URI, or a known name.
+      sha256: of the .tflite file, in hex.
+    """
+
+    name: str
+    location: str
+    sha256: str
+
+    def read(
+        self, read: ReadUri | None = None, published: Sequence[PublishedModel] = PUBLISHED
+    ) -> bytes:
+        """Read the .tflite file.
+
+        Args:
+          read: reads a URI's content; needed for a model that lies at one.
+          published: the models that are known by name.
+
+        Raises:
+          ModelError: it cannot be read, or is not the file that was found.
+        """
+        model = _read(self.location, read, published)
+        found = _sha256(model)
+        if found != self.sha256:
+            raise ModelError(
+                f"{self.location} is not the file it was when the run began:"
+                f" its sha256 is {found}, not {self.sha256}"
+            )
+        return model
+
+
+def resolve(
+    model: str, read: ReadUri | None = None, published: Sequence[PublishedModel] = PUBLISHED
+) -> ModelSource:
+    """Find a model, and read it once to know its sha256.
+
+    Args:
+      model: a known name (builtin, or that of a published model), a URI (anything with `://`), or
+        the path of a .tflite file. A file whose name is a known one is reached as `./yamnet`.
+      read: reads a URI's content.
+      published: the models that are known by name.
+
+    Raises:
+      ModelError: there is no such model, or it cannot be read or fetched.
+    """
+    known = [BUILTIN, *(each.name for each in published)]
+    if model in known:
+        name, location = model, model
+    elif "://" in model:
+        name, location = PurePosixPath(model).stem, model
+    else:
+        path = _existing(model, known)
+        name, location = path.stem, str(path)
+    return ModelSource(name, location, _sha256(_read(location, read, published)))
+
+
+def fetch(model: PublishedModel, cache: Path | None = None) -> bytes:
+    """Take a published model from the cache, or else from its homes, and leave it in the cache.
+
+    Any number of processes may do so at once.
+
+    Args:
+      model: what to fetch.
+      cache: the folder to keep it in, by default `cache_folder()`.
+
+    Returns:
+      The .tflite file.
+
+    Raises:
+      ModelError: it is not in the cache and could not be fetched.
+    """
+    path = model.path_in(cache or cache_folder())
+    cached = _cached(path, model.sha256)
+    if cached is not None:
+        return cached
+    content = _download(model, path)
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        _log.warning("%s is not kept for the next time: %s", model.name, error)
+    return content
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where fetched models are kept.
+
+    $EARMARK_CACHE, else earmark in $XDG_CACHE_HOME, else ~/.cache/earmark.
+    """
+    if own := environ.get("EARMARK_CACHE"):
+        return Path(own)
+    if xdg := environ.get("XDG_CACHE_HOME"):
+        return Path(xdg) / "earmark"
+    return Path.home() / ".cache" / "earmark"
+
+
+def _existing(model: str, known: Sequence[str]) -> Path:
+    path = Path(model).absolute()
+    if model and path.exists():
+        return path
+    if Path(model).name != model or path.suffix:
+        raise ModelError(f"no such model file: {model}")
+    near = difflib.get_close_matches(model, known, n=1)
+    hint = f", did you mean {near[0]}?" if near else ""
+    raise ModelError(
+        f"no such model: {model!r}{hint} (known by name: {', '.join(known)};"
+        " any other is given by the path or URI of its .tflite file)"
+    )
+
+
+def _read(location: str, read: ReadUri | None, published: Sequence[PublishedModel]) -> bytes:
+    for model in published:
+        if model.name == location:
+            return fetch(model)
+    if location == BUILTIN:
+        return _read_file(_BUILTIN_PATH)
+    if "://" in location:
+        return _read_uri(location, read)
+    return _read_file(Path(location))
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+
+
+def _read_uri(uri: str, read: ReadUri | None) -> bytes:
+    if read is None:
+        raise ModelError(f"cannot read the model {uri}: only paths can be read here")
+    try:
+        return read(uri)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the model {uri}: {error}") from error
+
+
+def _cached(path: Path, sha256: str) -> bytes | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content if _sha256(content) == sha256 else None
+
+
+def _download(model: PublishedModel, path: Path) -> bytes:
+    failures = []
+    for home in model.homes:
+        try:
+            return _get(home, model)
+        except (OSError, http.client.HTTPException, ModelError) as error:
+            failures.append(f"{home}: {error}")
+    raise ModelError(
+        f"the model {model.name} could not be fetched ({'; '.join(failures)}): put the file whose"
+        f" sha256 is {model.sha256} at {path}"
+    )
+
+
+def _get(url: str, model: PublishedModel) -> bytes:
+    """What lies at a URL, where it is that model, and never read much further than that."""
+    with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
+        content: bytes = response.read(model.size_bytes + 1)
+    if len(content) != model.size_bytes:
+        found = f"more than {model.size_bytes}" if len(content) > model.size_bytes else len(content)
+        raise ModelError(f"{found} bytes came, not {model.size_bytes}")
+    if _sha256(content) != model.sha256:
+        raise ModelError(f"what came has the sha256 {_sha256(content)}")
+    return content
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(partial).chmod(0o644)  # a cache may be shared, and mkstemp makes private files
+        Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

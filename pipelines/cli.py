@@ -1,0 +1,77 @@
+"""The command line: earmark classify, earmark demo, earmark model."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from pipelines import __version__
+from pipelines.errors import RunError, UsageError, nearest
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+COMMANDS = {
+    "classify": "pipelines.classify",
+    "demo": "pipelines.demo",
+    "model": "pipelines.model",
+}
+"""The module of each command, imported when it is asked for: Beam's import takes a second."""
+
+_HELP = f"""\
+earmark {__version__}: writes down, in Parquet, what is heard where in archives of audio.
+
+  earmark classify --input 'archive/**' --output labels/    hear an archive
+  earmark demo                                              make a small archive and hear it
+  earmark model info MODEL                                  what a model takes, gives and is called
+  earmark model fetch yamnet                                fetch a model before it is needed
+
+Each of them explains itself with --help.
+"""
+
+
+def run() -> None:
+    """Carry out the command line that Python was started with."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command line; gives the exit status."""
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(_HELP, end="")
+        return DONE
+    if name == "--version":
+        print(f"earmark {__version__}")
+        return DONE
+    if "--verbose" not in rest:
+        _quiet_libraries()
+    try:
+        _command(name)(rest)
+    except UsageError as error:
+        return _ended(error, WRONG_USAGE)
+    except RunError as error:
+        return _ended(error, FAILED)
+    except KeyboardInterrupt:
+        return _ended("interrupted; nothing was committed", INTERRUPTED)
+    return DONE
+
+
+def _command(name: str) -> Callable[[Sequence[str]], None]:
+    if name not in COMMANDS:
+        raise UsageError(f"no command {name}{nearest(name, COMMANDS)}; see earmark --help")
+    module = importlib.import_module(COMMANDS[name])
+    return cast(Callable[[Sequence[str]], None], module.command)
+
+
+def _quiet_libraries() -> None:
+    logging.getLogger().setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore")
+
+
+def _ended(message: object, status: int) -> int:
+    print(f"earmark: {message}", file=sys.stderr)
+    return status

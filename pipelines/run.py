@@ -1,0 +1,233 @@
+"""A run from its options to its end: all that is checked before, the runner, what comes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from models.classifier import AudioClassifier, load_classifier, read_labels
+from models.errors import ModelError
+from models.sources import ModelSource, resolve
+from pipelines import __version__
+from pipelines.errors import RunError, UsageError
+from pipelines.graph import Classify
+from pipelines.options import ClassifyOptions
+from transforms.committing import discard, has_runs, prepare_output, run_file
+from transforms.listing import ListingError, check_patterns
+from transforms.local_copies import read_uri
+from transforms.tables import Provenance
+
+_LIBRARIES = (
+    "apache-beam",
+    "ai-edge-litert",
+    "av",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "soundfile",
+    "soxr",
+)
+
+
+_EXPECTED_TROUBLE = (
+    "ListingError",
+    "ModelError",
+    "ReconcileError",
+    "BeamIOError",
+    "OSError",
+    "PermissionError",
+    "FileNotFoundError",
+)
+"""Errors in workers that are no bugs: those of reading recordings never get so far."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run whose options, model, input and output have been found usable.
+
+    Attributes:
+      options: what to hear, and what counts as heard.
+      beam_options: Beam's own.
+      beam_flags: the same as they were given.
+      model: where the model is.
+      classifier: the same, loaded.
+      load: gives the classifier in a worker.
+      made_by: what goes into every file.
+      started_at: when that was found.
+    """
+
+    options: ClassifyOptions
+    beam_options: PipelineOptions
+    beam_flags: tuple[str, ...]
+    model: ModelSource
+    classifier: AudioClassifier
+    load: Callable[[], AudioClassifier]
+    made_by: Provenance
+    started_at: datetime
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the workers are threads of this process."""
+        return _is_local(self.beam_options)
+
+
+def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
+    """Check all that can be checked before anything runs.
+
+    Raises:
+      UsageError: the model, the input or the output cannot be used.
+    """
+    beam_options = _beam_options(beam_flags)
+    try:
+        model, load = _model(options)
+        classifier = load()
+        check_patterns(options.input)
+    except (ModelError, ListingError) as error:
+        raise UsageError(str(error)) from error
+    started_at = datetime.now(timezone.utc)
+    made_by = _made_by(options, classifier, started_at)
+    _check_output(options.output, made_by.run_id)
+    return Run(
+        options, beam_options, tuple(beam_flags), model, classifier, load, made_by, started_at
+    )
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Carry a run out.
+
+    Returns:
+      The content of the run's file.
+
+    Raises:
+      RunError: a manifest broke on the way, the output could not be written, or rows are missing.
+    """
+    try:
+        pipeline = beam.Pipeline(runner=_runner(run.beam_options), options=run.beam_options)
+        _ = pipeline | Classify(run.options, run.load, run.made_by, _record(run))
+        pipeline.run().wait_until_finish()
+    except BaseException as error:
+        discard(run.options.output, run.made_by.run_id)
+        if isinstance(error, RuntimeError) and (message := _expected_trouble(str(error))):
+            raise RunError(f"{message}; nothing was committed") from None
+        raise
+    return read_record(run.options.output, run.made_by.run_id)
+
+
+def read_record(output: str, run_id: str) -> dict[str, Any]:
+    """The content of a run's file."""
+    record: dict[str, Any] = json.loads(read_uri(run_file(output, run_id)))
+    return record
+
+
+def _expected_trouble(report: str) -> str | None:
+    """What a worker's error says, if it is one that is no bug; runners give it as a traceback."""
+    kinds = "|".join(_EXPECTED_TROUBLE)
+    found = re.search(rf"^(?:[\w.]+\.)?(?:{kinds}): (.+?) \[while running", report, re.M | re.S)
+    return " ".join(found[1].split()) if found else None
+
+
+def _beam_options(flags: Sequence[str]) -> PipelineOptions:
+    options = PipelineOptions(list(flags))
+    if _is_local(options):
+        direct = options.view_as(DirectOptions)
+        if not any(flag.startswith("--direct_num_workers") for flag in flags):
+            direct.direct_num_workers = len(os.sched_getaffinity(0))
+        direct.direct_running_mode = "multi_threading"
+    return options
+
+
+def _is_local(options: PipelineOptions) -> bool:
+    return options.view_as(StandardOptions).runner in (None, "DirectRunner", "FnApiRunner")
+
+
+def _runner(options: PipelineOptions) -> beam.runners.PipelineRunner | None:
+    """Beam's in-process engine for a local run: its DirectRunner would first download another."""
+    return FnApiRunner() if _is_local(options) else None
+
+
+def _model(options: ClassifyOptions) -> tuple[ModelSource, Callable[[], AudioClassifier]]:
+    source = resolve(options.model, read_uri)
+    labels = read_labels(options.labels) if options.labels else None
+    load = partial(
+        load_classifier,
+        source,
+        read=read_uri,
+        labels=labels,
+        sample_rate_hz=options.sample_rate,
+    )
+    return source, load
+
+
+def _made_by(
+    options: ClassifyOptions, classifier: AudioClassifier, started_at: datetime
+) -> Provenance:
+    rate = classifier.sample_rate_hz
+    hop = classifier.frame_samples if options.hop_s is None else round(options.hop_s * rate)
+    if hop < 1:
+        raise UsageError(f"--hop_s {options.hop_s}: shorter than a sample at {rate} Hz")
+    return Provenance(
+        run_id=_run_id(options, classifier, started_at),
+        earmark_version=__version__,
+        model_name=classifier.name,
+        model_sha256=classifier.sha256,
+        labels=classifier.labels,
+        sample_rate_hz=rate,
+        frame_samples=classifier.frame_samples,
+        hop_samples=hop,
+    )
+
+
+def _run_id(options: ClassifyOptions, classifier: AudioClassifier, started_at: datetime) -> str:
+    """When it began, and what it does: made once, so that a retry writes to the same names."""
+    what = hashlib.sha256(f"{options.model_dump_json()} {classifier.sha256}".encode())
+    return f"{started_at:%Y%m%dT%H%M%SZ}-{what.hexdigest()[:8]}"
+
+
+def _check_output(output: str, run_id: str) -> None:
+    try:
+        if has_runs(output):
+            raise UsageError(
+                f"--output {output}: holds the results of a run already; name another folder"
+            )
+        prepare_output(output, run_id)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--output {output}: cannot be written to: {error}") from error
+
+
+def _record(run: Run) -> dict[str, Any]:
+    """What the run's file says beside counts and times; JSON values."""
+    made_by, classifier = run.made_by, run.classifier
+    return {
+        "run_id": made_by.run_id,
+        "started_at": run.started_at.isoformat(timespec="seconds"),
+        "options": run.options.model_dump(mode="json"),
+        "beam_options": list(run.beam_flags),
+        "model": {
+            "name": classifier.name,
+            "location": run.model.location,
+            "sha256": classifier.sha256,
+            "classes": classifier.classes,
+            "sample_rate_hz": classifier.sample_rate_hz,
+            "sample_rate_assumed": classifier.sample_rate_assumed,
+            "frame_samples": made_by.frame_samples,
+            "hop_samples": made_by.hop_samples,
+        },
+        "versions": {
+            "earmark": __version__,
+            "python": platform.python_version(),
+            **{library: version(library) for library in _LIBRARIES},
+        },
+    }

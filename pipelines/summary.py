@@ -1,0 +1,122 @@
+"""What a run says at its start and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines.run import Run
+
+_LABELS_SHOWN = 12
+
+
+def show_start(run: Run, console: Console) -> None:
+    """Print the resolved options."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in _settings(run):
+        grid.add_row(f"[dim]{name}[/dim]", escape(value))
+    console.print(grid)
+    if run.classifier.sample_rate_assumed:
+        console.print(
+            f"The model does not say its sample rate; {run.classifier.sample_rate_hz} Hz is "
+            "assumed. Name another with --sample_rate."
+        )
+
+
+def show_end(record: Mapping[str, Any], console: Console) -> None:
+    """Print what was heard, what could not be heard and why, and where the rows are."""
+    totals = record["totals"]
+    console.print(_headline(totals), highlight=False)
+    if totals["labels"]:
+        console.print(_label_table(totals["labels"]))
+    _show_reasons("could not be heard", "failures", totals["failures"], console)
+    _show_reasons("heard in part", "clips", totals["partial"], console)
+    _show_skipped(record["listed"]["skipped"], console)
+    _show_where(record, console)
+
+
+def _settings(run: Run) -> list[tuple[str, str]]:
+    classifier, made_by = run.classifier, run.made_by
+    frame_s = classifier.frame_samples / classifier.sample_rate_hz
+    hop_s = made_by.hop_samples / classifier.sample_rate_hz
+    shown = {
+        "run": made_by.run_id,
+        "model": f"{classifier.name} ({classifier.classes} classes, {frame_s:g} s frames, a frame "
+        f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
+    }
+    given = run.options.model_dump(exclude={"model", "hop_s", "verbose"})
+    shown |= {name: _plain(value) for name, value in given.items() if value is not None}
+    if run.beam_flags:
+        shown["beam"] = " ".join(run.beam_flags)
+    return list(shown.items())
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return "  ".join(map(str, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _headline(totals: Mapping[str, Any]) -> str:
+    hours = totals["audio_s"] / 3600
+    clips = "clip" if totals["clips"] == 1 else "clips"
+    length = f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.1f} minutes"
+    return (
+        f"\n[bold]{totals['clips']:,} {clips} heard[/bold], {length} of audio: "
+        f"{totals['detections']:,} detections, {totals['events']:,} events."
+    )
+
+
+def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("label")
+    for name in ("clips", "minutes", "best score"):
+        table.add_column(name, justify="right")
+    ranked = sorted(labels.items(), key=lambda item: (-item[1]["seconds"], item[0]))
+    for label, total in ranked[:_LABELS_SHOWN]:
+        table.add_row(
+            escape(label),
+            f"{total['clips']:,}",
+            f"{total['seconds'] / 60:,.1f}",
+            f"{total['max_score']:.2f}",
+        )
+    if len(ranked) > _LABELS_SHOWN:
+        table.caption = f"and {len(ranked) - _LABELS_SHOWN} labels more"
+        table.caption_justify = "left"
+    return table
+
+
+def _show_reasons(what: str, table: str, reasons: Mapping[str, int], console: Console) -> None:
+    if reasons:
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+        console.print(f"{sum(reasons.values()):,} {what} ({counts}): see {table}/", highlight=False)
+
+
+def _show_skipped(skipped: Mapping[str, int], console: Console) -> None:
+    if skipped:
+        counts = ", ".join(
+            f"{count:,} {extension or 'without extension'}"
+            for extension, count in sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+        )
+        total = sum(skipped.values())
+        files = "file" if total == 1 else "files"
+        console.print(
+            f"{total:,} {files} left out, by name not audio ({counts}); --all_files hears all",
+            highlight=False,
+        )
+
+
+def _show_where(record: Mapping[str, Any], console: Console) -> None:
+    output = record["options"]["output"].rstrip("/")
+    events = f"{output}/events/*.parquet".replace("'", "''")
+    console.print(f"\nThe rows are in [bold]{escape(output)}/[/bold]. A look around, in DuckDB:\n")
+    console.print(
+        "  select label, clip, start_s, end_s, max_score\n"
+        f"  from '{escape(events)}' order by max_score desc limit 20;\n",
+        highlight=False,
+        soft_wrap=True,
+    )

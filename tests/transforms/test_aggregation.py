@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.aggregation import (
+    AggregateClips,
+    Detecting,
+    Hits,
+    Tally,
+    find_hits,
+    merge_events,
+    summarise_clip,
+)
+from transforms.elements import (
+    AudioHeader,
+    AudioObject,
+    Ending,
+    FailedClip,
+    FrameScores,
+    HeardClip,
+    Trouble,
+)
+from transforms.framing import FrameGrid
+from transforms.levels import SignalLevel
+
+CLIP = AudioObject("/a/clip.wav", 1000, "v1")
+GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
+HEADER = AudioHeader("wav", "pcm_s16", 10, 1, None)
+LABELS = ("bird", "frog", "rain")
+
+
+def scores_block(scores, first_frame=0, invalid=0, clip=CLIP):
+    return FrameScores(clip, first_frame, np.array(scores, np.float32).reshape(-1, 3), invalid)
+
+
+def ending_block(frames, samples=None, trouble=None, header=HEADER, clip=CLIP):
+    samples = frames * 10 if samples is None else samples
+    ending = Ending(header, samples, frames, SignalLevel(), trouble=trouble)
+    return FrameScores(clip, frames, np.empty((0, 3), np.float32), 0, ending)
+
+
+def summarise(blocks, **detecting):
+    settings = Detecting(GRID, LABELS, **detecting)
+    tally = Tally()
+    for block in blocks:
+        tally.add(block, settings)
+    return summarise_clip(tally, settings)
+
+
+def rows(clip):
+    d = clip.detections
+    return [
+        (LABELS[i], s, e, round(float(v), 3))
+        for i, s, e, v in zip(d.label_index, d.start_s, d.end_s, d.score, strict=True)
+    ]
+
+
+def test_detections_are_the_scores_at_or_above_the_threshold():
+    clip = summarise([scores_block([[0.5, 0.1, 0.0], [0.09, 0.2, 0.0]]), ending_block(2, 17)])
+    assert rows(clip) == [
+        ("bird", 0.0, 1.0, 0.5),
+        ("frog", 0.0, 1.0, 0.1),
+        ("frog", 1.0, 1.7, 0.2),
+    ]
+    assert (clip.status, clip.frames, clip.duration_s) == ("scored", 2, 1.7)
+
+
+def test_top_k_keeps_the_best_and_of_equals_the_first():
+    scores = np.array([[0.3, 0.9, 0.3], [0.2, 0.2, 0.2]], np.float32)
+    hits = find_hits(FrameScores(CLIP, 7, scores), min_score=0.25, top_k=2)
+    assert list(zip(hits.frame, hits.label_index, strict=True)) == [(7, 0), (7, 1)]
+
+
+@given(
+    scores=st.lists(
+        st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), min_size=3, max_size=3), max_size=12
+    ),
+    min_score=st.sampled_from([0.0, 0.1, 0.3]),
+    top_k=st.one_of(st.none(), st.integers(1, 4)),
+)
+def test_hits_agree_with_a_plain_loop(scores, min_score, top_k):
+    expected = []
+    for frame, row in enumerate(scores):
+        ranked = sorted(range(3), key=lambda i: (-row[i], i))[:top_k]
+        expected += [(frame, i) for i in sorted(ranked) if row[i] >= min_score]
+    hits = find_hits(scores_block(scores), min_score, top_k)
+    assert list(zip(hits.frame.tolist(), hits.label_index.tolist(), strict=True)) == expected
+
+
+@given(data=st.data())
+def test_the_order_and_grouping_of_blocks_do_not_matter(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    scores = rng.choice([0.0, 0.2, 0.4, 0.9], size=(12, 3)).astype(np.float32)
+    settings = Detecting(GRID, LABELS)
+    cuts = sorted(data.draw(st.sets(st.integers(1, 11))))
+    parts = [
+        scores_block(part, first)
+        for first, part in zip([0, *cuts], np.split(scores, cuts), strict=True)
+    ]
+    shuffled = data.draw(st.permutations([*parts, ending_block(12)]))
+    middle = data.draw(st.integers(0, len(shuffled)))
+    merged = Tally()
+    for group in (shuffled[:middle], shuffled[middle:]):
+        tally = Tally()
+        for block in group:
+            tally.add(block, settings)
+        merged.merge(tally)
+    whole = summarise([scores_block(scores), ending_block(12)])
+    got = summarise_clip(merged, settings)
+    assert rows(got) == rows(whole)
+    assert got.labels == whole.labels
+    for column in ("start_s", "end_s", "label_index", "max_score", "mean_score", "frames"):
+        np.testing.assert_array_equal(getattr(got.events, column), getattr(whole.events, column))
+
+
+def test_consecutive_detections_of_a_label_are_one_event():
+    scores = [[0.5, 0, 0], [0.7, 0.4, 0], [0, 0.4, 0], [0.3, 0, 0]]
+    events = summarise([scores_block(scores), ending_block(4, 38)]).events
+    got = list(
+        zip(
+            events.label_index.tolist(),
+            events.start_s.tolist(),
+            events.end_s.tolist(),
+            events.max_score.round(3).tolist(),
+            events.mean_score.round(3).tolist(),
+            events.frames.tolist(),
+            strict=True,
+        )
+    )
+    assert got == [
+        (0, 0.0, 2.0, pytest.approx(0.7), pytest.approx(0.6), 2),
+        (0, 3.0, 3.8, pytest.approx(0.3), pytest.approx(0.3), 1),
+        (1, 1.0, 3.0, pytest.approx(0.4), pytest.approx(0.4), 2),
+    ]
+
+
+@pytest.mark.parametrize(("gap_s", "events"), [(0.0, 3), (0.9, 3), (1.0, 2), (2.0, 1)])
+def test_events_merge_over_gaps_up_to_the_one_given(gap_s, events):
+    hits = Hits(np.array([0, 2, 5]), np.zeros(3, np.int32), np.ones(3, np.float32))
+    assert len(merge_events(hits, GRID, gap_s, 100.0).frames) == events
+
+
+@pytest.mark.parametrize("hop", [5, 10, 30])
+def test_frames_that_follow_each_other_are_one_event_at_any_hop(hop):
+    grid = FrameGrid(10, 10, hop)
+    hits = Hits(np.array([3, 4, 5]), np.zeros(3, np.int32), np.ones(3, np.float32))
+    events = merge_events(hits, grid, 0.0, 1000.0)
+    assert events.frames.tolist() == [3]
+    assert events.start_s[0] == pytest.approx(3 * hop / 10)
+    assert events.end_s[0] == pytest.approx((5 * hop + 10) / 10)
+
+
+def test_labels_of_a_clip_come_best_first_with_the_time_they_cover():
+    grid_overlap = FrameGrid(10, 10, 5)
+    settings = Detecting(grid_overlap, LABELS)
+    tally = Tally()
+    tally.add(scores_block([[0.2, 0.9, 0], [0.4, 0.3, 0], [0, 0, 0], [0.3, 0, 0]]), settings)
+    tally.add(ending_block(4, 25), settings)
+    clip = summarise_clip(tally, settings)
+    assert [label.label for label in clip.labels] == ["frog", "bird"]
+    frog, bird = clip.labels
+    assert frog.seconds == pytest.approx(1.5)
+    assert bird.seconds == pytest.approx(2.5)
+    assert bird.max_score == pytest.approx(0.4)
+    assert bird.mean_score == pytest.approx(0.3)
+
+
+def test_a_frame_with_a_score_that_is_no_number_gives_no_rows():
+    nan = float("nan")
+    clip = summarise([scores_block([[0.9, nan, 0.9], [0.9, 0, 0]]), ending_block(2)])
+    assert rows(clip) == [("bird", 1.0, 2.0, 0.9)]
+    assert (clip.status, clip.reason) == ("partial", "invalid_scores")
+    assert "1 frames" in clip.message
+
+
+def test_frames_of_invalid_samples_make_a_clip_partial_and_are_counted():
+    nan = float("nan")
+    block = scores_block([[nan] * 3, [0.9, 0, 0], [nan] * 3], invalid=2)
+    clip = summarise([block, ending_block(3)])
+    assert (clip.status, clip.reason) == ("partial", "invalid_samples")
+    assert "2 of 3 frames" in clip.message
+    assert rows(clip) == [("bird", 1.0, 2.0, 0.9)]
+
+
+def test_trouble_after_some_samples_makes_a_clip_partial():
+    trouble = Trouble("decode", "truncated", "ends early")
+    clip = summarise([scores_block([[0.9, 0, 0]]), ending_block(1, trouble=trouble)])
+    assert isinstance(clip, HeardClip)
+    assert (clip.status, clip.reason, clip.message) == ("partial", "truncated", "ends early")
+
+
+def test_trouble_before_any_sample_is_a_failure():
+    trouble = Trouble("read", "io", "Permission denied")
+    failed = summarise([ending_block(0, trouble=trouble, header=None)])
+    assert failed == FailedClip(CLIP, trouble)
+
+
+def test_a_block_that_is_missing_is_found_out():
+    with pytest.raises(RuntimeError, match="3 frames were decoded, 1 came"):
+        summarise([scores_block([[0.9, 0, 0]]), ending_block(3)])
+
+
+def test_each_clip_comes_out_once_from_two_workers():
+    clips = [AudioObject(f"/a/{i}.wav", 1, "v") for i in range(20)]
+    blocks = [
+        block
+        for clip in clips
+        for block in (
+            scores_block([[0.9, 0, 0]], 0, clip=clip),
+            scores_block([[0, 0.8, 0]], 1, clip=clip),
+            ending_block(2, clip=clip),
+        )
+    ]
+
+    def every_clip_once(results):
+        assert sorted(r.clip.uri for r in results) == sorted(c.uri for c in clips)
+        assert all(len(r.detections.score) == 2 for r in results)
+
+    options = beam.options.pipeline_options.PipelineOptions(
+        direct_num_workers=2, direct_running_mode="multi_threading"
+    )
+    with beam.Pipeline(FnApiRunner(), options=options) as pipeline:
+        results = (
+            pipeline
+            | beam.Create(blocks)
+            | beam.Reshuffle()
+            | AggregateClips(Detecting(GRID, LABELS))
+        )
+        assert_that(results, every_clip_once)

@@ -1,0 +1,739 @@
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+import os
+import re
+import string
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms import progress
+from transforms.committing import Listed
+from transforms.elements import AudioObject
+from transforms.listing import (
+    ListAudio,
+    ListingError,
+    check_patterns,
+    is_audio_name,
+    is_manifest,
+    local_path,
+    pattern_regex,
+)
+from transforms.manifests import read_manifest
+from transforms.patterns import local_uri
+
+TWO_THREADS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+AS_ROOT = os.geteuid() == 0
+
+
+class MemoryFileSystem(FileSystem):  # type: ignore[misc]
+    """Objects in a dict; like an object store it has no folders."""
+
+    NAME = "mem"
+    OBJECTS: dict[str, bytes] = {}  # noqa: RUF012
+    CHANGED_S = 1_700_000_000.25
+
+    @classmethod
+    def scheme(cls) -> str:
+        return cls.NAME
+
+    def has_dirs(self) -> bool:
+        return False
+
+    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        for uri in sorted(self.OBJECTS):
+            if uri.startswith(dir_or_prefix):
+                yield self.metadata(uri)
+
+    def metadata(self, path: str) -> FileMetadata:
+        if path not in self.OBJECTS:
+            raise BeamIOError("Metadata operation failed", {path: FileNotFoundError(path)})
+        return FileMetadata(path, len(self.OBJECTS[path]), self.CHANGED_S)
+
+    def exists(self, path: str) -> bool:
+        return path in self.OBJECTS
+
+    def open(self, path: str, mime_type: str = "", compression_type: str = "") -> BinaryIO:
+        if path not in self.OBJECTS:
+            raise FileNotFoundError(path)
+        return io.BytesIO(self.OBJECTS[path])
+
+    def _not_needed(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+    join = split = mkdirs = create = copy = rename = _not_needed
+    size = last_updated = checksum = delete = _not_needed
+
+
+class FolderFileSystem(MemoryFileSystem):
+    """As HDFS is: listing gives one folder, with the folders in it as empty files."""
+
+    NAME = "folders"
+
+    def has_dirs(self) -> bool:
+        return True
+
+    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        folder = dir_or_prefix.rstrip("/") + "/"
+        below = [uri.removeprefix(folder) for uri in self.OBJECTS if uri.startswith(folder)]
+        if not below:
+            raise BeamIOError("List operation failed", {folder: NotADirectoryError(folder)})
+        for name in sorted({path.partition("/")[0] for path in below}):
+            size = len(self.OBJECTS.get(folder + name, b""))
+            yield FileMetadata(folder + name, size, self.CHANGED_S)
+
+
+class ClosedFileSystem(MemoryFileSystem):
+    """One that lets nobody in."""
+
+    NAME = "closed"
+
+    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        cause = PermissionError("no credentials\nand a long story")
+        raise BeamIOError("List operation failed", {dir_or_prefix: cause})
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts objects into the filesystems of this module, each with its URI as content."""
+
+    def put(*uris: str) -> None:
+        monkeypatch.setattr(MemoryFileSystem, "OBJECTS", {uri: uri.encode() for uri in uris})
+
+    return put
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    return folder
+
+
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+
+
+COLLECTED: dict[str, list[Any]] = {}
+
+
+def _collect(element: Any, into: str) -> None:
+    COLLECTED.setdefault(into, []).append(element)
+
+
+def listing(stage: ListAudio, *flags: str) -> tuple[list[AudioObject], Listed]:
+    """Run the transform."""
+    COLLECTED.clear()
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(list(flags))) as pipeline:
+        listed = pipeline | stage
+        _ = listed.objects | "Objects" >> beam.Map(_collect, "objects")
+        _ = listed.summary | "Summary" >> beam.Map(_collect, "summary")
+    [summary] = COLLECTED["summary"]
+    return sorted(COLLECTED.get("objects", [])), summary
+
+
+def listed_in(folder: Path, *patterns: str, **options: Any) -> list[str]:
+    """What is listed, relative to a folder."""
+    found, summary = listing(ListAudio(tuple(f"{folder}/{each}" for each in patterns), **options))
+    assert summary.objects == len(found)
+    return [os.path.relpath(item.uri, folder) for item in found]
+
+
+def watch_scandir(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Gives the folders that are looked into from now on."""
+    seen: list[str] = []
+    scan = os.scandir
+
+    def watch(folder: Any) -> Any:
+        if isinstance(folder, str) and "archive" in folder:
+            seen.append(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", watch)
+    return seen
+
+
+class TestAudioNames:
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "a.wav",
+            "/x/a.WAV",
+            "gs://b/a.Flac",
+            "a.b.mp3",
+            "file:///x/%FF.ogg",
+            "clip.mp4",
+            "a\nb.aiff",
+        ],
+    )
+    def test_extensions_of_sound_and_video_are_audio(self, uri: str) -> None:
+        assert is_audio_name(uri)
+
+    @pytest.mark.parametrize(
+        "uri", ["a.txt", "wav", "a.wav.txt", "/a.wav/b", "._a.wav", "/x/._a.WAV", ""]
+    )
+    def test_other_names_and_apple_doubles_are_not(self, uri: str) -> None:
+        assert not is_audio_name(uri)
+
+
+class TestPatternRegex:
+    @pytest.mark.parametrize(
+        ("pattern", "matched", "unmatched"),
+        [
+            ("/a/*.wav", ["/a/x.wav", "/a/.wav", "/a/x\ny.wav"], ["/a/b/x.wav", "/a/x.wav2"]),
+            ("/a/**/*.wav", ["/a/x.wav", "/a/b/x.wav", "/a/b/c/x.wav"], ["/b/x.wav", "/a/x.flac"]),
+            ("/a/**", ["/a/x", "/a/b/x"], ["/a", "/ab"]),
+            ("**/x", ["x", "a/x", "/a/b/x"], ["ax"]),
+            ("/a**/x", ["/a/x", "/ab/c/x"], ["/b/x"]),
+            ("/a/b**/x", ["/a/b/x", "/a/bc/d/x"], ["/a/x"]),
+            ("/a/?.wav", ["/a/x.wav", "/a/\n.wav"], ["/a/.wav", "/a/xy.wav", "/a//.wav"]),
+            ("/a[0-9b]", ["/a0", "/ab"], ["/a", "/ac"]),
+            ("/a[!0-9]", ["/ab", "/a!"], ["/a0", "/a/"]),
+            ("/a[*]", ["/a*"], ["/ab"]),
+            ("/a[]]", ["/a]"], ["/a"]),
+            ("/a[^x]", ["/a^", "/ax"], ["/ab"]),
+            ("/a[", ["/a["], ["/a"]),
+            ("/a[]", ["/a[]"], ["/a"]),
+            ("/a[b/c]", ["/a[b/c]"], ["/ab"]),
+            (r"/a[\d]\d", [r"/ad\d", r"/a\\d"], ["/a11"]),
+            ("/a+(b).{c}", ["/a+(b).{c}"], ["/aab.c"]),
+        ],
+    )
+    def test_signs_stand_for_what_they_should(
+        self, pattern: str, matched: list[str], unmatched: list[str]
+    ) -> None:
+        regex = pattern_regex(pattern)
+        assert [uri for uri in matched + unmatched if regex.fullmatch(uri)] == matched
+
+    @given(name=st.text())
+    def test_an_escaped_name_matches_itself_alone(self, name: str) -> None:
+        regex = pattern_regex(glob.escape(name))
+        assert regex.fullmatch(name)
+        assert not regex.fullmatch(f"{name}x")
+
+    @given(
+        pattern=st.text("ab/*?[]!-.", max_size=12), uri=st.text("ab/]-!.[", min_size=1, max_size=12)
+    )
+    def test_within_one_folder_it_is_a_shells_glob(self, pattern: str, uri: str) -> None:
+        """Without folders, the standard library's own translation is the oracle."""
+        import fnmatch
+
+        pattern, uri = pattern.replace("/", "a"), uri.replace("/", "b")
+        if "[" in pattern and (uneven(pattern) or "-" in pattern or "!]" in pattern):
+            return
+        assert bool(pattern_regex(pattern).fullmatch(uri)) == fnmatch.fnmatchcase(uri, pattern)
+
+    def test_a_backward_range_is_refused(self) -> None:
+        with pytest.raises(ListingError, match="a range goes upwards"):
+            pattern_regex("/a/[z-a]")
+
+
+def uneven(pattern: str) -> bool:
+    return re.search(r"\[!?\]?[^\]]*$", pattern) is not None
+
+
+class TestLocalUris:
+    @given(name=st.binary(min_size=1, max_size=40).filter(lambda name: not {0, 47} & set(name)))
+    def test_any_name_of_a_file_survives(self, name: bytes) -> None:
+        path = "/" + os.fsdecode(name) + "/x"
+        uri = local_uri(path)
+        uri.encode("utf-8")
+        assert local_path(uri) == os.path.abspath(path)
+
+    @pytest.mark.parametrize(
+        ("uri", "path"),
+        [
+            ("/a/b c.wav", "/a/b c.wav"),
+            ("a%20b.wav", "a%20b.wav"),
+            ("file:///a/b%20c.wav", "/a/b c.wav"),
+            ("FILE://localhost/a/%2A.wav", "/a/*.wav"),
+            ("file:/a", "/a"),
+            ("file:///a/%FF", "/a/\udcff"),
+            ("gs://b/a.wav", None),
+            ("file://elsewhere/a", None),
+        ],
+    )
+    def test_path_to_open(self, uri: str, path: str | None) -> None:
+        assert local_path(uri) == path
+
+    def test_names_that_are_utf_8_are_kept_exactly(self) -> None:
+        odd = "/a/ b'\"*[1]?\n🦉%20#.wav"
+        assert local_uri(odd) == odd
+
+
+class TestLocalListing:
+    def test_a_folder_means_everything_below_it(self, archive: Path) -> None:
+        fill(archive, "b.wav", "a/x.flac", "a/b/c/y.MP3")
+        assert listed_in(archive, "") == ["a/b/c/y.MP3", "a/x.flac", "b.wav"]
+
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("**/*.wav", ["a/b/y.wav", "a/x.wav", "t.wav"]),
+            ("*.wav", ["t.wav"]),
+            ("*/*.wav", ["a/x.wav"]),
+            ("**", ["a/b/y.wav", "a/x.wav", "c/z.mp3", "t.wav"]),
+            ("a/**", ["a/b/y.wav", "a/x.wav"]),
+            ("*/", ["a/b/y.wav", "a/x.wav", "c/z.mp3"]),
+            ("[!a]/*", ["c/z.mp3"]),
+            ("?/**/[x-z].*", ["a/b/y.wav", "a/x.wav", "c/z.mp3"]),
+            ("a/x.wav", ["a/x.wav"]),
+            ("a/../c/./z.mp3", ["c/z.mp3"]),
+        ],
+    )
+    def test_globs(self, archive: Path, pattern: str, expected: list[str]) -> None:
+        fill(archive, "t.wav", "a/x.wav", "a/b/y.wav", "c/z.mp3")
+        assert listed_in(archive, pattern) == expected
+
+    def test_relative_patterns_start_where_we_are(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill(archive, "a/x.wav")
+        monkeypatch.chdir(archive)
+        [found], _ = listing(ListAudio(("a/*.wav",)))
+        assert found.uri == str(archive / "a/x.wav")
+
+    @pytest.mark.parametrize(
+        "name", ["a b.wav", 'it\'s "it".wav', "🦉.wav", "a\nb.wav", "*.wav", "[1].wav", "a?.wav"]
+    )
+    def test_odd_names_are_kept_and_can_be_given(self, archive: Path, name: str) -> None:
+        fill(archive, name, "x.wav", "1.wav", f"[odd]{name}/y.wav", "o/y.wav")
+        assert listed_in(archive, name) == [name]
+        assert listed_in(archive, f"[odd]{name}") == [f"[odd]{name}/y.wav"]
+        assert name in listed_in(archive, "*.wav" if name != "*.wav" else "**")
+
+    def test_a_name_that_is_not_utf_8_travels_as_a_file_uri(self, archive: Path) -> None:
+        folder = os.fsencode(archive) + b"/caf\xe9"
+        os.mkdir(folder)
+        Path(os.fsdecode(folder + b"/\xff.wav")).write_bytes(b"abc")
+        for pattern in (str(archive), os.fsdecode(folder), f"file://{archive}/caf%E9/*.wav"):
+            [found], _ = listing(ListAudio((pattern,)))
+            assert found.uri == f"file://{archive}/caf%E9/%FF.wav"
+            assert Path(local_path(found.uri) or "").read_bytes() == b"abc"
+            assert found.size_bytes == 3
+
+    def test_size_and_version_are_those_of_the_file(self, archive: Path) -> None:
+        fill(archive, "a.wav")
+        status = (archive / "a.wav").stat()
+        [before], _ = listing(ListAudio((str(archive),)))
+        assert before.size_bytes == status.st_size == 5
+        assert before.version == f"5-{status.st_mtime_ns}"
+        os.utime(archive / "a.wav", ns=(0, status.st_mtime_ns + 1))
+        [after], _ = listing(ListAudio((str(archive),)))
+        assert after.version != before.version
+
+    def test_what_several_patterns_match_is_listed_once(self, archive: Path) -> None:
+        fill(archive, "a.wav", "b.txt")
+        patterns = (str(archive), f"{archive}/*.wav", f"{archive}/a.wav", f"file://{archive}/a.wav")
+        found, summary = listing(ListAudio((*patterns, f"{archive}/../archive/b.txt")))
+        assert [item.uri for item in found] == [f"{archive}/a.wav", f"{archive}/b.txt"]
+        assert summary == Listed(2, {})
+
+    def test_every_object_is_an_audio_object_and_is_counted(self, archive: Path) -> None:
+        fill(archive, *(f"{number}.wav" for number in range(200)))
+        found, summary = listing(ListAudio((str(archive),), run_id="counted"), *TWO_THREADS)
+        assert {type(item) for item in found} == {AudioObject}
+        assert len(found) == summary.objects == 200
+        board = progress.board("counted").snapshot()
+        progress.forget("counted")
+        assert (board.listed, board.listed_bytes) == (200, sum(o.size_bytes or 0 for o in found))
+
+    def test_nothing_at_all_gives_an_empty_summary(self, archive: Path) -> None:
+        assert listing(ListAudio((f"{archive}/*.wav",))) == ([], Listed(0, {}))
+        assert listing(ListAudio(())) == ([], Listed(0, {}))
+
+
+class TestSkippedFiles:
+    NAMES = ("a.wav", "b.TXT", "c/d.txt", "._a.wav", "README", "e.dat")
+
+    @pytest.mark.parametrize("pattern", ["", "**", "**/*", "**/*.*", "**/[a-zA-Z.]*"])
+    def test_only_audio_by_name_is_heard_and_the_rest_counted(
+        self, archive: Path, pattern: str
+    ) -> None:
+        fill(archive, *self.NAMES)
+        found, summary = listing(ListAudio((f"{archive}/{pattern}",)))
+        assert [item.uri for item in found] == [f"{archive}/a.wav"]
+        without_extension = {} if pattern == "**/*.*" else {"": 1}
+        assert summary == Listed(1, {"._*": 1, ".txt": 2, ".dat": 1, **without_extension})
+
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("**/*.dat", ["e.dat"]),
+            ("**/*.[dw]a[tv]", ["a.wav", "e.dat"]),
+            ("*.da?", ["e.dat"]),
+            ("*ME", ["README"]),
+            ("README", ["README"]),
+            ("._a.wav", ["._a.wav"]),
+            ("*.wav", ["a.wav"]),
+        ],
+    )
+    def test_a_pattern_that_says_how_names_end_means_what_it_matches(
+        self, archive: Path, pattern: str, expected: list[str]
+    ) -> None:
+        fill(archive, *self.NAMES)
+        assert listed_in(archive, pattern) == expected
+
+    def test_all_files_are_heard_on_demand(self, archive: Path) -> None:
+        fill(archive, *self.NAMES)
+        assert listed_in(archive, "", all_files=True) == sorted(self.NAMES)
+
+    def test_what_one_pattern_means_is_not_skipped_by_another(self, archive: Path) -> None:
+        fill(archive, *self.NAMES)
+        assert listed_in(archive, "", "*.dat") == ["a.wav", "e.dat"]
+
+
+class TestLinksAndLockedFolders:
+    def test_links_are_followed_under_their_own_names(self, archive: Path) -> None:
+        fill(archive, "real/a.wav", "b.wav")
+        (archive / "link").symlink_to("real")
+        (archive / "c.wav").symlink_to("b.wav")
+        assert listed_in(archive, "") == ["b.wav", "c.wav", "link/a.wav", "real/a.wav"]
+
+    def test_cycles_end(self, archive: Path) -> None:
+        fill(archive, "a/b/x.wav")
+        (archive / "a/b/up").symlink_to(archive)
+        (archive / "a/self").symlink_to(".")
+        assert listed_in(archive, "") == ["a/b/x.wav"]
+
+    @pytest.mark.parametrize("pattern", ["", "**/*.wav"])
+    def test_links_that_lead_nowhere_are_listed(self, archive: Path, pattern: str) -> None:
+        fill(archive, "a.wav")
+        (archive / "gone.wav").symlink_to("nowhere.wav")
+        (archive / "offline").symlink_to("/nowhere/disk")
+        (archive / "round.wav").symlink_to("round.wav")
+        (archive / "notes.txt").symlink_to("nowhere.txt")
+        found, summary = listing(ListAudio((f"{archive}/{pattern}",)))
+        lost = [item.uri for item in found if item == AudioObject(item.uri, None, "")]
+        assert lost == [str(archive / name) for name in ("gone.wav", "offline", "round.wav")]
+        assert summary == Listed(4, {} if pattern else {".txt": 1})
+
+    @pytest.mark.skipif(AS_ROOT, reason="no folder is locked to root")
+    def test_locked_folders_are_listed(self, archive: Path) -> None:
+        fill(archive, "a.wav", "locked/b.wav", "other/c.wav")
+        (archive / "locked").chmod(0)
+        try:
+            assert listed_in(archive, "**/*.wav") == ["a.wav", "locked", "other/c.wav"]
+            assert listed_in(archive, "other/*.wav") == ["other/c.wav"]
+        finally:
+            (archive / "locked").chmod(0o700)
+
+    def test_a_folder_that_cannot_be_read_is_listed(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill(archive, "a.wav", "locked/b.wav")
+        scan = os.scandir
+
+        def refuse(folder: str) -> Any:
+            if str(folder).endswith("locked"):
+                raise PermissionError(folder)
+            return scan(folder)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        found, _ = listing(ListAudio((f"{archive}/**/*.wav",)))
+        assert found[1] == AudioObject(f"{archive}/locked", None, "")
+        assert listed_in(archive, "*.wav") == ["a.wav"]
+
+    def test_what_is_no_file_is_of_unknown_size(self, archive: Path) -> None:
+        os.mkfifo(archive / "pipe.wav")
+        found, _ = listing(ListAudio((str(archive),)))
+        assert found == [AudioObject(f"{archive}/pipe.wav", None, "")]
+
+    def test_folders_that_no_match_can_lie_in_are_not_walked(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill(archive, "2023/a/x.wav", "2024/a/y.wav", "2024/a/b/z.wav")
+        seen = watch_scandir(monkeypatch)
+        assert listed_in(archive, "*4/*/*.wav") == ["2024/a/y.wav"]
+        assert [os.path.relpath(folder, archive) for folder in seen] == [".", "2024", "2024/a"]
+
+
+class TestRemoteListing:
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("mem://b/a", ["a/[1].wav", "a/b/*.wav", "a/x.wav"]),
+            ("mem://b/a/", ["a/[1].wav", "a/b/*.wav", "a/x.wav"]),
+            ("mem://b", ["a/[1].wav", "a/b/*.wav", "a/x.wav", "ab/z.wav", "t.wav"]),
+            ("mem://b/**/*.wav", ["a/[1].wav", "a/b/*.wav", "a/x.wav", "ab/z.wav", "t.wav"]),
+            ("mem://b/*/*.wav", ["a/[1].wav", "a/x.wav", "ab/z.wav"]),
+            ("mem://b/a*/", ["a/[1].wav", "a/b/*.wav", "a/x.wav", "ab/z.wav"]),
+            ("mem://b/a/[x-z].wav", ["a/x.wav"]),
+            ("mem://b/a/[1].wav", ["a/[1].wav"]),
+            ("mem://b/a/b/*.wav", ["a/b/*.wav"]),
+            ("mem://b/a/notes.txt", ["a/notes.txt"]),
+            ("mem://b/a/*.txt", ["a/notes.txt"]),
+        ],
+    )
+    def test_patterns_mean_what_they_do_locally(
+        self, objects: Callable[..., None], pattern: str, expected: list[str]
+    ) -> None:
+        names = ("t.wav", "a/", "a/x.wav", "a/[1].wav", "a/b/*.wav", "a/notes.txt", "ab/z.wav")
+        objects(*(f"mem://b/{name}" for name in names))
+        found, summary = listing(ListAudio((pattern,)))
+        assert [item.uri for item in found] == [f"mem://b/{name}" for name in expected]
+        assert summary.objects == len(expected)
+        assert summary.skipped in ({}, {".txt": 1})
+
+    def test_version_is_size_and_time_however_it_is_listed(
+        self, objects: Callable[..., None]
+    ) -> None:
+        objects("mem://b/x.wav")
+        expected = AudioObject("mem://b/x.wav", 13, "13-1700000000250")
+        for pattern in ("mem://b/x.wav", "mem://b", "mem://b/*"):
+            assert listing(ListAudio((pattern,)))[0] == [expected]
+
+    @pytest.mark.parametrize(
+        "pattern", ["folders://b/a", "folders://b/a/**", "folders://b/**/*.wav"]
+    )
+    def test_folders_are_walked_where_beam_lists_but_one(
+        self, objects: Callable[..., None], pattern: str
+    ) -> None:
+        expected = ["folders://b/a/b[1]/c/y.wav", "folders://b/a/x.wav"]
+        objects(*expected)
+        MemoryFileSystem.OBJECTS["folders://b/a/empty.wav"] = b""
+        found, _ = listing(ListAudio((pattern,)))
+        assert [item.uri for item in found] == sorted([*expected, "folders://b/a/empty.wav"])
+
+    def test_a_single_file_where_there_are_folders(self, objects: Callable[..., None]) -> None:
+        objects("folders://b/a/x.wav")
+        found, _ = listing(ListAudio(("folders://b/a/x.wav",)))
+        assert [item.uri for item in found] == ["folders://b/a/x.wav"]
+
+
+def as_csv(uris: Iterable[str], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerows([("site", "uri"), *(("north", uri) for uri in uris)])
+
+
+def as_json_lines(uris: Iterable[str], path: Path) -> None:
+    lines = (json.dumps({"site": "north", "uri": uri}) for uri in uris)
+    path.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+
+
+def as_parquet(uris: Iterable[str], path: Path) -> None:
+    uris = list(uris)
+    pq.write_table(pa.table({"site": ["north"] * len(uris), "uri": uris}), path, row_group_size=2)
+
+
+WRITERS = {"csv": as_csv, "jsonl": as_json_lines, "ndjson": as_json_lines, "parquet": as_parquet}
+
+
+class TestManifests:
+    @pytest.mark.parametrize("extension", [*WRITERS, "CSV"])
+    @pytest.mark.parametrize("named", ["by extension", "by content"])
+    def test_entries_are_literal_and_start_from_the_manifests_folder(
+        self, archive: Path, objects: Callable[..., None], extension: str, named: str
+    ) -> None:
+        objects("mem://b/x.wav")
+        fill(archive, 'a, "b"\nc.wav', "*.wav", "sub/notes.txt", "unnamed.wav")
+        entries = ['a, "b"\nc.wav', "*.wav", "./sub/../sub/notes.txt", f"file://{archive}/%2A.wav"]
+        entries += ["mem://b/x.wav", "mem://b/gone.wav", "gone.wav"]
+        manifest = archive / f"list.{extension if named == 'by extension' else 'txt'}"
+        WRITERS[extension.lower()](entries, manifest)
+        how = {"patterns": (str(manifest),)} if named == "by extension" else {}
+        found, summary = listing(
+            ListAudio(**{"patterns": (), "manifests": (str(manifest),), **how})
+        )
+        local = ["*.wav", 'a, "b"\nc.wav', "gone.wav", "sub/notes.txt"]
+        expected = [*(f"{archive}/{name}" for name in local), "mem://b/gone.wav", "mem://b/x.wav"]
+        assert [item.uri for item in found] == expected
+        missing = [item.uri for item in found if (item.size_bytes, item.version) == (None, "")]
+        assert missing == [f"{archive}/gone.wav", "mem://b/gone.wav"]
+        assert summary == Listed(6, {})
+
+    def test_relative_entries_of_a_remote_manifest(self, objects: Callable[..., None]) -> None:
+        objects()
+        rows = "uri\nx.wav\n../y.wav\n/local/z.wav\na//b.wav\nmem://c/w.wav\n"
+        MemoryFileSystem.OBJECTS["mem://b/lists/l.csv"] = rows.encode()
+        assert list(read_manifest("mem://b/lists/l.csv")) == [
+            "mem://b/lists/x.wav",
+            "mem://b/y.wav",
+            "/local/z.wav",
+            "mem://b/lists/a//b.wav",
+            "mem://c/w.wav",
+        ]
+
+    @pytest.mark.parametrize(
+        "content", ["\ufeffuri\na.wav\n", "uri \r\na.wav\r\n\r\n", '"uri"\n"a.wav"']
+    )
+    def test_csv_as_others_write_it(self, archive: Path, content: str) -> None:
+        (archive / "l.csv").write_text(content, encoding="utf-8", newline="")
+        assert list(read_manifest(f"{archive}/l.csv")) == [f"{archive}/a.wav"]
+
+    def test_a_long_manifest_is_looked_up_whole(self, archive: Path) -> None:
+        fill(archive, "a.wav")
+        as_csv((f"{number}.wav" for number in range(3000)), archive / "l.csv")
+        _, summary = listing(ListAudio((f"{archive}/l.csv",)), *TWO_THREADS)
+        assert summary == Listed(3000, {})
+
+    @pytest.mark.parametrize(
+        ("name", "content", "complaint"),
+        [
+            ("l.csv", b"uri,site\na.wav,n\n,n\n", "line 3 has no uri"),
+            ("l.csv", b"site,uri\nnorth\n", "line 2 has no uri"),
+            ("l.csv", b"url;site\na;b\n", r"has no column uri; its columns: url;site"),
+            ("l.csv", b"", "has no column uri; its columns: none"),
+            ("l.csv", b"uri\n\xff\xfe\n", "cannot be read: 'utf-8' codec"),
+            ("l.csv", b"uri\n", "names nothing"),
+            ("l.csv.gz", b"\x1f\x8b\x08\x00", "cannot be read"),
+            ("l.jsonl", b'{"uri": "a.wav"}\n{"url": "a.wav"}\n', "line 2 has no uri"),
+            ("l.jsonl", b'{"uri": " "}\n', "line 1 has no uri"),
+            ("l.jsonl", b'{"uri": 3}\n', "line 1 has no uri"),
+            ("l.jsonl", b'["a.wav"]\n', "line 1 has no uri"),
+            ("l.jsonl", b'{"uri": "a.wav\n', "cannot be read"),
+            ("l.jsonl", b'{"uri": "foo://x"}\n', "foo://x: no filesystem is known"),
+            ("l.parquet", b"PAR1 and no more", "cannot be read"),
+            ("l.parquet", b"", "cannot be read"),
+        ],
+    )
+    def test_broken_manifests_are_refused_in_one_line(
+        self, archive: Path, name: str, content: bytes, complaint: str
+    ) -> None:
+        (archive / name).write_bytes(content)
+        with pytest.raises(ListingError, match=complaint) as refused:
+            check_patterns((), (f"{archive}/{name}",))
+        assert f"{archive}/{name}" in str(refused.value) or "foo://" in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("column", "complaint"), [("url", "no column uri"), ("uri", "row 2 has no")]
+    )
+    def test_parquet_without_uris_is_refused(
+        self, archive: Path, column: str, complaint: str
+    ) -> None:
+        pq.write_table(pa.table({column: ["a.wav", None]}), archive / "l.parquet")
+        with pytest.raises(ListingError, match=complaint):
+            check_patterns((f"{archive}/l.parquet",))
+
+    def test_dictionary_and_large_strings_are_strings(self, archive: Path) -> None:
+        for kind in (pa.dictionary(pa.int32(), pa.string()), pa.large_string()):
+            table = pa.table({"uri": pa.array(["a.wav", "b.wav"]).cast(kind)})
+            pq.write_table(table, archive / "l.parquet")
+            assert len(list(read_manifest(f"{archive}/l.parquet"))) == 2
+
+    def test_which_patterns_are_manifests(self, archive: Path) -> None:
+        fill(archive, "[1].csv", "folder.parquet/x.wav", "a.txt")
+        yes = [f"{archive}/[1].csv", "gone.CSV", "gs://b/l.ndjson", f"file://{archive}/gone.jsonl"]
+        no = [
+            f"{archive}/*.csv",
+            f"{archive}/folder.parquet",
+            f"{archive}/a.txt",
+            "gs://b/**/*.csv",
+        ]
+        assert [pattern for pattern in yes + no if is_manifest(pattern)] == yes
+
+
+class TestChecks:
+    def test_what_can_be_heard_passes(self, archive: Path, objects: Callable[..., None]) -> None:
+        fill(archive, "a.wav", "b.dat", "[1]/c.wav")
+        (archive / "gone.wav").symlink_to("nowhere")
+        as_csv(["not there.wav"], archive / "l.csv")
+        objects("mem://b/a/x.wav")
+        local = ("", "**", "*.dat", "a.wav", "b.dat", "[1]", "l.csv")
+        remote = ("mem://b", "mem://b/a/x.wav", "mem://b/**", f"file://{archive}")
+        check_patterns((*(f"{archive}/{each}" for each in local), *remote))
+        check_patterns((f"{archive}/b*",), all_files=True)
+
+    @pytest.mark.parametrize(
+        ("pattern", "complaint"),
+        [
+            ("gone.wav", r"^/.*/gone\.wav is not there, or cannot be read$"),
+            ("gone/", "/gone is not there, or cannot be read"),
+            ("gone/**", r"gone/\*\*: /.*/gone is not there, or cannot be read"),
+            ("*.flac", r"\*\.flac matches nothing"),
+            ("empty", "empty matches nothing"),
+            ("b.*", r"no file in it can be audio by name \(it has 1 \.dat\); --all_files"),
+            ("dangling.wav", r"dangling\.wav is not there, or cannot be read"),
+            ("pipe", "pipe is not there, or cannot be read"),
+            ("[z-a]", "a range goes upwards"),
+            ("l.csv", r"manifest .*l\.csv cannot be read: .*No such file"),
+            ("odd\nname", r"'.*odd\\nname' is not there"),
+        ],
+    )
+    def test_nothing_to_hear_is_refused_in_one_line(
+        self, archive: Path, pattern: str, complaint: str
+    ) -> None:
+        fill(archive, "b.dat")
+        (archive / "empty").mkdir()
+        (archive / "dangling.wav").symlink_to("nowhere")
+        os.mkfifo(archive / "pipe")
+        with pytest.raises(ListingError, match=complaint) as refused:
+            check_patterns((f"{archive}/{pattern}",))
+        assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("pattern", "complaint"),
+        [
+            ("foo://x/a.wav", "no filesystem is known for it; known are paths, file:///, .*mem://"),
+            ("file://elsewhere/a.wav", "no filesystem is known for it"),
+            ("mem://b/gone.wav", "mem://b/gone.wav is not there, or cannot be read"),
+            ("mem://b/*.flac", "matches nothing"),
+            ("mem://b/notes*", r"no file in it can be audio by name \(it has 1 \.txt\)"),
+            ("closed://b/**", "closed://b/ cannot be listed: no credentials$"),
+            ("closed://b", "closed://b/ cannot be listed: no credentials$"),
+            ("", "an input is empty"),
+        ],
+    )
+    def test_remote_and_unknown_places_are_refused_in_one_line(
+        self, objects: Callable[..., None], pattern: str, complaint: str
+    ) -> None:
+        objects("mem://b/a.wav", "mem://b/notes.txt")
+        with pytest.raises(ListingError, match=complaint) as refused:
+            check_patterns((pattern,))
+        assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("uri", "extra"), [("gs://b/a.wav", "earmark[gcp]"), ("s3://b/**", "earmark[aws]")]
+    )
+    def test_a_missing_extra_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, uri: str, extra: str
+    ) -> None:
+        monkeypatch.setattr("transforms.listing.find_spec", lambda _: None)
+        with pytest.raises(ListingError, match=re.escape(f"pip install '{extra}'")):
+            check_patterns((uri,))
+
+    def test_the_first_match_ends_the_check(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill(archive, *(f"{letter}/x.wav" for letter in string.ascii_lowercase))
+        seen = watch_scandir(monkeypatch)
+        check_patterns((str(archive),))
+        assert len(seen) == 2
+
+    def test_a_remote_match_behind_many_others_ends_the_check(
+        self, objects: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        objects(*(f"mem://b/{number:05}.txt" for number in range(1000)), "mem://b/x.wav")
+        looked_up: list[str] = []
+        monkeypatch.setattr(MemoryFileSystem, "metadata", metadata_noted_in(looked_up))
+        check_patterns(("mem://b/0*.txt",))
+        assert len(looked_up) < 10
+        check_patterns(("mem://b",))
+
+
+def metadata_noted_in(looked_up: list[str]) -> Callable[..., FileMetadata]:
+    metadata = MemoryFileSystem.metadata
+
+    def noted(self: MemoryFileSystem, path: str) -> FileMetadata:
+        looked_up.append(path)
+        return metadata(self, path)
+
+    return noted

@@ -1,0 +1,169 @@
+"""Reads audio files of any format, block by block."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.container_headers import Promise, nothing_decoded, read_promise
+from transforms.elements import AudioHeader
+from transforms.errors import (
+    AudioError,
+    DamagedError,
+    EmptyFileError,
+    NoAudioStreamError,
+    NoSamplesError,
+    ReadError,
+    UnsupportedError,
+)
+from transforms.libav_decoder import open_libav
+from transforms.sniffing import Sniffed, sniff
+from transforms.soundfile_decoder import open_soundfile
+
+
+class AudioReader(Protocol):
+    """A recording, open to be read once."""
+
+    @property
+    def header(self) -> AudioHeader:
+        """What the recording is."""
+
+    def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
+        """Yields float32 [n, channels] in [-1, 1]: n is block_samples but for the last block.
+
+        NaN and infinities of files with float samples pass through. The memory this takes follows
+        from the size of the blocks, not of the file.
+
+        Raises:
+          TruncatedError: after the last good block; the file ends before its time.
+          DamagedError: after the last good block; the decoder gave up.
+          ReadError: after the last good block; the file could not be read on.
+        """
+
+
+@contextmanager
+def open_audio(path: str) -> Iterator[AudioReader]:
+    """Opens a local audio or video file; its format is told by its content, not by its name.
+
+    Raises:
+      ReadError: there is no such file, or it cannot be read.
+      EmptyFileError: it holds no bytes.
+      NotAudioError: it is of no format that is known here.
+      NoAudioStreamError: it holds no sound.
+      UnsupportedError: its codec or sample rate is not known here, or it is encrypted.
+      DamagedError: nothing of it can be decoded.
+      NoSamplesError: it is whole, and there is no sample in it.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_open_file(path))
+            sniffed = sniff(file)
+            decoder = _open_decoder(stack, file, sniffed, read_promise(file, sniffed))
+        except OSError as error:
+            raise ReadError(error.strerror or str(error)) from error
+        _check_rate(decoder.header)
+        yield _Recording(decoder)
+
+
+class _Decoder(Protocol):
+    """One library's view of a recording: chunks as they come, then an AudioError if not whole."""
+
+    @property
+    def header(self) -> AudioHeader: ...
+
+    def chunks(self) -> Iterator[NDArray[np.float32]]: ...
+
+
+class _Recording:
+    def __init__(self, decoder: _Decoder) -> None:
+        self._decoder = decoder
+        self.header = decoder.header
+
+    def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
+        return _regroup(self._decoder.chunks(), block_samples)
+
+
+def _regroup(
+    chunks: Iterator[NDArray[np.float32]], block_samples: int
+) -> Iterator[NDArray[np.float32]]:
+    """Cuts [n, channels] chunks into blocks; what was read before an AudioError comes before it."""
+    waiting: list[NDArray[np.float32]] = []
+    samples = 0
+    trouble: AudioError | None = None
+    while True:
+        try:
+            chunk = next(chunks, None)
+        except AudioError as error:
+            trouble = error
+            break
+        if chunk is None:
+            break
+        waiting.append(chunk)
+        samples += len(chunk)
+        if samples >= block_samples:
+            joined = np.concatenate(waiting)
+            whole = samples - samples % block_samples
+            yield from (joined[at : at + block_samples] for at in range(0, whole, block_samples))
+            waiting, samples = [joined[whole:]], samples - whole
+    if samples:
+        yield np.concatenate(waiting)
+    if trouble:
+        raise trouble
+
+
+def _open_file(path: str) -> BinaryIO:
+    """Opens a file for the two libraries, which share its descriptor: hence without a buffer."""
+    status = Path(path).stat()
+    if stat.S_ISREG(status.st_mode) and not status.st_size:
+        raise EmptyFileError("the file holds no bytes")
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise ReadError("not a regular file")
+    return Path(path).open("rb", buffering=0)
+
+
+_SOUNDFILE_FORMATS = {"wav", "rf64", "w64", "flac", "aiff", "au"}
+
+
+def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed, promise: Promise) -> _Decoder:
+    """Opens a file with the library that suits its format, and with the other where that fails.
+
+    libsndfile is the one for plain sound. It is not for MPEG and Apple's CAF, with which it writes
+    to the terminal, nor for Ogg, where it is slower, and stops without a word behind the first of
+    chained streams.
+    """
+    verdicts: list[AudioError] = []
+    if sniffed.format in _SOUNDFILE_FORMATS:
+        try:
+            return stack.enter_context(open_soundfile(file, sniffed, promise))
+        except AudioError as verdict:
+            verdicts.append(verdict)
+    try:
+        return stack.enter_context(open_libav(file, sniffed, promise))
+    except AudioError as verdict:
+        verdicts.append(verdict)
+    raise _most_telling(verdicts, promise)
+
+
+def _most_telling(verdicts: list[AudioError], promise: Promise) -> AudioError:
+    """Of the libraries' verdicts on a file, the one that says most; a known cut says still more."""
+    kinds = (ReadError, UnsupportedError, NoAudioStreamError, NoSamplesError, DamagedError)
+    best = min(verdicts, key=lambda verdict: kinds.index(type(verdict)))
+    cut = isinstance(best, DamagedError) and not promise.is_kept
+    return nothing_decoded(promise) if cut else best
+
+
+_RATES_HZ = range(4000, 384_001)
+
+
+def _check_rate(header: AudioHeader) -> None:
+    if header.sample_rate_hz not in _RATES_HZ:
+        lowest, highest = _RATES_HZ[0], _RATES_HZ[-1]
+        raise UnsupportedError(
+            f"a sample rate of {header.sample_rate_hz} Hz, not from {lowest} to {highest}"
+        )

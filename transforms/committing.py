@@ -1,0 +1,179 @@
+"""Moving a run's files into place, once all that was listed is accounted for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from transforms.tables import TABLES
+from transforms.writing import Totals, WrittenFile, WrittenShard
+
+RUNS = "_runs"
+_STAGING = "_staging-"
+
+
+class ReconcileError(RuntimeError):
+    """Not every listed object came out exactly once."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the listing found.
+
+    Attributes:
+      objects: how many objects are to be heard.
+      skipped: how many files were left out since by name they can't be audio, by extension.
+    """
+
+    objects: int
+    skipped: Mapping[str, int]
+
+
+@dataclass
+class CommitRun(beam.PTransform):  # type: ignore[misc]
+    """Check that every listed object has its row, move the files into place, write the run's file.
+
+    Attributes:
+      output: the folder that holds the tables' folders.
+      run: what the run's file is to say beside counts and times; JSON values.
+      run_id: names the run.
+      listed: how much was listed, a PCollection of one.
+    """
+
+    output: str
+    run_id: str
+    run: Mapping[str, Any]
+    listed: beam.PCollection[Listed]
+
+    def expand(self, shards: beam.PCollection[WrittenShard]) -> beam.PCollection[str]:
+        """Apply the transform; gives the path of the run's file, once it is written."""
+        return (
+            shards.pipeline
+            | beam.Impulse()
+            | "Commit"
+            >> beam.Map(
+                _commit,
+                beam.pvalue.AsList(shards),
+                beam.pvalue.AsSingleton(self.listed),
+                self.output,
+                self.run_id,
+                self.run,
+            )
+        )
+
+
+def staging_folder(output: str, run_id: str) -> str:
+    """Where a run's files are written before they are moved into place."""
+    return str(FileSystems.join(output, f"{_STAGING}{run_id}"))
+
+
+def run_file(output: str, run_id: str) -> str:
+    """The file whose presence says that a run is whole."""
+    return str(FileSystems.join(output, RUNS, f"{run_id}.json"))
+
+
+def has_runs(output: str) -> bool:
+    """Whether a folder holds the results of a run."""
+    pattern = FileSystems.join(output, RUNS, "*.json")
+    return bool(FileSystems.match([pattern], limits=[1])[0].metadata_list)
+
+
+def prepare_output(output: str, run_id: str) -> None:
+    """Make the folder that a run's files are written to, and see that it can be written to.
+
+    Raises:
+      OSError: it can't.
+      ValueError: no filesystem is known for it.
+    """
+    probe = FileSystems.join(staging_folder(output, run_id), "started")
+    with FileSystems.create(probe, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
+        sink.write(run_id.encode())
+
+
+def discard(output: str, run_id: str) -> None:
+    """Delete the files of a run that were not moved into place."""
+    staging = staging_folder(output, run_id)
+    if FileSystems.exists(staging):
+        FileSystems.delete([staging])
+
+
+def reconcile(listed: Listed, totals: Totals) -> None:
+    """Check that each listed object has exactly one row.
+
+    Raises:
+      ReconcileError: it hasn't.
+    """
+    if listed.objects != totals.objects:
+        raise ReconcileError(
+            f"{listed.objects} objects were listed, but {totals.clips} have a row in clips/ and "
+            f"{totals.objects - totals.clips} in failures/; nothing was committed"
+        )
+
+
+def _commit(
+    _: bytes,
+    shards: Sequence[WrittenShard],
+    listed: Listed,
+    output: str,
+    run_id: str,
+    run: Mapping[str, Any],
+) -> str:
+    totals = Totals()
+    for shard in shards:
+        totals.add(shard.totals)
+    reconcile(listed, totals)
+    files = sorted(file for shard in shards for file in shard.files)
+    record = json.dumps(_run_record(run, listed, totals, files), indent=2, ensure_ascii=False)
+    _move_into_place(files, output, run_id)
+    path = run_file(output, run_id)
+    _write_whole(path, record)
+    return path
+
+
+def _move_into_place(files: Sequence[WrittenFile], output: str, run_id: str) -> None:
+    """Move each table's files; what an earlier attempt has moved already stays where it is."""
+    staging = staging_folder(output, run_id)
+    for table in TABLES:
+        folder = FileSystems.join(output, table.name)
+        _make_folder(folder)
+        names = [file.name for file in files if file.table == table.name]
+        moves = [
+            (FileSystems.join(staging, table.name, name), FileSystems.join(folder, name))
+            for name in names
+        ]
+        waiting = [move for move in moves if FileSystems.exists(move[0])]
+        if waiting:
+            FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
+    discard(output, run_id)
+
+
+def _make_folder(folder: str) -> None:
+    if not FileSystems.exists(folder):
+        FileSystems.mkdirs(folder)
+
+
+def _run_record(
+    run: Mapping[str, Any], listed: Listed, totals: Totals, files: Sequence[WrittenFile]
+) -> dict[str, Any]:
+    return {
+        **run,
+        "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "listed": asdict(listed),
+        "totals": asdict(totals),
+        "files": [f"{file.table}/{file.name}" for file in files],
+    }
+
+
+def _write_whole(path: str, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    aside = f"{path}.part"
+    with FileSystems.create(aside, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
+        sink.write(text.encode("utf-8"))
+    FileSystems.rename([aside], [path])

@@ -1,0 +1,217 @@
+"""What flows between the stages, in the order of the flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.levels import SignalLevel
+
+
+class AudioObject(NamedTuple):
+    """One recording as it was listed.
+
+    Attributes:
+      uri: where it is: an absolute path, or a URI of any filesystem that Beam knows.
+      size_bytes: its size, None where the listing could not tell.
+      version: changes whenever the content does: an etag or a generation where the store has one,
+        else size and modification time.
+    """
+
+    uri: str
+    size_bytes: int | None
+    version: str
+
+
+@dataclass(frozen=True)
+class AudioHeader:
+    """What a recording's header says.
+
+    Attributes:
+      format: the container: wav, rf64, w64, flac, ogg, mp3, aiff, caf, au, mp4, matroska, asf, ...
+      codec: as FFmpeg calls it, without the byte order: pcm_s16, pcm_f32, pcm_alaw, flac, vorbis,
+        opus, mp3, aac, ...
+      declared_samples: samples per channel that the header promises; None where it does not say.
+    """
+
+    format: str
+    codec: str
+    sample_rate_hz: int
+    channels: int
+    declared_samples: int | None
+
+
+class Trouble(NamedTuple):
+    """Why a recording could not be heard, or not to its end.
+
+    Attributes:
+      stage: where it happened: read, decode or score.
+      reason: a code of the documented list.
+      message: one line for the archivist.
+    """
+
+    stage: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How decoding a recording ended.
+
+    Attributes:
+      header: None where not even the header could be read.
+      samples: samples per channel that were decoded, at the recording's own rate.
+      frames: how many frames that gave.
+      level: loudness and clipping of what was decoded.
+      recorded_at: when the recording began, UTC; None where nothing says so.
+      recorded_at_source: what said so.
+      trouble: None where everything that the header promises was decoded.
+    """
+
+    header: AudioHeader | None
+    samples: int
+    frames: int
+    level: SignalLevel
+    recorded_at: datetime | None = None
+    recorded_at_source: str | None = None
+    trouble: Trouble | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """How much was decoded."""
+        return self.samples / self.header.sample_rate_hz if self.header else 0.0
+
+
+@dataclass(frozen=True)
+class FrameBlock:
+    """Consecutive frames of one recording, ready for the model.
+
+    Attributes:
+      clip: the recording.
+      first_frame: the index of the first of them in the clip.
+      frames: float32 [n, frame_samples] in [-1, 1], mono, at the model's rate. A sample that is no
+        number in the recording (NaN, infinite) is NaN here.
+      ending: in the last block of a clip, which has no frames: how it ended. None in all others.
+    """
+
+    clip: AudioObject
+    first_frame: int
+    frames: NDArray[np.float32]
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """What the model says of the frames of one block.
+
+    Attributes:
+      clip: the recording.
+      first_frame: the index of the first of them in the clip.
+      scores: float32 [n, classes]; a row of NaN for a frame that could not be scored.
+      invalid_samples: how many of the frames hold samples that are no numbers.
+      ending: as in the FrameBlock.
+    """
+
+    clip: AudioObject
+    first_frame: int
+    scores: NDArray[np.float32]
+    invalid_samples: int = 0
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The frames of a clip in which a label was heard, by label_index, then by time.
+
+    Attributes:
+      start_s: float64 [n], seconds from the clip's start.
+      end_s: float64 [n], never past the clip's end.
+      label_index: int32 [n], the label's column in the model's output.
+      score: float32 [n].
+    """
+
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    label_index: NDArray[np.int32]
+    score: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Events:
+    """Consecutive detections of a label in a clip, merged; by label_index, then by time.
+
+    Attributes:
+      start_s: float64 [n], seconds from the clip's start.
+      end_s: float64 [n], never past the clip's end.
+      label_index: int32 [n], the label's column in the model's output.
+      max_score: float32 [n].
+      mean_score: float32 [n], over the merged detections.
+      frames: int32 [n], how many detections were merged.
+    """
+
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    label_index: NDArray[np.int32]
+    max_score: NDArray[np.float32]
+    mean_score: NDArray[np.float32]
+    frames: NDArray[np.int32]
+
+
+class LabelSummary(NamedTuple):
+    """One label over a whole clip: of its detections the best and mean score, and their length."""
+
+    label: str
+    max_score: float
+    mean_score: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class HeardClip:
+    """A clip that was heard, whole or in part: its row in clips/ and the rows it gives elsewhere.
+
+    Attributes:
+      clip: the recording.
+      status: scored, or partial where a part of it could not be heard.
+      reason: why it is partial; None otherwise.
+      message: the same in words.
+      header: what the recording's header says.
+      duration_s: how much was decoded.
+      frames: how many frames that gave.
+      recorded_at: when the recording began, UTC.
+      recorded_at_source: what said so.
+      level: loudness and clipping.
+      labels: what was heard, best first.
+      detections: a row per frame and label.
+      events: a row per merged run of detections.
+    """
+
+    clip: AudioObject
+    status: str
+    reason: str | None
+    message: str | None
+    header: AudioHeader
+    duration_s: float
+    frames: int
+    recorded_at: datetime | None
+    recorded_at_source: str | None
+    level: SignalLevel
+    labels: tuple[LabelSummary, ...]
+    detections: Detections
+    events: Events
+
+
+@dataclass(frozen=True)
+class FailedClip:
+    """An object that could not be heard: its row in failures/."""
+
+    clip: AudioObject
+    trouble: Trouble
+
+
+ClipResult: TypeAlias = HeardClip | FailedClip

@@ -1,0 +1,63 @@
+"""The trouble that recordings are expected to give.
+
+One family of errors, each kind with the reason code that goes into the rows. Anything that is not
+an AudioError is a bug, and stops the run.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AudioError(Exception):
+    """A recording that cannot be heard, or not to its end. The message is for the archivist."""
+
+    reason: ClassVar[str]
+
+
+class EmptyFileError(AudioError):
+    """The object holds no bytes."""
+
+    reason = "empty_file"
+
+
+class NoSamplesError(AudioError):
+    """The object is audio, but not one sample is in it."""
+
+    reason = "no_samples"
+
+
+class NotAudioError(AudioError):
+    """The content is of no audio or video format that is known here."""
+
+    reason = "not_audio"
+
+
+class NoAudioStreamError(AudioError):
+    """A video or a container with no sound in it."""
+
+    reason = "no_audio_stream"
+
+
+class UnsupportedError(AudioError):
+    """A known container with a codec, rate or layout that cannot be decoded here."""
+
+    reason = "unsupported"
+
+
+class DamagedError(AudioError):
+    """The decoder gave up on the content."""
+
+    reason = "damaged"
+
+
+class TruncatedError(AudioError):
+    """Fewer samples came out than the header promises."""
+
+    reason = "truncated"
+
+
+class ReadError(AudioError):
+    """The object could not be read: no permission, gone, or the connection failed."""
+
+    reason = "io"

@@ -1,0 +1,104 @@
+"""Cutting a signal into frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FrameGrid:
+    """Where frames lie in a signal: frame k is the samples from k * hop on, frame_samples of them.
+
+    Attributes:
+      sample_rate_hz: of the signal that is cut: the model's.
+      frame_samples: a frame's length.
+      hop_samples: from the start of a frame to the start of the next. Shorter than a frame, frames
+        overlap; longer, what lies between them is not heard.
+    """
+
+    sample_rate_hz: int
+    frame_samples: int
+    hop_samples: int
+
+    @property
+    def hop_s(self) -> float:
+        """From the start of a frame to the start of the next."""
+        return self.hop_samples / self.sample_rate_hz
+
+    def count(self, samples: int) -> int:
+        """How many frames a signal has: as many as it takes to reach its end, none beyond it."""
+        to_cover = _ceil_div(max(samples - self.frame_samples, 0), self.hop_samples) + 1
+        return min(to_cover, _ceil_div(samples, self.hop_samples))
+
+    def start_s(self, frame: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The start of frames, int64 [n], in seconds, float64 [n]."""
+        return frame * self.hop_samples / self.sample_rate_hz
+
+    def end_s(self, frame: NDArray[np.int64], duration_s: float) -> NDArray[np.float64]:
+        """The end of frames, int64 [n], in seconds, float64 [n], but never past duration_s."""
+        end = (frame * self.hop_samples + self.frame_samples) / self.sample_rate_hz
+        return np.minimum(end, duration_s)
+
+
+def cut_frames(
+    chunks: Iterable[NDArray[np.float32]], grid: FrameGrid, block_frames: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Cut a signal that comes in chunks into blocks of frames.
+
+    Args:
+      chunks: float32 [any] each, one after another the whole signal.
+      grid: where the frames lie.
+      block_frames: how many frames a block has, but for the last one.
+
+    Yields:
+      The index of a block's first frame, and its frames, float32 [n, frame_samples]. The last
+      frame is padded with zeros.
+    """
+    step = block_frames * grid.hop_samples
+    need = max(_reach(grid, block_frames), step)
+    first = 0
+    pending = np.empty(0, np.float32)
+    for signal in _joined(chunks, step):
+        pending = np.concatenate([pending, signal])
+        while len(pending) >= need:
+            yield first, _windows(pending, grid, block_frames)
+            first += block_frames
+            pending = pending[step:]
+    frames = grid.count(first * grid.hop_samples + len(pending)) - first
+    for start in range(0, frames, block_frames):
+        n = min(block_frames, frames - start)
+        rest = pending[start * grid.hop_samples :]
+        padding = max(_reach(grid, n) - len(rest), 0)
+        yield first + start, _windows(np.pad(rest, (0, padding)), grid, n)
+
+
+def _reach(grid: FrameGrid, frames: int) -> int:
+    return (frames - 1) * grid.hop_samples + grid.frame_samples
+
+
+def _windows(signal: NDArray[np.float32], grid: FrameGrid, frames: int) -> NDArray[np.float32]:
+    signal = signal[: _reach(grid, frames)]
+    if grid.hop_samples == grid.frame_samples:
+        return signal.reshape(frames, grid.frame_samples)
+    return sliding_window_view(signal, grid.frame_samples)[:: grid.hop_samples]
+
+
+def _joined(chunks: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
+    """Join chunks until they hold a block's worth, so that the rest is copied once a block."""
+    held: list[NDArray[np.float32]] = []
+    for chunk in chunks:
+        held.append(chunk)
+        if sum(map(len, held)) >= samples:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)

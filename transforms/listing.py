@@ -1,0 +1,284 @@
+"""What there is to hear: every object that patterns or manifests name."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.io.filesystem import FileSystem
+from apache_beam.metrics import Metrics
+
+from transforms import progress
+from transforms.committing import Listed
+from transforms.elements import AudioObject
+from transforms.manifests import is_manifest, read_manifest
+from transforms.matching import Found, list_pattern, look_up
+from transforms.patterns import (
+    ListingError,
+    is_audio_name,
+    local_path,
+    pattern_regex,
+    scheme,
+    shown,
+)
+
+__all__ = [
+    "ListAudio",
+    "Listing",
+    "ListingError",
+    "check_patterns",
+    "is_audio_name",
+    "is_manifest",
+    "local_path",
+    "pattern_regex",
+]
+
+_LOOK_UP_BATCH = 256
+_LOOK_UP_THREADS = 16
+_EXTRAS = {
+    "gs": ("google.cloud.storage", "earmark[gcp]"),
+    "s3": ("boto3", "earmark[aws]"),
+    "azfs": ("azure.storage.blob", "apache-beam[azure]"),
+    "hdfs": ("hdfs", "apache-beam[hadoop]"),
+}
+
+
+class Listing(NamedTuple):
+    """What ListAudio gives.
+
+    Attributes:
+      objects: what is to be heard, each URI once.
+      summary: how much that is, and how much is left out; one element.
+    """
+
+    objects: beam.PCollection[AudioObject]
+    summary: beam.PCollection[Listed]
+
+
+@dataclass  # not frozen: Beam notes the pipeline on a transform that begins one
+class ListAudio(beam.PTransform):  # type: ignore[misc]
+    """List what there is to hear, each object once, however many patterns match it.
+
+    A pattern is a file, a folder, which means everything below it, a glob (see pattern_regex), or a
+    URI of any filesystem that Beam knows, where the same goes. What exists locally by exactly that
+    name is meant, whatever signs are in it; elsewhere that goes for single objects. A single file
+    that is a manifest by its name (see is_manifest) stands for the objects that it names.
+
+    Of a folder, or of a glob that doesn't say how names end (`**`, `2024*`), only files that can be
+    audio by name are heard. A file, an entry of a manifest, or a glob that does say (`**/*.dat`)
+    means whatever it matches; but never are the ._* files that macOS leaves beside others meant by
+    a glob. What is left out is counted.
+
+    Links to local folders are followed, but not back to a folder that they lie in. A folder that
+    cannot be read, and a link that leads nowhere, are listed as objects of unknown size, and so get
+    their rows among the failures: nothing is dropped in silence.
+
+    The version of an object is its size and the time of its last change: SIZE-NANOSECONDS for a
+    local one, SIZE-MILLISECONDS for others; it is empty where the object couldn't be looked up.
+
+    Attributes:
+      patterns: what to list.
+      manifests: CSV, JSON lines or Parquet files with a column uri, whatever their names.
+      all_files: hear files of any name.
+      run_id: whose progress it is.
+    """
+
+    patterns: tuple[str, ...]
+    manifests: tuple[str, ...] = ()
+    all_files: bool = False
+    run_id: str = ""
+
+    def expand(self, root: beam.pvalue.PBegin) -> Listing:
+        """Apply the transform."""
+        patterns, manifests = _sorted_out(self.patterns, self.manifests)
+        matched = (
+            root
+            | "Patterns" >> beam.Create(patterns)
+            | "Match" >> beam.FlatMap(_match, self.all_files)
+        )
+        named = (
+            root
+            | "Manifests" >> beam.Create(manifests)
+            | "Read" >> beam.FlatMap(_read_in_batches)
+            | "SpreadEntries" >> beam.Reshuffle()
+            | "LookUp" >> beam.FlatMap(_look_up_all)
+        )
+        found = (
+            (matched, named)
+            | beam.Flatten()
+            | "KeyByUri" >> beam.Map(_by_uri)
+            | "Group" >> beam.GroupByKey()
+            | "Once" >> beam.MapTuple(_once)
+        )
+        # the board must know all that was listed before the first object is heard
+        return Listing(
+            found
+            | "Hear" >> beam.FlatMap(_to_hear, self.run_id)
+            | "Spread" >> beam.Reshuffle().with_output_types(AudioObject),
+            found | "Count" >> beam.Map(_count) | "Sum" >> beam.CombineGlobally(_sum),
+        )
+
+
+def check_patterns(
+    patterns: Iterable[str], manifests: Iterable[str] = (), *, all_files: bool = False
+) -> None:
+    """Check, before anything runs, that there is something to hear.
+
+    It stops at the first object of each pattern. Manifests are read to their end, but what they
+    name isn't looked up. Beam's filesystems must know their options already.
+
+    Raises:
+      ListingError: a pattern that matches nothing, or nothing that can be audio by name; a file,
+        folder or filesystem that there isn't; a manifest that is missing, broken, or has a row
+        without a uri.
+    """
+    patterns, manifests = list(patterns), list(manifests)
+    if not all((*patterns, *manifests)):
+        raise ListingError("an input is empty: name a file, a folder, a pattern or a URI")
+    to_match, to_read = _sorted_out(patterns, manifests)
+    for pattern in map(_decoded, to_match):
+        _check_scheme(pattern)
+        _check_pattern(pattern, all_files)
+    for manifest in map(_decoded, to_read):
+        _check_scheme(manifest)
+        _check_manifest(manifest)
+
+
+# the steps of the transform
+
+
+def _sorted_out(
+    patterns: Iterable[str], manifests: Iterable[str]
+) -> tuple[list[bytes], list[bytes]]:
+    """The patterns, and the manifests with those among the patterns; absolute, as bytes."""
+    to_match: list[str] = []
+    to_read = list(manifests)
+    for pattern in patterns:
+        (to_read if is_manifest(pattern) else to_match).append(pattern)
+    return [_encoded(each) for each in to_match], [_encoded(each) for each in to_read]
+
+
+def _encoded(pattern: str) -> bytes:
+    """A pattern that doesn't depend on where we are, as bytes since a path may not be UTF-8."""
+    path = local_path(pattern)
+    if path is not None:
+        below = "/**" if path.endswith("/") and not os.path.isdir(path) else ""
+        pattern = os.path.abspath(path) + below
+    return pattern.encode("utf-8", "surrogateescape")
+
+
+def _decoded(pattern: bytes) -> str:
+    return pattern.decode("utf-8", "surrogateescape")
+
+
+def _match(pattern: bytes, all_files: bool) -> Iterator[Found]:
+    return list_pattern(_decoded(pattern), all_files)
+
+
+def _read_in_batches(manifest: bytes) -> Iterator[list[str]]:
+    uris = read_manifest(_decoded(manifest))
+    return iter(lambda: list(islice(uris, _LOOK_UP_BATCH)), [])
+
+
+def _look_up_all(uris: list[str]) -> list[Found]:
+    with ThreadPoolExecutor(_LOOK_UP_THREADS) as threads:
+        return [Found(found) for found in threads.map(look_up, uris)]
+
+
+def _by_uri(found: Found) -> tuple[str, Found]:
+    return found.object.uri, found
+
+
+def _once(_: str, found: Iterable[Found]) -> Found:
+    """What is meant by one pattern is heard, even where others leave it out."""
+    return max(found, key=lambda each: (each.skipped_as is None, each.object.version))
+
+
+def _to_hear(found: Found, run_id: str) -> Iterator[AudioObject]:
+    if found.skipped_as is None:
+        Metrics.counter(ListAudio, "objects").inc()
+        progress.board(run_id).listed(found.object.size_bytes or 0)
+        yield found.object
+
+
+def _count(found: Found) -> Listed:
+    kind = found.skipped_as
+    return Listed(1, {}) if kind is None else Listed(0, {kind: 1})
+
+
+def _sum(counts: Iterable[Listed]) -> Listed:
+    objects, skipped = 0, Counter[str]()
+    for count in counts:
+        objects += count.objects
+        skipped.update(count.skipped)
+    return Listed(objects, dict(sorted(skipped.items())))
+
+
+# the checks
+
+
+def _check_scheme(uri: str) -> None:
+    name = scheme(uri)
+    if name is None or local_path(uri) is not None:
+        return
+    module, extra = _EXTRAS.get(name, ("", ""))
+    if module and not _is_installed(module):
+        raise ListingError(f"{shown(uri)}: {name}:// needs an extra: pip install '{extra}'")
+    known = {filesystem.scheme() for filesystem in FileSystem.get_all_subclasses()}
+    if name not in known:
+        there = ", ".join(f"{each}://" for each in sorted({*_EXTRAS, *known} - {None}))
+        raise ListingError(
+            f"{shown(uri)}: no filesystem is known for it; known are paths, file:///, {there}"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _check_pattern(pattern: str, all_files: bool) -> None:
+    unseen, skipped = None, Counter[str]()
+    for found in list_pattern(pattern, all_files):
+        if found.skipped_as is not None:
+            skipped[found.skipped_as] += 1
+        elif found.object.size_bytes is None:
+            unseen = unseen or found.object.uri
+        else:
+            return
+    raise ListingError(_nothing_to_hear(pattern, unseen, skipped))
+
+
+def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) -> str:
+    if unseen is not None:
+        where = "" if unseen == pattern else f"{shown(pattern)}: "
+        return f"{where}{shown(unseen)} is not there, or cannot be read"
+    if not skipped:
+        return f"{shown(pattern)} matches nothing; in a pattern, ** stands for folders of any depth"
+    kinds = ", ".join(
+        f"{count} {kind or 'without an extension'}" for kind, count in skipped.most_common(3)
+    )
+    return (
+        f"{shown(pattern)}: no file in it can be audio by name (it has {kinds}); "
+        "--all_files hears files of any name"
+    )
+
+
+def _check_manifest(manifest: str) -> None:
+    schemes = set()
+    uri = None
+    for uri in read_manifest(manifest):
+        if scheme(uri) not in schemes:
+            schemes.add(scheme(uri))
+            _check_scheme(uri)
+    if uri is None:
+        raise ListingError(f"manifest {shown(manifest)} names nothing")

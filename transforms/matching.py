@@ -1,0 +1,209 @@
+"""Listing files: what a pattern means, on this machine and elsewhere."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from apache_beam.io.filesystem import BeamIOError, FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+from transforms.elements import AudioObject
+from transforms.patterns import (
+    APPLE_DOUBLE,
+    Glob,
+    ListingError,
+    file_kind,
+    is_audio_name,
+    is_glob,
+    local_path,
+    local_uri,
+    shown,
+)
+
+
+class Found(NamedTuple):
+    """A file that was listed.
+
+    Attributes:
+      object: the file.
+      skipped_as: the kind of files that it is left out with, such as '.txt'; None if it is to be
+        heard.
+    """
+
+    object: AudioObject
+    skipped_as: str | None = None
+
+
+def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:
+    """List what a pattern means; local folders in the order of their names.
+
+    Args:
+      pattern: a path or URI of a file or folder, or a glob.
+      all_files: hear files of any name.
+
+    Raises:
+      ListingError: the pattern is no glob, or the filesystem cannot be asked.
+    """
+    path = local_path(pattern)
+    if path is not None:
+        return _list_local(os.path.abspath(path), all_files)
+    return _list_remote(pattern, all_files)
+
+
+def look_up(uri: str) -> AudioObject:
+    """One object, wherever it is; of unknown size and without a version if it isn't there."""
+    path = local_path(uri)
+    if path is not None:
+        return _local_object(path)
+    try:
+        return _remote_object(FileSystems.get_filesystem(uri).metadata(uri))
+    except BeamIOError:
+        return AudioObject(uri, None, "")
+
+
+# local files
+
+
+def _list_local(path: str, all_files: bool) -> Iterator[Found]:
+    if os.path.isdir(path):
+        whole = Glob(f"{glob.escape(path.rstrip('/'))}/**")
+        return _list_folder(path, whole, all_files)
+    if not is_glob(path) or os.path.lexists(path):
+        return iter([Found(_local_object(path))])
+    pattern = Glob(path)
+    return _list_folder(pattern.prefix.rpartition("/")[0] or "/", pattern, all_files)
+
+
+def _list_folder(folder: str, pattern: Glob, all_files: bool) -> Iterator[Found]:
+    for path, is_file in _walk(folder, pattern):
+        if not is_file:
+            yield Found(AudioObject(local_uri(path), None, ""))
+        elif pattern.matches(path):
+            skipped_as = _skipped_as(path, pattern, all_files)
+            yield Found(_local_object(path, skipped_as is None), skipped_as)
+
+
+def _walk(folder: str, pattern: Glob) -> Iterator[tuple[str, bool]]:
+    """The paths that a pattern may match: True goes with files, False with unreadable folders."""
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            itself, entries = _look_into(folder)
+        except OSError:
+            yield folder, False
+            continue
+        if itself in above:  # a link back to where we are
+            continue
+        inner = []
+        for entry in entries:
+            if _leads_on(entry) and pattern.may_hold(entry.path):
+                inner.append((entry.path, above | {itself}))
+            elif _ends_here(entry):
+                yield entry.path, True
+        waiting += reversed(inner)
+
+
+def _look_into(folder: str) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
+    """What identifies a folder, however one gets there, and its entries by name."""
+    status = Path(folder).stat()
+    with os.scandir(folder) as entries:
+        return (status.st_dev, status.st_ino), sorted(entries, key=lambda entry: entry.name)
+
+
+def _leads_on(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or may be one: a link that leads nowhere, without an extension."""
+    if entry.is_symlink() and _status(entry.path) is None:
+        return not file_kind(entry.name)
+    return not _ends_here(entry)
+
+
+def _ends_here(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.is_dir()
+    except OSError:
+        return True
+
+
+def _skipped_as(uri: str, pattern: Glob, all_files: bool) -> str | None:
+    kind = file_kind(uri)
+    meant = pattern.names_ending and kind != APPLE_DOUBLE
+    return None if all_files or meant or is_audio_name(uri) else kind
+
+
+def _local_object(path: str, look_up: bool = True) -> AudioObject:
+    status = _status(path) if look_up else None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return AudioObject(local_uri(path), None, "")
+    version = f"{status.st_size}-{status.st_mtime_ns}"
+    return AudioObject(local_uri(path), status.st_size, version)
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return Path(path).stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+
+
+# objects elsewhere
+
+
+def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
+    itself = AudioObject(uri, None, "") if uri.endswith("/") else look_up(uri)
+    if itself.size_bytes or (itself.size_bytes == 0 and is_glob(uri)):
+        return iter([Found(itself)])
+    if is_glob(uri):
+        return _list_below(Glob(f"{uri}**" if uri.endswith("/") else uri), all_files)
+    folder = uri if uri.endswith("/") else f"{uri}/"
+    below = _list_below(Glob(f"{glob.escape(folder)}**"), all_files, folder)
+    return chain([next(below, Found(itself))], below)
+
+
+def _list_below(pattern: Glob, all_files: bool, prefix: str | None = None) -> Iterator[Found]:
+    for file in _files_below(pattern.prefix if prefix is None else prefix):
+        if pattern.matches(file.path):
+            yield Found(_remote_object(file), _skipped_as(file.path, pattern, all_files))
+
+
+def _files_below(prefix: str) -> Iterator[FileMetadata]:
+    """All objects whose URIs begin like this, at any depth.
+
+    Not with Beam's match, which can't quote the signs of its own patterns, holds the whole list in
+    memory, and finds nothing in the folders of a folder where there are such (HDFS).
+    """
+    filesystem = FileSystems.get_filesystem(prefix)
+    has_folders = filesystem.has_dirs()
+    start = prefix[: prefix.rindex("/") + 1] if has_folders else prefix
+    try:
+        for file in filesystem._list(start):
+            if has_folders and not file.size_in_bytes:  # so it shows folders, too
+                yield from _inside(file)
+            elif not file.path.endswith("/"):  # an object store's stand-in for a folder
+                yield file
+    except OSError as error:
+        raise ListingError(f"{shown(prefix)} cannot be listed: {_reason(error)}") from error
+
+
+def _inside(file: FileMetadata) -> list[FileMetadata]:
+    """The files in what may be a folder; itself if it is none."""
+    try:
+        return list(_files_below(f"{file.path}/")) or [file]
+    except ListingError:
+        return [file]
+
+
+def _remote_object(file: FileMetadata) -> AudioObject:
+    changed_ms = round((file.last_updated_in_seconds or 0) * 1000)
+    return AudioObject(file.path, file.size_in_bytes, f"{file.size_in_bytes}-{changed_ms}")
+
+
+def _reason(error: OSError) -> str:
+    causes = getattr(error, "exception_details", None) or {"": error}
+    return str(next(iter(causes.values()))).partition("\n")[0]

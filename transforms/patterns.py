@@ -1,0 +1,153 @@
+"""Names of recordings: which can be audio, how local ones become URIs, what a pattern matches."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+from urllib.parse import quote, unquote_to_bytes
+
+AUDIO_EXTENSIONS = frozenset(
+    """
+    3ga aa aac aax ac3 adts aif aifc aiff alac amr ape au awb bwf caf dff ds2 dsf dss dts eac3 ec3
+    f4a flac g722 g726 g729 gsm m4a m4b m4p m4r mka mp1 mp2 mp3 mpa mpc mpga nist oga ogg oma opus
+    qcp ra rf64 shn snd sph spx tak tta voc vox w64 wac wav wave weba wma wv
+
+    3g2 3gp 3gpp amv asf avi divx dv f4v flv m1v m2t m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf
+    nut ogm ogv ogx qt rm rmvb tod ts vob webm wmv wtv
+    """.split()  # noqa: SIM905 (a list would take a line for each)
+)
+"""Of names that can be audio: first sound, then video that may have sound in it."""
+
+APPLE_DOUBLE = "._*"
+"""The kind of files in which macOS keeps what other filesystems can't, ._a.wav beside a.wav."""
+
+
+class ListingError(ValueError):
+    """Input that cannot be listed; the message is one line for the person who typed it."""
+
+
+def is_audio_name(uri: str) -> bool:
+    """Whether an object can be audio by the extension of its name, in capitals or not."""
+    return file_kind(uri)[1:] in AUDIO_EXTENSIONS
+
+
+def file_kind(uri: str) -> str:
+    """What a file is counted as: by its extension, as '.txt' or '', or as APPLE_DOUBLE."""
+    name = uri.rpartition("/")[2]
+    return APPLE_DOUBLE if name.startswith("._") else PurePosixPath(name).suffix.lower()
+
+
+def local_path(uri: str) -> str | None:
+    """The path to open for a plain path or a file: URI; None for what is elsewhere."""
+    if match := _FILE_SCHEME.match(uri):
+        return os.fsdecode(unquote_to_bytes(uri[match.end() :]))
+    return None if _SCHEME.match(uri) else uri
+
+
+def local_uri(path: str) -> str:
+    """The URI of a local path: the path made absolute, its links unresolved.
+
+    A name that isn't UTF-8 could go neither through Beam nor into Parquet: a file: URI stands for
+    it, with its bytes percent-encoded.
+    """
+    path = os.path.abspath(path)
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return f"file://{quote(os.fsencode(path))}"
+    return path
+
+
+def scheme(uri: str) -> str | None:
+    """The scheme of a URI such as gs://bucket/a.wav; None for a plain path."""
+    match = _SCHEME.match(uri)
+    return match[1] if match else None
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether a pattern has signs in it that stand for others."""
+    return _GLOB_SIGN.search(pattern) is not None
+
+
+@lru_cache(maxsize=1024)
+def pattern_regex(pattern: str) -> re.Pattern[str]:
+    """What a glob matches, as the regular expression of whole URIs.
+
+    `*` stands for any signs of a name and `?` for one; `[abc]`, `[a-z]` and `[!a-z]` for one of,
+    or one that is none of, some; `**` for anything at any depth, and `**/` for any folders or none.
+    The rest stands for itself, as `*` does in `[*]`.
+
+    Raises:
+      ListingError: a range that runs backwards.
+    """
+    parts, position = [], 0
+    for sign in _GLOB_SIGN.finditer(pattern):
+        parts += [re.escape(pattern[position : sign.start()]), _sign_regex(sign)]
+        position = sign.end()
+    parts.append(re.escape(pattern[position:]))
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error as error:
+        raise ListingError(f"{shown(pattern)}: {error.msg}: a range goes upwards") from error
+
+
+@dataclass(frozen=True)
+class Glob:
+    """A pattern with signs that stand for others, over whole URIs."""
+
+    pattern: str
+
+    def matches(self, uri: str) -> bool:
+        """Whether it matches an object."""
+        return pattern_regex(self.pattern).fullmatch(uri) is not None
+
+    def may_hold(self, folder: str) -> bool:
+        """Whether something that it matches can lie in a folder that may hold it itself.
+
+        Args:
+          folder: without a slash at its end.
+        """
+        parts = self.pattern.split("/")
+        depth = folder.count("/") + 1
+        above = "/".join(parts[:depth])
+        return "**" in above or (
+            depth < len(parts) and pattern_regex(above).fullmatch(folder) is not None
+        )
+
+    @property
+    def prefix(self) -> str:
+        """How everything that it matches begins."""
+        sign = _GLOB_SIGN.search(self.pattern)
+        return self.pattern[: sign.start()] if sign else self.pattern
+
+    @property
+    def names_ending(self) -> bool:
+        """Whether it says how names end: *.wav, *.mp? and *_left do, ** and 2024* and *.* don't."""
+        name = self.pattern.rpartition("/")[2]
+        _, dot, ending = name.rpartition(".")
+        if dot and ending.strip("*?"):
+            return not ending.endswith("*")
+        return not name.endswith(("*", "?", "]", "."))
+
+
+def shown(uri: str) -> str:
+    """A URI or pattern as it can stand in a line."""
+    return uri if uri.isprintable() else repr(uri)
+
+
+def _sign_regex(sign: re.Match[str]) -> str:
+    if sign["one_of"] is None:
+        return {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}[sign[0]]
+    members = re.sub(r"([\\\[\]^&~|])", r"\\\1", sign["one_of"])
+    return f"(?!/)[{'^' if sign['none'] else ''}{members}]"
+
+
+_FILE_SCHEME = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_GLOB_SIGN = re.compile(
+    r"(?:^|(?<=/))\*\*/ | \*\* | \* | \? | \[ (?P<none>!?) (?P<one_of>\][^]/]*|[^]/]+) \]",
+    re.VERBOSE,
+)
