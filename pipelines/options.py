@@ -211,7 +211,7 @@ def _check_beam_flags(flags: Sequence[str]) -> None:
     if unknown:
         word = unknown[0].split("=")[0]
         known = [f"--{name}" for name in ("config", *ClassifyOptions.model_fields)]
-        hint = nearest(word, known) or nearest(word, _flags_of(parser))
+        hint = nearest(word, [*known, *_flags_of(parser)])
         raise UsageError(f"unknown argument {unknown[0]}{hint}")
 
 

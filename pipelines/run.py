@@ -135,7 +135,8 @@ def read_record(output: str, run_id: str) -> dict[str, Any]:
 def _expected_trouble(report: str) -> str | None:
     """What a worker's error says, if it is one that is no bug; runners give it as a traceback."""
     kinds = "|".join(_EXPECTED_TROUBLE)
-    found = re.search(rf"^(?:[\w.]+\.)?(?:{kinds}): (.+?) \[while running", report, re.M | re.S)
+    last = report.rsplit("Traceback (most recent call last)", 1)[-1]
+    found = re.search(rf"\b(?:{kinds}): (.+?) \[while running", last, re.S)
     return " ".join(found[1].split()) if found else None
 
 

@@ -23,7 +23,7 @@ from models.synthesis import LABELS, MIXTURES, synthesise, synthesise_mixture
 BUILTIN = Path(models.__file__).with_name("builtin.tflite")
 SEED = 8_675_309
 FRAME = 15_600
-PER_LABEL = 12
+PER_LABEL = 6
 
 Array = NDArray[np.float32]
 Codec = tuple[str, str]
@@ -52,7 +52,7 @@ def frames_of_each_label(rate_hz: int, codec: Codec, gain: float = 1.0) -> Array
     rng = np.random.default_rng(SEED + rate_hz)
 
     def frame(label: str) -> Array:
-        sound = coded(np.float32(gain) * synthesise(label, rng, 2.5, rate_hz), rate_hz, codec)
+        sound = coded(np.float32(gain) * synthesise(label, rng, 1.5, rate_hz), rate_hz, codec)
         resampled = soxr.resample(sound, rate_hz, 16_000)
         start = rng.integers(resampled.size - FRAME)
         return resampled[start : start + FRAME]
@@ -69,7 +69,7 @@ def accuracy(scores: Array) -> float:
     return float(np.mean(scores.argmax(axis=2) == np.arange(len(LABELS))[:, np.newaxis]))
 
 
-@pytest.mark.parametrize("rate_hz", [8000, 16_000, 48_000])
+@pytest.mark.parametrize("rate_hz", [8000, 48_000])
 @pytest.mark.parametrize(
     "codec",
     [("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS")],
@@ -141,12 +141,13 @@ def test_its_graph_begins_as_yamnet_s_does_and_is_int8_behind_that() -> None:
     assert operators[-1] == "DEQUANTIZE"
 
 
+@pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors")
 def test_its_log_mel_patch_is_yamnet_s(yamnet_path: Path) -> None:
     rng = np.random.default_rng(SEED)
     for label in LABELS:
         waveform = synthesise(label, rng, FRAME / 16_000)
         np.testing.assert_allclose(
-            log_mel_patch(BUILTIN, waveform), log_mel_patch(yamnet_path, waveform), atol=2e-3
+            log_mel_patch(BUILTIN, waveform), log_mel_patch(yamnet_path, waveform), atol=1e-3
         )
 
 

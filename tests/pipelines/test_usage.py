@@ -1,0 +1,180 @@
+"""What a user gets for a mistake: one clear line, exit status 2, and nothing run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import main
+from pipelines.errors import UsageError
+from pipelines.options import parse
+
+
+@pytest.fixture
+def archive(tmp_path, record) -> Path:
+    record(tmp_path / "archive" / "a.wav", "tone")
+    return tmp_path / "archive"
+
+
+def said(capsys, *arguments: str) -> str:
+    """The one line that a wrong command line gets."""
+    assert main(list(arguments)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    return err.removeprefix("earmark: ").strip()
+
+
+WRONG_OPTIONS = [
+    (["--min_score", "2"], "--min_score 2: input should be less than or equal to 1"),
+    (["--min_score", "much"], "--min_score much: input should be a valid number"),
+    (["--min_score", "nan"], "--min_score nan: input should be"),
+    (["--hop_s", "0"], "--hop_s 0: input should be greater than 0"),
+    (["--hop_s", "0.00001"], "--hop_s 1e-05: shorter than a sample"),
+    (["--top_k", "0"], "--top_k 0: input should be greater than or equal to 1"),
+    (["--num_shards", "0"], "--num_shards 0: input should be greater"),
+    (["--events_gap_s", "-1"], "--events_gap_s -1: input should be greater"),
+    (["--time_zone", "Berlin"], "--time_zone Berlin: no such time zone"),
+    (["--time_pattern", "%H%M"], "--time_pattern %H%M: "),
+    (["--min_scores", "0.5"], "unknown argument --min_scores; did you mean --min_score?"),
+    (["--min-score", "0.5"], "unknown argument --min-score; did you mean --min_score?"),
+    (["--direct_num_worker", "2"], "did you mean --direct_num_workers?"),
+    (["--direct_num_workers", "many"], "--direct_num_workers"),
+    (["--model", "yamet"], "yamnet"),
+    (["--model", "nowhere.tflite"], "nowhere.tflite"),
+    (["--labels", "nowhere.txt"], "nowhere.txt"),
+    (["--config", "nowhere.yaml"], "--config nowhere.yaml: No such file or directory"),
+    (["--sample_rate", "8000"], "8000"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS, ids=lambda value: " ".join(value))
+def test_a_wrong_option_is_one_line(archive, tmp_path, capsys, options, message):
+    model = [] if "--model" in options else ["--model", "builtin"]
+    output = tmp_path / "out"
+    line = said(
+        capsys, "classify", "--input", str(archive), "--output", str(output), *model, *options
+    )
+    assert message in line
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("nowhere", "nowhere"),
+        ("nowhere/**", "nowhere"),
+        ("archive/*.mp3", "matches nothing"),
+        ("archive/nowhere.wav", "nowhere.wav"),
+        ("nowhere.csv", "nowhere.csv"),
+        ("zz://bucket/**", "zz"),
+    ],
+)
+def test_input_that_is_not_there_is_one_line(
+    archive, tmp_path, capsys, monkeypatch, pattern, message
+):
+    monkeypatch.chdir(tmp_path)
+    line = said(capsys, "classify", "--input", pattern, "--output", "out", "--model", "builtin")
+    assert message in line
+    assert not Path("out").exists()
+
+
+def test_output_that_cannot_be_written_to_is_one_line(archive, tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    line = said(
+        capsys, "classify", "--input", str(archive), "--output", str(blocked), "--model", "builtin"
+    )
+    assert line.startswith(f"--output {blocked}: cannot be written to")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_without_permission_is_one_line(archive, tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    line = said(capsys, "classify", "--input", str(archive), "--output", f"{tmp_path}/out")
+    assert "cannot be written to" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("min_score: 2", "min_score 2: input should be less than or equal to 1"),
+        ("min_skore: 0.5", "unknown key min_skore; did you mean min_score?"),
+        (
+            "beam: {runer: DirectRunner}",
+            "unknown argument --runer=DirectRunner; did you mean --runner?",
+        ),
+        ("beam: [1]", "beam: holds Beam's options by name"),
+        ("- a list", "holds no options"),
+        ("min_score: [", "not YAML"),
+        ("", "holds no options"),
+    ],
+)
+def test_a_wrong_config_file_is_one_line(archive, tmp_path, capsys, text, message):
+    config = tmp_path / "job.yaml"
+    config.write_text(text)
+    line = said(
+        capsys, "classify", "--input", str(archive), "--output", "out", "--config", str(config)
+    )
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["clasify"], "no command clasify; did you mean classify?"),
+        (["classify", "--input", "x"], "--output is needed"),
+        (["classify", "--output", "x"], "--input is needed"),
+        (["classify", "--input", "x", "--output", "y", "--model"], "expected one argument"),
+        (["model"], "info|fetch"),
+        (["model", "info", "nothing.tflite"], "nothing.tflite"),
+        (["model", "fetch", "yamne"], "did you mean yamnet?"),
+        (["demo", "--outptu", "x"], "--outptu"),
+    ],
+)
+def test_a_wrong_command_is_one_line(capsys, arguments, message):
+    assert message in said(capsys, *arguments)
+
+
+def test_flags_go_before_the_config_file_and_that_before_defaults(tmp_path):
+    config = tmp_path / "job.yaml"
+    config.write_text(
+        "input: archive/**\nmin_score: 0.3\ntop_k: 4\nbeam:\n  direct_num_workers: 3\n"
+    )
+    arguments = ["--config", str(config), "--output", "out", "--min_score", "0.7"]
+    options, beam_flags = parse(arguments, "earmark classify")
+    assert options.input == ("archive/**",)
+    assert (options.min_score, options.top_k, options.events_gap_s) == (0.7, 4, 0.0)
+    assert options.model == "yamnet"
+    assert beam_flags == ["--direct_num_workers=3"]
+
+
+@pytest.mark.parametrize(
+    "config", sorted(Path(__file__).parents[2].glob("configs/*.yaml")), ids=str
+)
+def test_the_configs_that_come_with_the_project_are_valid(config):
+    options, _ = parse(["--config", str(config), "--input", "x", "--output", "y"], "earmark")
+    assert options.output == "y"
+
+
+def test_help_names_every_option(capsys):
+    from pipelines.options import ClassifyOptions
+
+    with pytest.raises(SystemExit) as ended:
+        main(["classify", "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for name in ClassifyOptions.model_fields:
+        assert f"--{name}" in shown
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    assert main([]) == 0
+    assert "earmark classify" in capsys.readouterr().out
+
+
+def test_a_usage_error_is_what_parse_raises():
+    with pytest.raises(UsageError):
+        parse(["--input"], "earmark classify")
