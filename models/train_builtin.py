@@ -2,7 +2,7 @@
 
     python -m models.train_builtin [--output FILE] [--seed N]
 
-Takes a few minutes on two cores and needs TensorFlow (the extra `train`). The model takes and gives
+Takes some minutes and needs TensorFlow (the extra `train`). The model takes and gives
 what YAMNet does, so all that is written for one works with the other: a frame of 15600 samples at
 16 kHz in, a score for each label out, and YAMNet's log-mel patch inside the graph (the parameters
 in `params.py` and the steps in `features.py` of

@@ -6,8 +6,10 @@ checkout. It is not part of the project: tests that use it are skipped where it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -23,3 +25,16 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def yamnet_path(shared: Path) -> Path:
     return shared / "models" / "yamnet.tflite"
+
+
+@pytest.fixture(scope="session", name="rows")
+def rows_fixture() -> Callable[..., list[tuple]]:
+    return rows
+
+
+def rows(output: Path, table: str, columns: str = "*", rest: str = "") -> list[tuple]:
+    """Rows of a table, read by DuckDB; moments in UTC."""
+    folder = str(output / table).replace("'", "''")
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        return connection.sql(f"select {columns} from '{folder}/*.parquet' {rest}").fetchall()

@@ -1,19 +1,16 @@
-"""Small archives of known content, and ways to run the command and read what it wrote."""
+"""Small archives of known content, and running the command on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pytest
 import soundfile as sf
 
 from models.synthesis import synthesise
 from pipelines.cli import main
-
-Rows = Callable[..., list[tuple]]
 
 
 @pytest.fixture
@@ -45,16 +42,3 @@ def classify(capsys) -> Callable[..., tuple[int, str, str]]:
         return status, *capsys.readouterr()
 
     return run
-
-
-def rows(output: Path, table: str, columns: str = "*", rest: str = "") -> list[tuple]:
-    """Rows of a table, read by DuckDB; moments in UTC."""
-    folder = str(output / table).replace("'", "''")
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
-        return connection.sql(f"select {columns} from '{folder}/*.parquet' {rest}").fetchall()
-
-
-@pytest.fixture(name="rows")
-def rows_fixture() -> Rows:
-    return rows
