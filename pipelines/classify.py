@@ -48,6 +48,6 @@ def _worker_tracebacks(shown: bool) -> AbstractContextManager[object]:
 
 
 if __name__ == "__main__":
-    from pipelines.cli import main
+    from pipelines.cli import run_command
 
-    sys.exit(main(["classify", *sys.argv[1:]]))
+    run_command(["classify", *sys.argv[1:]])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import NoReturn, cast
 
 from pipelines import __version__
 from pipelines.errors import RunError, UsageError, nearest
@@ -34,8 +35,19 @@ Each of them explains itself with --help.
 
 
 def run() -> None:
-    """Carry out the command line that Python was started with."""
-    sys.exit(main(sys.argv[1:]))
+    """Carry out the command line that Python was started with, and end."""
+    run_command(sys.argv[1:])
+
+
+def run_command(arguments: Sequence[str]) -> NoReturn:
+    """Carry out a command line, and end the process with its status."""
+    status = main(arguments)
+    if status == INTERRUPTED:
+        # Beam's threads go on decoding until the process ends, and libraries complain of them then.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -64,7 +64,7 @@ def _clock(seconds: float) -> str:
 
 
 def _show_bar(board: Board, console: Console, over: threading.Event) -> None:
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (TimeElapsedColumn(), BarColumn(), TextColumn("{task.description}"))
     began = time.monotonic()
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("listing", total=None)

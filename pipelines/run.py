@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import re
 from collections.abc import Callable, Sequence
@@ -15,8 +14,8 @@ from importlib.metadata import version
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.classifier import AudioClassifier, load_classifier, read_labels
 from models.errors import ModelError
@@ -24,6 +23,7 @@ from models.sources import ModelSource, resolve
 from pipelines import __version__
 from pipelines.errors import RunError, UsageError
 from pipelines.graph import Classify
+from pipelines.local_runner import is_local, local_runner, use_all_cores
 from pipelines.options import ClassifyOptions
 from transforms.committing import discard, has_runs, prepare_output, run_file
 from transforms.listing import ListingError, check_patterns
@@ -78,11 +78,6 @@ class Run:
     made_by: Provenance
     started_at: datetime
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the workers are threads of this process."""
-        return _is_local(self.beam_options)
-
 
 def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     """Check all that can be checked before anything runs.
@@ -94,7 +89,7 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     try:
         model, load = _model(options)
         classifier = load()
-        check_patterns(options.input)
+        check_patterns(options.input, all_files=options.all_files)
     except (ModelError, ListingError) as error:
         raise UsageError(str(error)) from error
     started_at = datetime.now(timezone.utc)
@@ -114,8 +109,9 @@ def execute(run: Run) -> dict[str, Any]:
     Raises:
       RunError: a manifest broke on the way, the output could not be written, or rows are missing.
     """
+    runner = local_runner() if is_local(run.beam_options) else None
     try:
-        pipeline = beam.Pipeline(runner=_runner(run.beam_options), options=run.beam_options)
+        pipeline = beam.Pipeline(runner=runner, options=run.beam_options)
         _ = pipeline | Classify(run.options, run.load, run.made_by, _record(run))
         pipeline.run().wait_until_finish()
     except BaseException as error:
@@ -142,21 +138,10 @@ def _expected_trouble(report: str) -> str | None:
 
 def _beam_options(flags: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(list(flags))
-    if _is_local(options):
-        direct = options.view_as(DirectOptions)
-        if not any(flag.startswith("--direct_num_workers") for flag in flags):
-            direct.direct_num_workers = len(os.sched_getaffinity(0))
-        direct.direct_running_mode = "multi_threading"
+    if is_local(options):
+        use_all_cores(options, flags)
+    FileSystems.set_options(options)
     return options
-
-
-def _is_local(options: PipelineOptions) -> bool:
-    return options.view_as(StandardOptions).runner in (None, "DirectRunner", "FnApiRunner")
-
-
-def _runner(options: PipelineOptions) -> beam.runners.PipelineRunner | None:
-    """Beam's in-process engine for a local run: its DirectRunner would first download another."""
-    return FnApiRunner() if _is_local(options) else None
 
 
 def _model(options: ClassifyOptions) -> tuple[ModelSource, Callable[[], AudioClassifier]]:

@@ -12,6 +12,7 @@ import apache_beam as beam
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from transforms.elements import Listed
 from transforms.tables import TABLES
 from transforms.writing import Totals, WrittenFile, WrittenShard
 
@@ -21,19 +22,6 @@ _STAGING = "_staging-"
 
 class ReconcileError(RuntimeError):
     """Not every listed object came out exactly once."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """What the listing found.
-
-    Attributes:
-      objects: how many objects are to be heard.
-      skipped: how many files were left out since by name they can't be audio, by extension.
-    """
-
-    objects: int
-    skipped: Mapping[str, int]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -25,6 +26,19 @@ class AudioObject(NamedTuple):
     uri: str
     size_bytes: int | None
     version: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the listing found.
+
+    Attributes:
+      objects: how many objects are to be heard.
+      skipped: how many files were left out since by name they can't be audio, by extension.
+    """
+
+    objects: int
+    skipped: Mapping[str, int]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +15,12 @@ from apache_beam.io.filesystem import FileSystem
 from apache_beam.metrics import Metrics
 
 from transforms import progress
-from transforms.committing import Listed
-from transforms.elements import AudioObject
+from transforms.elements import AudioObject, Listed
 from transforms.manifests import is_manifest, read_manifest
 from transforms.matching import Found, list_pattern, look_up
 from transforms.patterns import (
     ListingError,
+    absolute,
     is_audio_name,
     local_path,
     pattern_regex,
@@ -168,10 +167,8 @@ def _sorted_out(
 def _encoded(pattern: str) -> bytes:
     """A pattern that doesn't depend on where we are, as bytes since a path may not be UTF-8."""
     path = local_path(pattern)
-    if path is not None:
-        below = "/**" if path.endswith("/") and not os.path.isdir(path) else ""
-        pattern = os.path.abspath(path) + below
-    return pattern.encode("utf-8", "surrogateescape")
+    anywhere = pattern if path is None else absolute(path)
+    return anywhere.encode("utf-8", "surrogateescape")
 
 
 def _decoded(pattern: bytes) -> str:
@@ -192,13 +189,16 @@ def _look_up_all(uris: list[str]) -> list[Found]:
         return [Found(found) for found in threads.map(look_up, uris)]
 
 
-def _by_uri(found: Found) -> tuple[str, Found]:
-    return found.object.uri, found
+def _by_uri(found: Found) -> tuple[str, tuple[int | None, str, str | None]]:
+    """Beam's own coders take plain tuples several times as fast as named ones."""
+    uri, size_bytes, version = found.object
+    return uri, (size_bytes, version, found.skipped_as)
 
 
-def _once(_: str, found: Iterable[Found]) -> Found:
+def _once(uri: str, times: Iterable[tuple[int | None, str, str | None]]) -> Found:
     """What is meant by one pattern is heard, even where others leave it out."""
-    return max(found, key=lambda each: (each.skipped_as is None, each.object.version))
+    size_bytes, version, skipped_as = max(times, key=lambda each: (each[2] is None, each[1]))
+    return Found(AudioObject(uri, size_bytes, version), skipped_as)
 
 
 def _to_hear(found: Found, run_id: str) -> Iterator[AudioObject]:

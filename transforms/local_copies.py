@@ -47,5 +47,6 @@ def read_uri(uri: str) -> bytes:
       OSError: it cannot be read.
       ValueError: no filesystem is known for it.
     """
-    with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+    path = local_path(uri) or uri
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
         return bytes(source.read())

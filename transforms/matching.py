@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
 from apache_beam.io.filesystem import BeamIOError, FileMetadata
@@ -16,10 +15,11 @@ from apache_beam.io.filesystems import FileSystems
 from transforms.elements import AudioObject
 from transforms.patterns import (
     APPLE_DOUBLE,
+    AUDIO_EXTENSIONS,
     Glob,
     ListingError,
+    absolute,
     file_kind,
-    is_audio_name,
     is_glob,
     local_path,
     local_uri,
@@ -52,7 +52,7 @@ def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:
     """
     path = local_path(pattern)
     if path is not None:
-        return _list_local(os.path.abspath(path), all_files)
+        return _list_local(absolute(path), all_files)
     return _list_remote(pattern, all_files)
 
 
@@ -76,7 +76,7 @@ def _list_local(path: str, all_files: bool) -> Iterator[Found]:
         return _list_folder(path, whole, all_files)
     if not is_glob(path) or os.path.lexists(path):
         return iter([Found(_local_object(path))])
-    pattern = Glob(path)
+    pattern = Glob(f"{path}**" if path.endswith("/") else path)
     return _list_folder(pattern.prefix.rpartition("/")[0] or "/", pattern, all_files)
 
 
@@ -112,7 +112,7 @@ def _walk(folder: str, pattern: Glob) -> Iterator[tuple[str, bool]]:
 
 def _look_into(folder: str) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
     """What identifies a folder, however one gets there, and its entries by name."""
-    status = Path(folder).stat()
+    status = os.stat(folder)
     with os.scandir(folder) as entries:
         return (status.st_dev, status.st_ino), sorted(entries, key=lambda entry: entry.name)
 
@@ -134,7 +134,7 @@ def _ends_here(entry: os.DirEntry[str]) -> bool:
 def _skipped_as(uri: str, pattern: Glob, all_files: bool) -> str | None:
     kind = file_kind(uri)
     meant = pattern.names_ending and kind != APPLE_DOUBLE
-    return None if all_files or meant or is_audio_name(uri) else kind
+    return None if all_files or meant or kind[1:] in AUDIO_EXTENSIONS else kind
 
 
 def _local_object(path: str, look_up: bool = True) -> AudioObject:
@@ -147,7 +147,7 @@ def _local_object(path: str, look_up: bool = True) -> AudioObject:
 
 def _status(path: str) -> os.stat_result | None:
     try:
-        return Path(path).stat()
+        return os.stat(path)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
 

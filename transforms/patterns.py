@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
 from urllib.parse import quote, unquote_to_bytes
 
 AUDIO_EXTENSIONS = frozenset(
@@ -37,7 +36,7 @@ def is_audio_name(uri: str) -> bool:
 def file_kind(uri: str) -> str:
     """What a file is counted as: by its extension, as '.txt' or '', or as APPLE_DOUBLE."""
     name = uri.rpartition("/")[2]
-    return APPLE_DOUBLE if name.startswith("._") else PurePosixPath(name).suffix.lower()
+    return APPLE_DOUBLE if name.startswith("._") else os.path.splitext(name)[1].lower()
 
 
 def local_path(uri: str) -> str | None:
@@ -59,6 +58,12 @@ def local_uri(path: str) -> str:
     except UnicodeEncodeError:
         return f"file://{quote(os.fsencode(path))}"
     return path
+
+
+def absolute(path: str) -> str:
+    """A path or local pattern that doesn't depend on where we are; it keeps a slash at its end."""
+    without_slash = os.path.abspath(path)
+    return os.path.join(without_slash, "") if path.endswith("/") else without_slash
 
 
 def scheme(uri: str) -> str | None:

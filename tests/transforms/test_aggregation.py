@@ -3,11 +3,11 @@ from __future__ import annotations
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.local_runner import local_runner
 from transforms.aggregation import (
     AggregateClips,
     Detecting,
@@ -225,7 +225,7 @@ def test_each_clip_comes_out_once_from_two_workers():
     options = beam.options.pipeline_options.PipelineOptions(
         direct_num_workers=2, direct_running_mode="multi_threading"
     )
-    with beam.Pipeline(FnApiRunner(), options=options) as pipeline:
+    with beam.Pipeline(local_runner(), options=options) as pipeline:
         results = (
             pipeline
             | beam.Create(blocks)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
+from pipelines.local_runner import local_runner
 from transforms.elements import AudioObject, Ending, FrameBlock
 from transforms.levels import SignalLevel
 from transforms.scoring import ScoreFrames, score_block
@@ -56,6 +56,6 @@ def test_each_worker_scores_with_the_classifier_it_loaded():
         assert got == [(i, float(i)) for i in range(10)]
 
     options = PipelineOptions(direct_num_workers=2, direct_running_mode="multi_threading")
-    with beam.Pipeline(FnApiRunner(), options=options) as pipeline:
+    with beam.Pipeline(local_runner(), options=options) as pipeline:
         scored = pipeline | beam.Create(blocks) | beam.Reshuffle() | ScoreFrames(Loudness)
         assert_that(scored, right)

@@ -10,8 +10,8 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines.local_runner import local_runner
 from transforms.aggregation import Detecting, Tally, summarise_clip
 from transforms.committing import (
     CommitRun,
@@ -68,7 +68,7 @@ RESULTS = [
 
 def write(results: list[ClipResult], output: Path, listed: int, num_shards: int | None) -> None:
     run_id = MADE_BY.run_id
-    with beam.Pipeline(FnApiRunner()) as pipeline:
+    with beam.Pipeline(local_runner()) as pipeline:
         summary = pipeline | "Listed" >> beam.Create([Listed(listed, {".txt": 2})])
         (
             pipeline
