@@ -153,12 +153,18 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where fetched models are kept.
 
     $EARMARK_CACHE, else earmark in $XDG_CACHE_HOME, else ~/.cache/earmark.
+
+    Raises:
+      ModelError: none of them is known.
     """
     if own := environ.get("EARMARK_CACHE"):
         return Path(own)
     if xdg := environ.get("XDG_CACHE_HOME"):
         return Path(xdg) / "earmark"
-    return Path.home() / ".cache" / "earmark"
+    try:
+        return Path.home() / ".cache" / "earmark"
+    except RuntimeError as error:
+        raise ModelError("there is no home folder; name one for models in EARMARK_CACHE") from error
 
 
 def _existing(model: str, known: Sequence[str]) -> Path:

@@ -20,10 +20,13 @@ def command(arguments: Sequence[str]) -> None:
       RunError: it was begun, and failed.
     """
     # Imported here, once libraries have been told to be quiet: Beam logs while it is imported.
+    from pipelines.cli import quiet_libraries
     from pipelines.options import parse
     from pipelines.run import prepare
 
-    carry_out(prepare(*parse(arguments, "earmark classify")))
+    options, beam_flags = parse(arguments, "earmark classify")
+    quiet_libraries(not options.verbose)
+    carry_out(prepare(options, beam_flags))
 
 
 def carry_out(run: Run) -> dict[str, Any]:

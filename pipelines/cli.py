@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"earmark {__version__}")
         return DONE
     if "--verbose" not in rest:
-        _quiet_libraries()
+        quiet_libraries(True)
     try:
         _command(name)(rest)
     except UsageError as error:
@@ -79,9 +79,10 @@ def _command(name: str) -> Callable[[Sequence[str]], None]:
     return cast(Callable[[Sequence[str]], None], module.command)
 
 
-def _quiet_libraries() -> None:
-    logging.getLogger().setLevel(logging.CRITICAL + 1)
-    warnings.simplefilter("ignore")
+def quiet_libraries(quiet: bool) -> None:
+    """Keep what libraries log and warn of out of sight, or show it."""
+    logging.getLogger().setLevel(logging.CRITICAL + 1 if quiet else logging.INFO)
+    warnings.simplefilter("ignore" if quiet else "default")
 
 
 def _ended(message: object, status: int) -> int:

@@ -89,6 +89,7 @@ def command(arguments: Sequence[str]) -> None:
     console.print(
         f"  earmark classify --input {archive} --output {labels} --model builtin\n",
         highlight=False,
+        markup=False,
     )
     options = ClassifyOptions(input=(str(archive),), output=str(labels), model="builtin")
     carry_out(prepare(options, []))
@@ -128,16 +129,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder anew; one that the demo did not make is left alone."""
-    if folder.exists():
-        if not (folder / _MARKER).is_file():
-            raise UsageError(f"{folder} is there already, and no demo's; give --output another")
-        shutil.rmtree(folder)
+    """Make the folder, or make room in that of an earlier demo; others are left alone."""
+    if folder.exists() and not (folder / _MARKER).is_file():
+        raise UsageError(f"{folder} is there already, and no demo's; give --output another")
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / _MARKER).touch()
-    except OSError as error:
-        raise UsageError(f"--output {folder}: {error.strerror}") from error
+        shutil.rmtree(folder / "labels", ignore_errors=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--output {folder}: {error}") from error
 
 
 def _samples(recording: Recording, rng: np.random.Generator) -> NDArray[np.float32]:

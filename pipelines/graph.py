@@ -12,10 +12,11 @@ import apache_beam as beam
 from models.classifier import AudioClassifier
 from pipelines.options import ClassifyOptions
 from transforms.aggregation import AggregateClips, Detecting
-from transforms.committing import CommitRun, staging_folder
+from transforms.committing import CommitRun
 from transforms.decoding import Clock, DecodeFrames
 from transforms.framing import FrameGrid
 from transforms.listing import ListAudio
+from transforms.output_folder import staging_folder
 from transforms.scoring import ScoreFrames
 from transforms.tables import Provenance
 from transforms.writing import WriteParquet

@@ -8,18 +8,38 @@ from collections.abc import Sequence
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 
+from pipelines.errors import UsageError
+
+MAX_WORKERS = 64
+"""As many threads as are of use in one process."""
+
+_THREADS = "multi_threading"
+_LOCAL_RUNNERS = ("directrunner", "direct", "switchingdirectrunner", "fnapirunner")
+
 
 def is_local(options: PipelineOptions) -> bool:
     """Whether the workers are to be threads of this process."""
-    return options.view_as(StandardOptions).runner in (None, "DirectRunner", "FnApiRunner")
+    runner = options.view_as(StandardOptions).runner or "DirectRunner"
+    return runner.lower().rsplit(".", 1)[-1] in _LOCAL_RUNNERS
 
 
 def use_all_cores(options: PipelineOptions, flags: Sequence[str]) -> None:
-    """Have a thread for each core, unless the flags say how many."""
+    """Have a thread for each core, unless the flags say how many.
+
+    Raises:
+      UsageError: the flags ask for what cannot be had.
+    """
+    given = {flag.split("=")[0] for flag in flags}
     direct = options.view_as(DirectOptions)
-    if not any(flag.split("=")[0] == "--direct_num_workers" for flag in flags):
+    if "--direct_num_workers" not in given:
         direct.direct_num_workers = cores()
-    direct.direct_running_mode = "multi_threading"
+    elif not 0 <= direct.direct_num_workers <= MAX_WORKERS:
+        asked = direct.direct_num_workers
+        raise UsageError(f"--direct_num_workers {asked}: 1 to {MAX_WORKERS}, or 0 for a core each")
+    if "--direct_running_mode" in given and direct.direct_running_mode != _THREADS:
+        mode = direct.direct_running_mode
+        raise UsageError(f"--direct_running_mode {mode}: earmark runs with {_THREADS} only")
+    direct.direct_running_mode = _THREADS
 
 
 def local_runner() -> FnApiRunner:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from pipelines.errors import UsageError, nearest
 from transforms.recording_time import check_time_pattern
@@ -20,7 +21,7 @@ from transforms.recording_time import check_time_pattern
 class ClassifyOptions(BaseModel):
     """What to hear, with which model, and what counts as heard."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     input: tuple[str, ...] = Field(
         min_length=1,
@@ -32,7 +33,9 @@ class ClassifyOptions(BaseModel):
         "yamnet", description="a .tflite file or URI, yamnet, or builtin (small, for trying out)"
     )
     labels: str | None = Field(
-        None, description="a file with a name for each class, one a line, in the model's order"
+        None,
+        min_length=1,
+        description="a file with a name for each class, one a line, in the model's order",
     )
     sample_rate: int | None = Field(
         None, ge=1000, le=384_000, description="Hz; for models whose metadata doesn't say it"
@@ -65,6 +68,15 @@ class ClassifyOptions(BaseModel):
         False, description="hear files of any name, not just those that can be audio by name"
     )
     verbose: bool = Field(False, description="show what libraries log")
+
+    @field_validator("input", "output", "model", "labels")
+    @classmethod
+    def _usable_name(cls, given: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for name in [given] if isinstance(given, str) else given or ():
+            if not name or "\0" in name:
+                raise ValueError("no name: it is empty, or holds a NUL")
+            name.encode("utf-8", "surrogateescape")
+        return given
 
     @field_validator("time_zone")
     @classmethod
@@ -113,11 +125,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", help="a YAML file with options; flags go first")
     for name, field in ClassifyOptions.model_fields.items():
-        default = field.get_default()
-        shown = f" (default: {default})" if default and default is not True else ""
+        shown = f" (default: {field.default})" if _worth_showing(field) else ""
         kind = _argument_kind(name, field.annotation)
         parser.add_argument(f"--{name}", help=f"{field.description}{shown}", **kind)
     return parser
+
+
+def _worth_showing(field: FieldInfo) -> bool:
+    return bool(field.default) and not field.is_required()
 
 
 class Parser(argparse.ArgumentParser):
@@ -164,7 +179,7 @@ def _read_config(path: str | None) -> tuple[dict[str, Any], list[str]]:
     if path is None:
         return {}, []
     values = _load_yaml(path)
-    beam = values.pop("beam", None) or {}
+    beam = values.pop("beam", {})
     if not isinstance(beam, dict):
         raise UsageError(f"{path}: beam: holds Beam's options by name, not {beam!r}")
     if isinstance(values.get("input"), str):
@@ -178,15 +193,29 @@ def _read_config(path: str | None) -> tuple[dict[str, Any], list[str]]:
 
 def _load_yaml(path: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"--config {path}: {reason}") from None
-    except yaml.YAMLError as error:
+    try:
+        values = yaml.load(text, _EachKeyOnce)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UsageError(f"--config {path}: holds no options; write them as 'name: value' lines")
     return values
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML where a key that stands twice is an error; by itself the library ignores the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"{key} stands in it twice")
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:

@@ -66,7 +66,10 @@ def _clock(seconds: float) -> str:
 def _show_bar(board: Board, console: Console, over: threading.Event) -> None:
     columns = (TimeElapsedColumn(), BarColumn(), TextColumn("{task.description}"))
     began = time.monotonic()
-    with Progress(*columns, console=console, transient=True) as bar:
+    # rich and the caller would both put sys.stderr aside, and put back the other's
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
         task = bar.add_task("listing", total=None)
         while not over.wait(_REFRESH_S):
             now = board.snapshot()

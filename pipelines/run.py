@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Callable, Sequence
@@ -15,19 +16,21 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import create_runner
 
 from models.classifier import AudioClassifier, load_classifier, read_labels
 from models.errors import ModelError
 from models.sources import ModelSource, resolve
 from pipelines import __version__
-from pipelines.errors import RunError, UsageError
+from pipelines.errors import RunError, UsageError, nearest
 from pipelines.graph import Classify
 from pipelines.local_runner import is_local, local_runner, use_all_cores
 from pipelines.options import ClassifyOptions
-from transforms.committing import discard, has_runs, prepare_output, run_file
 from transforms.listing import ListingError, check_patterns
 from transforms.local_copies import read_uri
+from transforms.output_folder import discard, is_taken, prepare_output, run_file
+from transforms.patterns import local_path
 from transforms.tables import Provenance
 
 _LIBRARIES = (
@@ -43,13 +46,9 @@ _LIBRARIES = (
 
 
 _EXPECTED_TROUBLE = (
-    "ListingError",
-    "ModelError",
-    "ReconcileError",
-    "BeamIOError",
-    "OSError",
-    "PermissionError",
-    "FileNotFoundError",
+    *("ListingError", "ModelError", "ReconcileError", "OutputTakenError", "BeamIOError"),
+    *("OSError", *(kind.__name__ for kind in OSError.__subclasses__())),
+    *(kind.__name__ for kind in ConnectionError.__subclasses__()),
 )
 """Errors in workers that are no bugs: those of reading recordings never get so far."""
 
@@ -86,6 +85,8 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
       UsageError: the model, the input or the output cannot be used.
     """
     beam_options = _beam_options(beam_flags)
+    output = local_path(options.output) or options.output
+    options = options.model_copy(update={"output": output})
     try:
         model, load = _model(options)
         classifier = load()
@@ -140,8 +141,18 @@ def _beam_options(flags: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(list(flags))
     if is_local(options):
         use_all_cores(options, flags)
+    else:
+        _check_runner(options.view_as(StandardOptions).runner)
     FileSystems.set_options(options)
     return options
+
+
+def _check_runner(name: str) -> None:
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError, TypeError) as error:
+        hint = nearest(name, StandardOptions.KNOWN_RUNNER_NAMES)
+        raise UsageError(f"--runner {name}: there is no such runner here{hint}") from error
 
 
 def _model(options: ClassifyOptions) -> tuple[ModelSource, Callable[[], AudioClassifier]]:
@@ -177,16 +188,18 @@ def _made_by(
 
 
 def _run_id(options: ClassifyOptions, classifier: AudioClassifier, started_at: datetime) -> str:
-    """When it began, and what it does: made once, so that a retry writes to the same names."""
-    what = hashlib.sha256(f"{options.model_dump_json()} {classifier.sha256}".encode())
-    return f"{started_at:%Y%m%dT%H%M%SZ}-{what.hexdigest()[:8]}"
+    """When and where it began, and what it does. Made once: a retry writes to the same names."""
+    what = [options.model_dump(), classifier.sha256, platform.node(), os.getpid()]
+    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    return f"{started_at:%Y%m%dT%H%M%SZ}-{digest[:8]}"
 
 
 def _check_output(output: str, run_id: str) -> None:
     try:
-        if has_runs(output):
+        if is_taken(output):
             raise UsageError(
-                f"--output {output}: holds the results of a run already; name another folder"
+                f"--output {output}: holds the results of a run already, or what one that was cut "
+                "off left behind; name another folder, or empty it"
             )
         prepare_output(output, run_id)
     except (OSError, ValueError) as error:

@@ -195,7 +195,7 @@ def merge_events(hits: Hits, grid: FrameGrid, gap_s: float, duration_s: float) -
       duration_s: the clip's length, past which no event ends.
     """
     between = np.diff(hits.frame) * grid.hop_samples - grid.frame_samples
-    apart = (between > gap_s * grid.sample_rate_hz) & (np.diff(hits.frame) > 1)
+    apart = (between > round(gap_s * grid.sample_rate_hz)) & (np.diff(hits.frame) > 1)
     begins = _run_starts(apart | (np.diff(hits.label_index) != 0), len(hits.frame))
     ends = np.append(begins[1:], len(hits.frame))[: len(begins)]
     frames = ends - begins
@@ -233,7 +233,7 @@ def _shortcomings(tally: Tally, ending: Ending) -> Iterator[tuple[str, str]]:
         yield ending.trouble.reason, ending.trouble.message
     if tally.invalid_samples:
         of = f"{tally.invalid_samples} of {tally.frames} frames"
-        yield "invalid_samples", f"{of} hold samples that are NaN or infinite"
+        yield "invalid_samples", f"{of} hold samples that are NaN, infinite or too large"
     if tally.invalid_scores:
         yield "invalid_scores", f"the model gave {tally.invalid_scores} frames a score that is NaN"
 

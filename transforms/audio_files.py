@@ -23,6 +23,7 @@ from transforms.errors import (
     UnsupportedError,
 )
 from transforms.libav_decoder import open_libav
+from transforms.ogg_chains import open_ogg
 from transforms.sniffing import Sniffed, sniff
 from transforms.soundfile_decoder import open_soundfile
 
@@ -119,7 +120,10 @@ def _regroup(
 
 def _open_file(path: str) -> BinaryIO:
     """Opens a file for the two libraries, which share its descriptor: hence without a buffer."""
-    status = Path(path).stat()
+    try:
+        status = Path(path).stat()
+    except ValueError as error:  # a manifest may hold what no filesystem takes
+        raise ReadError(f"no name of a file: {error}") from error
     if stat.S_ISREG(status.st_mode) and not status.st_size:
         raise EmptyFileError("the file holds no bytes")
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
@@ -138,12 +142,14 @@ def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed, promise: P
     chained streams.
     """
     verdicts: list[AudioError] = []
-    if sniffed.format in _SOUNDFILE_FORMATS:
+    if sniffed.format in _SOUNDFILE_FORMATS and not promise.is_mpeg:
         try:
             return stack.enter_context(open_soundfile(file, sniffed, promise))
         except AudioError as verdict:
             verdicts.append(verdict)
     try:
+        if sniffed.format == "ogg":
+            return stack.enter_context(open_ogg(file, sniffed))
         return stack.enter_context(open_libav(file, sniffed, promise))
     except AudioError as verdict:
         verdicts.append(verdict)
@@ -154,8 +160,8 @@ def _most_telling(verdicts: list[AudioError], promise: Promise) -> AudioError:
     """Of the libraries' verdicts on a file, the one that says most; a known cut says still more."""
     kinds = (ReadError, UnsupportedError, NoAudioStreamError, NoSamplesError, DamagedError)
     best = min(verdicts, key=lambda verdict: kinds.index(type(verdict)))
-    cut = isinstance(best, DamagedError) and not promise.is_kept
-    return nothing_decoded(promise) if cut else best
+    is_cut = isinstance(best, (DamagedError, NoAudioStreamError)) and not promise.is_kept
+    return nothing_decoded(promise) if is_cut else best
 
 
 _RATES_HZ = range(4000, 384_001)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -13,15 +13,17 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import Listed
+from transforms.output_folder import discard, is_taken, run_file, staging_folder
 from transforms.tables import TABLES
 from transforms.writing import Totals, WrittenFile, WrittenShard
-
-RUNS = "_runs"
-_STAGING = "_staging-"
 
 
 class ReconcileError(RuntimeError):
     """Not every listed object came out exactly once."""
+
+
+class OutputTakenError(RuntimeError):
+    """Another run has committed to the same folder."""
 
 
 @dataclass
@@ -57,41 +59,6 @@ class CommitRun(beam.PTransform):  # type: ignore[misc]
         )
 
 
-def staging_folder(output: str, run_id: str) -> str:
-    """Where a run's files are written before they are moved into place."""
-    return str(FileSystems.join(output, f"{_STAGING}{run_id}"))
-
-
-def run_file(output: str, run_id: str) -> str:
-    """The file whose presence says that a run is whole."""
-    return str(FileSystems.join(output, RUNS, f"{run_id}.json"))
-
-
-def has_runs(output: str) -> bool:
-    """Whether a folder holds the results of a run."""
-    pattern = FileSystems.join(output, RUNS, "*.json")
-    return bool(FileSystems.match([pattern], limits=[1])[0].metadata_list)
-
-
-def prepare_output(output: str, run_id: str) -> None:
-    """Make the folder that a run's files are written to, and see that it can be written to.
-
-    Raises:
-      OSError: it can't.
-      ValueError: no filesystem is known for it.
-    """
-    probe = FileSystems.join(staging_folder(output, run_id), "started")
-    with FileSystems.create(probe, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
-        sink.write(run_id.encode())
-
-
-def discard(output: str, run_id: str) -> None:
-    """Delete the files of a run that were not moved into place."""
-    staging = staging_folder(output, run_id)
-    if FileSystems.exists(staging):
-        FileSystems.delete([staging])
-
-
 def reconcile(listed: Listed, totals: Totals) -> None:
     """Check that each listed object has exactly one row.
 
@@ -117,11 +84,16 @@ def _commit(
     for shard in shards:
         totals.add(shard.totals)
     reconcile(listed, totals)
+    path = run_file(output, run_id)
+    if FileSystems.exists(path):  # this was done before, and not known to be
+        return path
+    if is_taken(output, by_other_than=run_id):
+        raise OutputTakenError(f"another run has written to {output} in the meantime")
     files = sorted(file for shard in shards for file in shard.files)
     record = json.dumps(_run_record(run, listed, totals, files), indent=2, ensure_ascii=False)
     _move_into_place(files, output, run_id)
-    path = run_file(output, run_id)
     _write_whole(path, record)
+    discard(output, run_id)
     return path
 
 
@@ -137,9 +109,15 @@ def _move_into_place(files: Sequence[WrittenFile], output: str, run_id: str) -> 
             for name in names
         ]
         waiting = [move for move in moves if FileSystems.exists(move[0])]
+        _check_moved(destination for source, destination in set(moves) - set(waiting))
         if waiting:
             FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
-    discard(output, run_id)
+
+
+def _check_moved(destinations: Iterable[str]) -> None:
+    for destination in destinations:
+        if not FileSystems.exists(destination):
+            raise ReconcileError(f"{destination} was written, but is not there")
 
 
 def _make_folder(folder: str) -> None:
@@ -163,5 +141,5 @@ def _write_whole(path: str, text: str) -> None:
     """Write a file that is there whole or not at all."""
     aside = f"{path}.part"
     with FileSystems.create(aside, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
-        sink.write(text.encode("utf-8"))
+        sink.write(text.encode("utf-8", "backslashreplace"))  # which is how JSON escapes, too
     FileSystems.rename([aside], [path])

@@ -80,7 +80,7 @@ def nothing_decoded(promise: Promise) -> AudioError:
     """Tells a recording of no length from one whose header promises sound that isn't there."""
     if not promise.is_kept:
         return DamagedError(f"{_describe_shortfall(promise)}, no sound could be decoded")
-    if promise.samples or promise.sound_bytes:
+    if promise.samples or promise.seconds or promise.sound_bytes:
         return DamagedError("the header promises sound, none could be decoded")
     return NoSamplesError("there is not one sample in it")
 
@@ -149,7 +149,7 @@ def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
 
 
 def _file_bytes(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+    return file.seek(0, os.SEEK_END)
 
 
 def _sound(file: BinaryIO, offset: int, size: int) -> Promise:
@@ -327,6 +327,37 @@ def _children(file: BinaryIO, box: _Chunk) -> Iterator[_Chunk]:
     return islice(_walk_boxes(file, box.offset, min(box.end, _file_bytes(file))), 1000)
 
 
+def _read_matroska(file: BinaryIO, start: int) -> Promise:
+    """Matroska and WebM (RFC 8794 and 9559): a header, then a segment of all the rest."""
+    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        head = _read_at(file, start, 12)
+        size_bytes = 9 - head[4].bit_length() if head[:4] == name and len(head) == 12 else 9
+        largest = (1 << 7 * size_bytes) - 1
+        size = int.from_bytes(head[4 : 4 + size_bytes], "big") & largest
+        if size_bytes == 9 or size == largest:  # which stands for an unknown size
+            return Promise()
+        start += 4 + size_bytes + size
+    return Promise(missing_bytes=max(0, start - _file_bytes(file)))
+
+
+def _read_nist(file: BinaryIO, start: int) -> Promise:
+    """NIST SPHERE: lines of text, one of which counts the samples per channel."""
+    head = _read_at(file, start, 1 << 14).split(b"end_head")[0]
+    count = re.search(rb"^sample_count -i (\d{1,15})\s", head, re.MULTILINE)
+    return Promise(samples=int(count[1]) or None) if count else Promise()
+
+
+def _read_voc(file: BinaryIO, start: int) -> Promise:
+    """Creative Voice: blocks, each with a type and a size of three bytes; type 0 ends the file."""
+    offset = start + int.from_bytes(_read_at(file, start + 20, 2), "little")
+    for _ in range(10_000):
+        head = _read_at(file, offset, 4)
+        if len(head) < 4 or not 0 < head[0] < 10:
+            break
+        offset += 4 + int.from_bytes(head[1:], "little")
+    return Promise(missing_bytes=max(0, offset - _file_bytes(file)))
+
+
 _READERS: dict[str, Callable[[BinaryIO, int], Promise]] = {
     "wav": _read_riff,
     "rf64": _read_riff,
@@ -339,4 +370,7 @@ _READERS: dict[str, Callable[[BinaryIO, int], Promise]] = {
     "avi": _read_avi,
     "asf": _read_asf,
     "mp4": _read_mp4,
+    "matroska": _read_matroska,
+    "nistsphere": _read_nist,
+    "voc": _read_voc,
 }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transforms import progress
 from transforms.audio_files import AudioReader, open_audio
 from transforms.elements import AudioHeader, AudioObject, Ending, FrameBlock, Trouble
-from transforms.errors import AudioError, ReadError
+from transforms.errors import AudioError, ReadError, TruncatedError
 from transforms.framing import FrameGrid, cut_frames
 from transforms.levels import SignalLevel, full_scale, measure
 from transforms.local_copies import local_copy
@@ -128,7 +128,13 @@ class _Decoding:
         stage = "read" if isinstance(error, ReadError) else "decode"
         # a name that the system could not decode must not make a message that Parquet cannot hold
         message = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+        if self.samples and not isinstance(error, TruncatedError):
+            message = f"{message}, after {self.duration_s:.3f} s"
         self.trouble = Trouble(stage, error.reason, message)
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.header.sample_rate_hz if self.header else 0.0
 
     def ending(self) -> Ending:
         time, source = self.recorded_at or (None, None)

@@ -19,8 +19,7 @@ class AudioObject(NamedTuple):
     Attributes:
       uri: where it is: an absolute path, or a URI of any filesystem that Beam knows.
       size_bytes: its size, None where the listing could not tell.
-      version: changes whenever the content does: an etag or a generation where the store has one,
-        else size and modification time.
+      version: changes whenever the content does: its size and the time of its last change.
     """
 
     uri: str
@@ -63,7 +62,7 @@ class Trouble(NamedTuple):
     """Why a recording could not be heard, or not to its end.
 
     Attributes:
-      stage: where it happened: read, decode or score.
+      stage: where it happened: read or decode.
       reason: a code of the documented list.
       message: one line for the archivist.
     """

@@ -6,6 +6,7 @@ an AudioError is a bug, and stops the run.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import ClassVar
 
 
@@ -13,6 +14,21 @@ class AudioError(Exception):
     """A recording that cannot be heard, or not to its end. The message is for the archivist."""
 
     reason: ClassVar[str]
+
+
+HOSTILE_CONTENT_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What else the Python side of a decoder raises, besides its own errors, when content lies to it.
+
+Only for calls into such a library: anywhere else these are bugs.
+"""
 
 
 class EmptyFileError(AudioError):
@@ -61,3 +77,22 @@ class ReadError(AudioError):
     """The object could not be read: no permission, gone, or the connection failed."""
 
     reason = "io"
+
+
+_STORE_ERRORS = (
+    ("apache_beam.io.aws.clients.s3.messages", "S3ClientError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("google.api_core.exceptions", "GoogleAPIError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+)
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """What the object stores' libraries raise, of those that are installed, beside OSError."""
+    found = []
+    for module, name in _STORE_ERRORS:
+        try:
+            found.append(getattr(import_module(module), name))
+        except ImportError:
+            continue
+    return tuple(found)

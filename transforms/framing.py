@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -59,13 +59,15 @@ def cut_frames(
       The index of a block's first frame, and its frames, float32 [n, frame_samples]. The last
       frame is padded with zeros.
     """
+    if grid.hop_samples > grid.frame_samples:
+        chunks = _without_gaps(chunks, grid)
+        grid = replace(grid, hop_samples=grid.frame_samples)
     step = block_frames * grid.hop_samples
-    need = max(_reach(grid, block_frames), step)
     first = 0
     pending = np.empty(0, np.float32)
     for signal in _joined(chunks, step):
         pending = np.concatenate([pending, signal])
-        while len(pending) >= need:
+        while len(pending) >= _reach(grid, block_frames):
             yield first, _windows(pending, grid, block_frames)
             first += block_frames
             pending = pending[step:]
@@ -75,6 +77,17 @@ def cut_frames(
         rest = pending[start * grid.hop_samples :]
         padding = max(_reach(grid, n) - len(rest), 0)
         yield first + start, _windows(np.pad(rest, (0, padding)), grid, n)
+
+
+def _without_gaps(
+    chunks: Iterable[NDArray[np.float32]], grid: FrameGrid
+) -> Iterator[NDArray[np.float32]]:
+    """Leave out what lies between frames, so that a long hop takes no more memory than a short."""
+    start = 0
+    for chunk in chunks:
+        position = (start + np.arange(len(chunk))) % grid.hop_samples
+        yield chunk[position < grid.frame_samples]
+        start += len(chunk)
 
 
 def _reach(grid: FrameGrid, frames: int) -> int:

@@ -23,7 +23,7 @@ class SignalLevel:
     """Sums over sample values of all channels; two of them add up to the level of both parts.
 
     Attributes:
-      values: how many sample values were measured.
+      values: how many sample values were measured; those that are no numbers are not.
       energy: the sum of their squares, in units of 2**-64 of full scale squared.
       peak: the largest magnitude; 1.0 is full scale.
       clipped: how many values lie at full scale or beyond.
@@ -46,25 +46,29 @@ class SignalLevel:
         )
 
     @property
-    def rms_dbfs(self) -> float:
-        """Root mean square in dB, where a full-scale square wave is 0; -inf in digital silence."""
-        mean_square = self.energy / (self.values << _ENERGY_BITS) if self.values else 0.0
-        return _decibels(math.sqrt(mean_square))
+    def rms_dbfs(self) -> float | None:
+        """Root mean square in dB, where a full-scale square wave is 0; -inf in digital silence.
+
+        None, like the others, where there are no values.
+        """
+        if not self.values:
+            return None
+        return _decibels(math.sqrt(self.energy / (self.values << _ENERGY_BITS)))
 
     @property
-    def peak_dbfs(self) -> float:
+    def peak_dbfs(self) -> float | None:
         """The largest magnitude in dB of full scale; -inf in digital silence."""
-        return _decibels(self.peak)
+        return _decibels(self.peak) if self.values else None
 
     @property
-    def clipped_fraction(self) -> float:
+    def clipped_fraction(self) -> float | None:
         """The share of values at full scale or beyond."""
-        return self.clipped / self.values if self.values else 0.0
+        return self.clipped / self.values if self.values else None
 
     @property
-    def silent_fraction(self) -> float:
+    def silent_fraction(self) -> float | None:
         """The share of time in seconds whose RMS lies below SILENCE_DBFS."""
-        return self.silent / self.values if self.values else 0.0
+        return self.silent / self.values if self.values else None
 
 
 def full_scale(codec: str) -> float:
@@ -76,13 +80,12 @@ def measure(second: NDArray[np.float32], clip_at: float = _FULL_SCALE_16_BIT) ->
     """Measure one second.
 
     Args:
-      second: float32 [n, channels], a second of a recording, or the rest at its end. Values that
-        are no numbers count as zero.
+      second: float32 [n, channels], a second of a recording, or the rest at its end.
       clip_at: the magnitude from which a value counts as clipped.
     """
     peak = _peak(second)
     if not math.isfinite(peak):
-        second = np.nan_to_num(second, nan=0.0, posinf=0.0, neginf=0.0)
+        second = second[np.isfinite(second)]
         peak = _peak(second)
     values = second.size
     square_sum = float(np.square(second, dtype=np.float64).sum()) if peak else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,6 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.codec import Codec
 from av.container import InputContainer
@@ -24,12 +24,14 @@ from numpy.typing import NDArray
 from transforms.container_headers import Promise, check_end, nothing_decoded, pcm_sample_bytes
 from transforms.elements import AudioHeader
 from transforms.errors import (
+    HOSTILE_CONTENT_ERRORS,
     AudioError,
     DamagedError,
     NoAudioStreamError,
     ReadError,
     UnsupportedError,
 )
+from transforms.libav_frames import Shape, alike, as_float32
 from transforms.sniffing import Sniffed
 
 
@@ -45,10 +47,8 @@ def open_libav(file: BinaryIO, sniffed: Sniffed, promise: Promise) -> Iterator[L
     """
     if promise.locked:
         raise UnsupportedError("the sound is encrypted")
-    try:
+    with _in_libav():
         container = _open_container(file, sniffed)
-    except av.FFmpegError as error:
-        raise _as_audio_error(error) from error
     with container:
         yield LibavDecoder(container, _pick_stream(container), sniffed.format, promise)
 
@@ -66,15 +66,17 @@ class LibavDecoder:
         self._container = container
         self._stream = stream
         self._promise = promise
+        self._heard = 0
         self._reached_s = 0.0
         self._trouble: AudioError | None = None
         self._gave_up = False
         self._frames = self._decode()
         first = next(self._frames, None)
         if first is None:
-            raise self._trouble or nothing_decoded(promise)
+            seconds = promise.seconds or (stream.duration and _duration_s(container, stream))
+            raise self._trouble or nothing_decoded(promise._replace(seconds=seconds))
         self._frames = chain([first], self._frames)
-        self._channel_layout = first.layout
+        self._shape = Shape(first.sample_rate, first.layout)
         self._promise = _completed(promise, format_, container, stream, first)
         self.header = AudioHeader(
             format=format_,
@@ -84,20 +86,25 @@ class LibavDecoder:
             declared_samples=self._promise.samples,
         )
 
-    def chunks(self) -> Iterator[NDArray[np.float32]]:
+    def chunks(self, like: LibavDecoder | None = None) -> Iterator[NDArray[np.float32]]:
         """Yields float32 [n, channels] in [-1, 1], n as it comes.
+
+        Args:
+          like: whose rate and channels they are brought to, if not their own.
 
         Raises:
           DamagedError: a packet could not be decoded; what came before is good.
           TruncatedError: the sound ends before the header says.
           ReadError: the file could not be read on.
         """
-        heard = 0
-        for frame in self._alike(self._frames):
-            chunk = _as_float32(frame)
-            heard += len(chunk)
-            yield chunk
-        self._check_end(heard)
+        for frame in alike(self._counted(alike(self._frames, self._shape)), (like or self)._shape):
+            yield as_float32(frame)
+        self._check_end(self._heard)
+
+    def _counted(self, frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+        for frame in frames:
+            self._heard += frame.samples
+            yield frame
 
     def _check_end(self, heard: int) -> None:
         """Raises what went wrong, if anything.
@@ -135,19 +142,19 @@ class LibavDecoder:
 
     def _packets(self) -> Iterator[Packet[Any]]:
         try:
-            yield from self._container.demux()
-        except av.FFmpegError as error:
-            self._trouble = self._trouble or _as_audio_error(error)
-        except OSError as error:
-            raise ReadError(error.strerror or str(error)) from error
+            with _in_libav():
+                yield from _demux(self._container)
+        except (DamagedError, UnsupportedError) as error:
+            self._trouble = self._trouble or error
 
     def _decode_packet(self, packet: Packet[Any]) -> list[AudioFrame]:
         if packet.stream is not self._stream:
             return []
         try:
-            frames = self._stream.codec_context.decode(packet)
-        except av.FFmpegError as error:
-            self._trouble = self._trouble or _as_audio_error(error)
+            with _in_libav():
+                frames = self._stream.codec_context.decode(packet)
+        except (DamagedError, UnsupportedError) as error:
+            self._trouble = self._trouble or error
             return []
         return [frame for frame in frames if frame.samples]
 
@@ -164,48 +171,43 @@ class LibavDecoder:
             end_s = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
             self._reached_s = max(self._reached_s, end_s)
 
-    def _alike(self, frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
-        """Brings frames to the rate and channels of the header where they change in mid-stream."""
-        resampler, source = None, None
-        for frame in frames:
-            shape = (frame.sample_rate, frame.layout.name, frame.format.name)
-            if resampler is not None and shape != source:
-                yield from _resample(resampler, None)
-                resampler = None
-            if self._is_readable(frame):
-                yield frame
-                continue
-            if resampler is None:
-                resampler, source = self._resampler(), shape
-            frame.pts = None
-            yield from _resample(resampler, frame)
-        if resampler is not None:
-            yield from _resample(resampler, None)
 
-    def _is_readable(self, frame: AudioFrame) -> bool:
-        """Whether the samples of a frame can be taken as they are.
+def _demux(container: InputContainer) -> Iterator[Packet[Any]]:
+    """Yields all packets, and for each stream one that flushes its decoder.
 
-        Of planes, PyAV reads beyond the last one from eight channels on (seen in 18.1): these have
-        to be interleaved first.
-        """
-        is_of_header = (
-            frame.sample_rate == self.header.sample_rate_hz
-            and frame.layout.nb_channels == self.header.channels
-        )
-        return is_of_header and not (frame.format.is_planar and self.header.channels >= 8)
-
-    def _resampler(self) -> AudioResampler:
-        return AudioResampler(
-            format="flt", layout=self._channel_layout, rate=self.header.sample_rate_hz
-        )
+    Where a stream begins in mid-file, PyAV trips over it (seen in 18.1), but not before it has
+    flushed those that were there from the start.
+    """
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            raise
+        except IndexError:
+            return
+        if packet is None:
+            return
+        yield packet
 
 
-def _resample(resampler: AudioResampler, frame: AudioFrame | None) -> list[AudioFrame]:
-    """Resamples a frame, or with None returns what remains."""
+@contextmanager
+def _in_libav() -> Iterator[None]:
+    """Makes an AudioError of whatever libav and PyAV raise when content lies to them.
+
+    Raises:
+      UnsupportedError: libav lacks what it takes.
+      DamagedError: the content makes no sense.
+      ReadError: the file could not be read.
+    """
     try:
-        return list(resampler.resample(frame))
-    except (av.FFmpegError, ValueError) as error:
-        raise DamagedError("the sound changes its rate or channels in mid-stream") from error
+        yield
+    except av.FFmpegError as error:
+        raise _as_audio_error(error) from error
+    except OSError as error:
+        raise ReadError(error.strerror or str(error)) from error
+    except HOSTILE_CONTENT_ERRORS as error:
+        raise DamagedError(f"{_NO_SENSE}: {error or type(error).__name__}") from error
 
 
 def _open_container(file: BinaryIO, sniffed: Sniffed) -> InputContainer:
@@ -296,6 +298,7 @@ _TIMED = {
     "flac",
     "aiff",
 }
+_EXACT = {"flac", "wavpack", "tta"}  # of the timed: those whose headers count samples
 _TIMED_IF_WHOLE = {"ogg", "avi", "caf", "wav", "w64", "rf64", "dff", "wtv"}
 
 
@@ -320,7 +323,7 @@ def _completed(
         return promise
     samples = round(seconds * first.sample_rate) - promise.lead_in
     # Encoders add silence at both ends, and containers round.
-    tolerance = 0 if format_ == "flac" else first.sample_rate // 2
+    tolerance = 0 if format_ in _EXACT else first.sample_rate // 2
     return promise._replace(samples=max(0, samples), tolerance=tolerance)
 
 
@@ -338,28 +341,17 @@ def _codec(stream: AudioStream) -> str:
     return name.removesuffix("_planar").removesuffix("le").removesuffix("be")
 
 
-def _as_float32(frame: AudioFrame) -> NDArray[np.float32]:
-    """Returns float32 [n, channels] in [-1, 1] of any format of samples."""
-    if frame.format.name.startswith("s64"):
-        raise UnsupportedError("samples of 64-bit integers")
-    # [channels, n], or [1, n * channels] where interleaved
-    planes: NDArray[Any] = frame.to_ndarray()
-    samples = planes.T if frame.format.is_planar else planes.reshape(-1, frame.layout.nb_channels)
-    zero, full_scale = _SCALES.get(samples.dtype, (0, 1))
-    with np.errstate(over="ignore"):  # doubles beyond float32 become infinite
-        values = np.ascontiguousarray(samples, dtype=np.float32)
-    return values if full_scale == 1 else (values - np.float32(zero)) / np.float32(full_scale)
-
-
-# The value that is silence, and the distance from it to full scale.
-_SCALES = {
-    np.dtype(np.uint8): (128, 128),
-    np.dtype(np.int16): (0, 1 << 15),
-    np.dtype(np.int32): (0, 1 << 31),
-}
+_NO_SENSE = "the content makes no sense to the decoder"
 
 
 def _as_audio_error(error: av.FFmpegError) -> AudioError:
+    """Says what libav says for an archivist; EIO is what it says where it wants more to read."""
     message = " ".join((error.strerror or type(error).__name__).split())
+    if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):
+        return DamagedError(_NO_SENSE)
+    if isinstance(error, av.error.EOFError):
+        return DamagedError("the content ends before the sound begins")
+    if error.errno == errno.EIO:
+        return DamagedError("the content breaks off in the middle")
     lacks = (av.error.LookupError, av.error.NotImplementedError, av.error.PatchWelcomeError)
     return UnsupportedError(message) if isinstance(error, lacks) else DamagedError(message)

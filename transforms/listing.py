@@ -17,7 +17,7 @@ from apache_beam.metrics import Metrics
 from transforms import progress
 from transforms.elements import AudioObject, Listed
 from transforms.manifests import is_manifest, read_manifest
-from transforms.matching import Found, list_pattern, look_up
+from transforms.matching import Found, list_pattern, look_up, trouble_with
 from transforms.patterns import (
     ListingError,
     absolute,
@@ -75,9 +75,14 @@ class ListAudio(beam.PTransform):  # type: ignore[misc]
     means whatever it matches; but never are the ._* files that macOS leaves beside others meant by
     a glob. What is left out is counted.
 
-    Links to local folders are followed, but not back to a folder that they lie in. A folder that
-    cannot be read, and a link that leads nowhere, are listed as objects of unknown size, and so get
-    their rows among the failures: nothing is dropped in silence.
+    Links are followed. A local folder that several paths lead to is walked once for each pattern,
+    by the path that goes over no link where there is one; by others only for what the pattern asks
+    for by their names, as `**/link/*.wav` does. Of two names for one file, each is an object. A
+    folder that cannot be read, and a link that leads nowhere, are listed as objects of unknown
+    size, and so get their rows among the failures: nothing is dropped in silence.
+
+    Folders named _staging-*, in which earmark keeps unfinished output, are left out uncounted,
+    unless a pattern begins in one.
 
     The version of an object is its size and the time of its last change: SIZE-NANOSECONDS for a
     local one, SIZE-MILLISECONDS for others; it is empty where the object couldn't be looked up.
@@ -261,7 +266,7 @@ def _check_pattern(pattern: str, all_files: bool) -> None:
 def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) -> str:
     if unseen is not None:
         where = "" if unseen == pattern else f"{shown(pattern)}: "
-        return f"{where}{shown(unseen)} is not there, or cannot be read"
+        return f"{where}{shown(unseen)} {trouble_with(unseen)}"
     if not skipped:
         return f"{shown(pattern)} matches nothing; in a pattern, ** stands for folders of any depth"
     kinds = ", ".join(

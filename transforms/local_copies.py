@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +9,11 @@ from contextlib import contextmanager
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.errors import ReadError
-from transforms.listing import local_path
+from transforms.errors import ReadError, store_errors
+from transforms.patterns import local_path
 
 _CHUNK_BYTES = 4 << 20
+_STORE_ERRORS: tuple[type[Exception], ...] = (OSError, *store_errors())
 
 
 @contextmanager
@@ -31,13 +31,19 @@ def local_copy(uri: str) -> Iterator[str]:
         yield path
         return
     with tempfile.NamedTemporaryFile(prefix="earmark-") as copy:
-        try:
-            with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as remote:
-                shutil.copyfileobj(remote, copy, _CHUNK_BYTES)
-            copy.flush()
-        except OSError as error:
-            raise ReadError(f"{uri}: {error}") from error
+        for chunk in _chunks(uri):
+            copy.write(chunk)
+        copy.flush()
         yield copy.name
+
+
+def _chunks(uri: str) -> Iterator[bytes]:
+    try:
+        with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as remote:
+            while chunk := remote.read(_CHUNK_BYTES):
+                yield chunk
+    except _STORE_ERRORS as error:
+        raise ReadError(f"{uri}: {' '.join(str(error).split())}") from error
 
 
 def read_uri(uri: str) -> bytes:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import posixpath
+import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -53,7 +54,7 @@ def read_manifest(manifest: str) -> Iterator[str]:
             yield _against(manifest, uri)
     except ListingError:
         raise
-    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         message = f"manifest {shown(manifest)} cannot be read: {error}".splitlines()[0]
         raise ListingError(message) from error
 
@@ -70,6 +71,8 @@ def _rows(manifest: str) -> Iterator[tuple[str, Any]]:
 
 def _open(manifest: str) -> BinaryIO:
     path = local_path(manifest)
+    if path is not None and not stat.S_ISREG(os.stat(path).st_mode):
+        raise ListingError(f"manifest {shown(manifest)} is no regular file")  # a pipe would wait
     file: BinaryIO = FileSystems.open(
         manifest if path is None else path, compression_type=CompressionTypes.UNCOMPRESSED
     )
@@ -83,19 +86,29 @@ def _kind_by_content(start: bytes) -> str:
 
 
 def _csv_rows(file: BinaryIO, manifest: str) -> Iterator[tuple[str, Any]]:
-    reader = csv.reader(_text(file))
-    columns = [name.strip() for name in next(reader, [])]
-    column = _uri_column(columns, manifest)
-    for row in reader:
-        if row:
-            yield f"line {reader.line_num}", row[column] if column < len(row) else None
+    reader = csv.reader(_text(file), strict=True)
+    try:
+        columns = [name.strip() for name in next(reader, [])]
+        column = _uri_column(columns, manifest)
+        for row in reader:
+            if row:
+                yield f"line {reader.line_num}", row[column] if column < len(row) else None
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
 
 
 def _json_rows(file: BinaryIO, manifest: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(_text(file), 1):
         if line.strip():
-            row = json.loads(line)
+            row = _json(line, number)
             yield f"line {number}", row.get("uri") if isinstance(row, dict) else None
+
+
+def _json(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"line {number}: {getattr(error, 'msg', error)}") from error
 
 
 def _parquet_rows(file: BinaryIO, manifest: str) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
@@ -41,7 +42,7 @@ class Found(NamedTuple):
 
 
 def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:
-    """List what a pattern means; local folders in the order of their names.
+    """List what a pattern means; local folders in the order of their names, links to them last.
 
     Args:
       pattern: a path or URI of a file or folder, or a glob.
@@ -67,21 +68,34 @@ def look_up(uri: str) -> AudioObject:
         return AudioObject(uri, None, "")
 
 
+def trouble_with(uri: str) -> str:
+    """What keeps an object from being looked up, or a folder from being read: "is not there"."""
+    path = local_path(uri)
+    if path is None:
+        return "is not there, or cannot be read"
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            os.scandir(path).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return "is a link that leads nowhere" if os.path.islink(path) else "is not there"
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return "is no regular file"
+
+
 # local files
 
 
 def _list_local(path: str, all_files: bool) -> Iterator[Found]:
     if os.path.isdir(path):
-        whole = Glob(f"{glob.escape(path.rstrip('/'))}/**")
-        return _list_folder(path, whole, all_files)
+        return _list_matches(Glob(f"{glob.escape(path.rstrip('/'))}/**"), all_files)
     if not is_glob(path) or os.path.lexists(path):
         return iter([Found(_local_object(path))])
-    pattern = Glob(f"{path}**" if path.endswith("/") else path)
-    return _list_folder(pattern.prefix.rpartition("/")[0] or "/", pattern, all_files)
+    return _list_matches(Glob(f"{path}**" if path.endswith("/") else path), all_files)
 
 
-def _list_folder(folder: str, pattern: Glob, all_files: bool) -> Iterator[Found]:
-    for path, is_file in _walk(folder, pattern):
+def _list_matches(pattern: Glob, all_files: bool) -> Iterator[Found]:
+    for path, is_file in _walk(pattern):
         if not is_file:
             yield Found(AudioObject(local_uri(path), None, ""))
         elif pattern.matches(path):
@@ -89,32 +103,44 @@ def _list_folder(folder: str, pattern: Glob, all_files: bool) -> Iterator[Found]
             yield Found(_local_object(path, skipped_as is None), skipped_as)
 
 
-def _walk(folder: str, pattern: Glob) -> Iterator[tuple[str, bool]]:
-    """The paths that a pattern may match: True goes with files, False with unreadable folders."""
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
-    while waiting:
-        folder, above = waiting.pop()
+def _walk(pattern: Glob) -> Iterator[tuple[str, bool]]:
+    """The paths that a pattern may match: True goes with files, False with unreadable folders.
+
+    A folder that several paths lead to is walked again only for what the pattern can't have
+    matched there before. Links wait until all else is walked.
+    """
+    walked: dict[tuple[int, int], frozenset[str]] = defaultdict(frozenset)
+    real, linked = [pattern.folder], deque[str]()
+    while real or linked:
+        folder = real.pop() if real else linked.popleft()
+        reached = pattern.reached(folder)
         try:
-            itself, entries = _look_into(folder)
-        except OSError:
+            itself = _identity(folder)
+            if reached <= walked[itself]:
+                continue
+            entries = _entries(folder)
+        except (OSError, ValueError):  # ValueError: a NUL in the name
             yield folder, False
             continue
-        if itself in above:  # a link back to where we are
-            continue
-        inner = []
+        walked[itself] |= reached
+        inner: list[str] = []
         for entry in entries:
-            if _leads_on(entry) and pattern.may_hold(entry.path):
-                inner.append((entry.path, above | {itself}))
+            if _leads_on(entry) and pattern.reached(entry.path):
+                (linked if entry.is_symlink() else inner).append(entry.path)
             elif _ends_here(entry):
                 yield entry.path, True
-        waiting += reversed(inner)
+        real += reversed(inner)
 
 
-def _look_into(folder: str) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
-    """What identifies a folder, however one gets there, and its entries by name."""
+def _identity(folder: str) -> tuple[int, int]:
+    """What identifies a folder, however one gets there."""
     status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        return (status.st_dev, status.st_ino), sorted(entries, key=lambda entry: entry.name)
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _leads_on(entry: os.DirEntry[str]) -> bool:
@@ -162,12 +188,12 @@ def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
     if is_glob(uri):
         return _list_below(Glob(f"{uri}**" if uri.endswith("/") else uri), all_files)
     folder = uri if uri.endswith("/") else f"{uri}/"
-    below = _list_below(Glob(f"{glob.escape(folder)}**"), all_files, folder)
+    below = _list_below(Glob(f"{glob.escape(folder)}**"), all_files)
     return chain([next(below, Found(itself))], below)
 
 
-def _list_below(pattern: Glob, all_files: bool, prefix: str | None = None) -> Iterator[Found]:
-    for file in _files_below(pattern.prefix if prefix is None else prefix):
+def _list_below(pattern: Glob, all_files: bool) -> Iterator[Found]:
+    for file in _files_below(pattern.prefix):
         if pattern.matches(file.path):
             yield Found(_remote_object(file), _skipped_as(file.path, pattern, all_files))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 AUDIO_EXTENSIONS = frozenset(
@@ -15,13 +15,16 @@ AUDIO_EXTENSIONS = frozenset(
     qcp ra rf64 shn snd sph spx tak tta voc vox w64 wac wav wave weba wma wv
 
     3g2 3gp 3gpp amv asf avi divx dv f4v flv m1v m2t m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf
-    nut ogm ogv ogx qt rm rmvb tod ts vob webm wmv wtv
+    ogm ogv ogx qt rm rmvb tod ts vob webm wmv wtv
     """.split()  # noqa: SIM905 (a list would take a line for each)
 )
 """Of names that can be audio: first sound, then video that may have sound in it."""
 
 APPLE_DOUBLE = "._*"
 """The kind of files in which macOS keeps what other filesystems can't, ._a.wav beside a.wav."""
+
+STAGING_PREFIX = "_staging-"
+"""How the names of folders begin that hold the unfinished output of a run."""
 
 
 class ListingError(ValueError):
@@ -101,32 +104,43 @@ def pattern_regex(pattern: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class Glob:
-    """A pattern with signs that stand for others, over whole URIs."""
+    """A pattern with signs that stand for others, over whole URIs.
+
+    It matches nothing in folders of unfinished output, but for those that it begins in.
+    """
 
     pattern: str
 
     def matches(self, uri: str) -> bool:
         """Whether it matches an object."""
-        return pattern_regex(self.pattern).fullmatch(uri) is not None
+        return pattern_regex(self.pattern).fullmatch(uri) is not None and not self._is_staged(uri)
 
-    def may_hold(self, folder: str) -> bool:
-        """Whether something that it matches can lie in a folder that may hold it itself.
+    def reached(self, folder: str) -> frozenset[str]:
+        """The beginnings of the pattern that lead into a folder; none if no match can lie there.
 
-        Args:
-          folder: without a slash at its end.
+        What it matches in a folder depends on these alone, not on the folder's own name.
         """
-        parts = self.pattern.split("/")
-        depth = folder.count("/") + 1
-        above = "/".join(parts[:depth])
-        return "**" in above or (
-            depth < len(parts) and pattern_regex(above).fullmatch(folder) is not None
-        )
+        inside = os.path.join(folder, "")
+        if self._is_staged(inside):
+            return frozenset()
+        return frozenset(each for each in self._beginnings if pattern_regex(each).fullmatch(inside))
 
-    @property
+    @cached_property
     def prefix(self) -> str:
         """How everything that it matches begins."""
-        sign = _GLOB_SIGN.search(self.pattern)
-        return self.pattern[: sign.start()] if sign else self.pattern
+        parts, position = [], 0
+        for sign in _GLOB_SIGN.finditer(self.pattern):
+            parts.append(self.pattern[position : sign.start()])
+            if sign["none"] or len(sign["one_of"] or "") != 1:
+                return "".join(parts)
+            parts.append(sign["one_of"])  # a quoted sign, as in [*]
+            position = sign.end()
+        return "".join([*parts, self.pattern[position:]])
+
+    @cached_property
+    def folder(self) -> str:
+        """The folder in which everything lies that it matches, at whatever depth."""
+        return self.prefix.rpartition("/")[0] or "/"
 
     @property
     def names_ending(self) -> bool:
@@ -136,6 +150,15 @@ class Glob:
         if dot and ending.strip("*?"):
             return not ending.endswith("*")
         return not name.endswith(("*", "?", "]", "."))
+
+    @cached_property
+    def _beginnings(self) -> list[str]:
+        """The pattern up to each place where a match can be when a folder's name has ended."""
+        return [self.pattern[: place.end()] for place in _FOLDER_ENDS.finditer(self.pattern)]
+
+    def _is_staged(self, uri: str) -> bool:
+        folders = uri[len(self.folder.rstrip("/")) :].rpartition("/")[0]
+        return f"/{STAGING_PREFIX}" in folders
 
 
 def shown(uri: str) -> str:
@@ -152,6 +175,7 @@ def _sign_regex(sign: re.Match[str]) -> str:
 
 _FILE_SCHEME = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_FOLDER_ENDS = re.compile(r"\*\*|/(?!\*\*)")
 _GLOB_SIGN = re.compile(
     r"(?:^|(?<=/))\*\*/ | \*\* | \* | \? | \[ (?P<none>!?) (?P<one_of>\][^]/]*|[^]/]+) \]",
     re.VERBOSE,

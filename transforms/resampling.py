@@ -22,8 +22,9 @@ def mix_down(block: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     channels = block.shape[1]
     mono: NDArray[np.float32] = block[:, 0].copy()
-    for channel in range(1, channels):
-        mono += block[:, channel]
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no number, and counted
+        for channel in range(1, channels):
+            mono += block[:, channel]
     if channels > 1:
         mono *= np.float32(1 / channels)
     return mono

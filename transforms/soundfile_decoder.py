@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from transforms.container_headers import Promise, check_end, nothing_decoded, pcm_sample_bytes
 from transforms.elements import AudioHeader
-from transforms.errors import AudioError, DamagedError, UnsupportedError
+from transforms.errors import (
+    HOSTILE_CONTENT_ERRORS,
+    AudioError,
+    DamagedError,
+    UnsupportedError,
+)
 from transforms.sniffing import Sniffed
 
 
@@ -28,13 +33,11 @@ def open_soundfile(
       DamagedError: the content makes no sense to it.
       NoSamplesError: there is no sound in it.
     """
-    if promise.is_mpeg:
-        raise UnsupportedError("libsndfile's decoder of MPEG audio writes to the terminal")
     # By its descriptor: of a name, libsndfile and soundfile would read the extension.
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     try:
         sound = _Sequential(file.fileno(), closefd=False)
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, *HOSTILE_CONTENT_ERRORS) as error:
         raise _as_audio_error(error) from error
     with sound:
         yield SoundfileDecoder(sound, file, sniffed, promise)
@@ -102,7 +105,7 @@ class SoundfileDecoder:
             return chunk[:0]
         try:
             chunk = self._sound.read(out=chunk)
-        except soundfile.LibsndfileError as error:
+        except (soundfile.LibsndfileError, *HOSTILE_CONTENT_ERRORS) as error:
             self._trouble = _as_audio_error(error)
             chunk = _written(chunk)
         self._heard += len(chunk)
@@ -176,7 +179,9 @@ _CODECS = {
 _UNSUPPORTED_ENCODING = 4  # SF_ERR_UNSUPPORTED_ENCODING of sndfile.h
 
 
-def _as_audio_error(error: soundfile.LibsndfileError) -> AudioError:
+def _as_audio_error(error: Exception) -> AudioError:
+    if not isinstance(error, soundfile.LibsndfileError):
+        return DamagedError(f"the content makes no sense: {error or type(error).__name__}")
     message = " ".join(error.error_string.removeprefix("Error : ").split()).rstrip(".")
     kind = UnsupportedError if error.code == _UNSUPPORTED_ENCODING else DamagedError
     return kind(message)

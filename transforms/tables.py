@@ -199,14 +199,18 @@ def _clip_row(clip: HeardClip, made_by: Provenance) -> dict[str, object]:
         "frames": clip.frames,
         "recorded_at": clip.recorded_at,
         "recorded_at_source": clip.recorded_at_source,
-        "rms_dbfs": round(clip.level.rms_dbfs, 2),
-        "peak_dbfs": round(clip.level.peak_dbfs, 2),
+        "rms_dbfs": _rounded(clip.level.rms_dbfs),
+        "peak_dbfs": _rounded(clip.level.peak_dbfs),
         "clipped_fraction": clip.level.clipped_fraction,
         "silent_fraction": clip.level.silent_fraction,
         "labels": [label._asdict() for label in clip.labels],
         "run_id": made_by.run_id,
         "model_sha256": made_by.model_sha256,
     }
+
+
+def _rounded(level_dbfs: float | None) -> float | None:
+    return None if level_dbfs is None else round(level_dbfs, 2)
 
 
 def _object_columns(result: ClipResult) -> dict[str, object]:

@@ -55,6 +55,9 @@ def test_the_demos_archive_has_several_formats_rates_and_channel_counts(demo):
 def test_the_demo_can_be_run_again_but_takes_no_folder_of_others(demo, tmp_path, capsys):
     _, _, folder = demo
     assert main(["demo", "--output", str(folder)]) == 0
+    (folder / "archive" / "own.txt").write_text("my own")
+    assert main(["demo", "--output", str(folder)]) == 0
+    assert (folder / "archive" / "own.txt").read_text() == "my own"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     capsys.readouterr()

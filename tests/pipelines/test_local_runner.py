@@ -44,5 +44,6 @@ def test_a_local_run_has_a_thread_for_each_core_unless_told_otherwise():
 
 def test_no_runner_and_the_direct_one_mean_this_process():
     assert is_local(PipelineOptions([]))
-    assert is_local(PipelineOptions(["--runner=DirectRunner"]))
+    for name in ("DirectRunner", "directrunner", "apache_beam.runners.direct.DirectRunner"):
+        assert is_local(PipelineOptions([f"--runner={name}"]))
     assert not is_local(PipelineOptions(["--runner=FlinkRunner"]))

@@ -45,6 +45,12 @@ WRONG_OPTIONS = [
     (["--model", "yamet"], "yamnet"),
     (["--model", "nowhere.tflite"], "nowhere.tflite"),
     (["--labels", "nowhere.txt"], "nowhere.txt"),
+    (["--direct_num_workers", "-3"], "--direct_num_workers -3: 1 to 64"),
+    (["--direct_running_mode", "multi_processing"], "earmark runs with multi_threading only"),
+    (["--runner", "FlinkRuner"], "--runner FlinkRuner: there is no such runner here; did you mean"),
+    (["--events_gap_s", "inf"], "--events_gap_s inf: input should be a finite number"),
+    (["--labels", ""], "--labels"),
+    (["--model", "a\0b.tflite"], "holds a NUL"),
     (["--config", "nowhere.yaml"], "--config nowhere.yaml: No such file or directory"),
     (["--sample_rate", "8000"], "8000"),
 ]
@@ -108,6 +114,10 @@ def test_an_output_without_permission_is_one_line(archive, tmp_path, capsys):
         ),
         ("beam: [1]", "beam: holds Beam's options by name"),
         ("- a list", "holds no options"),
+        ("top_k: 3\ntop_k: 4", "top_k stands in it twice"),
+        ("time_pattern: 2024-99-99", "not YAML"),
+        ("min_score: " + "[" * 3000, "not YAML"),
+        ('labels: "\\0"', "holds a NUL"),
         ("min_score: [", "not YAML"),
         ("", "holds no options"),
     ],
@@ -157,6 +167,12 @@ def test_flags_go_before_the_config_file_and_that_before_defaults(tmp_path):
 def test_the_configs_that_come_with_the_project_are_valid(config):
     options, _ = parse(["--config", str(config), "--input", "x", "--output", "y"], "earmark")
     assert options.output == "y"
+
+
+def test_help_shows_no_internals(capsys):
+    with pytest.raises(SystemExit):
+        main(["classify", "--help"])
+    assert "Undefined" not in capsys.readouterr().out
 
 
 def test_help_names_every_option(capsys):

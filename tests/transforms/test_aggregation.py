@@ -146,6 +146,15 @@ def test_events_merge_over_gaps_up_to_the_one_given(gap_s, events):
     assert len(merge_events(hits, GRID, gap_s, 100.0).frames) == events
 
 
+@pytest.mark.parametrize("apart", range(2, 80))
+def test_a_gap_of_exactly_the_one_given_is_merged(apart):
+    grid = FrameGrid(16_000, 15_600, 15_600)
+    hits = Hits(np.array([0, apart]), np.zeros(2, np.int32), np.ones(2, np.float32))
+    gap_s = round((apart - 1) * 0.975, 3)
+    assert len(merge_events(hits, grid, gap_s, 100.0).frames) == 1
+    assert len(merge_events(hits, grid, gap_s - 0.001, 100.0).frames) == 2
+
+
 @pytest.mark.parametrize("hop", [5, 10, 30])
 def test_frames_that_follow_each_other_are_one_event_at_any_hop(hop):
     grid = FrameGrid(10, 10, hop)

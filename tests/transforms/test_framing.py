@@ -68,6 +68,14 @@ def test_blocks_hold_no_more_than_they_must():
     assert held <= 400
 
 
+def test_what_lies_between_frames_is_not_held():
+    grid = FrameGrid(16000, 100, 1_000_000)
+    chunks = (np.full(5000, i, np.float32) for i in range(1000))
+    blocks = list(cut_frames(chunks, grid, 4))
+    assert [(first, len(frames)) for first, frames in blocks] == [(0, 4), (4, 1)]
+    np.testing.assert_array_equal(blocks[0][1][:, 0], [0, 200, 400, 600])
+
+
 def test_times_are_in_seconds_and_end_with_the_clip():
     grid = FrameGrid(16000, 15600, 8000)
     np.testing.assert_allclose(grid.start_s(np.array([0, 1, 5])), [0, 0.5, 2.5], rtol=1e-12)

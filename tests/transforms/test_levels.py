@@ -43,11 +43,16 @@ def test_values_at_full_scale_count_as_clipped(codec, top):
     assert measure(samples, full_scale(codec)).clipped_fraction == pytest.approx(3 / 5)
 
 
-def test_values_that_are_no_numbers_count_as_zero():
+def test_values_that_are_no_numbers_are_not_measured():
     samples = np.array([[np.nan], [np.inf], [-np.inf], [0.5]], np.float32)
     level = measure(samples)
     assert level.peak_dbfs == pytest.approx(20 * math.log10(0.5), abs=1e-4)
-    assert level.rms_dbfs == pytest.approx(10 * math.log10(0.25 / 4), abs=1e-4)
+    assert level.rms_dbfs == pytest.approx(20 * math.log10(0.5), abs=1e-4)
+
+
+def test_a_recording_without_one_number_has_no_level():
+    level = measure(np.full((100, 2), np.nan, np.float32))
+    assert (level.rms_dbfs, level.peak_dbfs, level.silent_fraction) == (None, None, None)
 
 
 def test_sums_are_the_same_in_any_order():
@@ -67,4 +72,4 @@ def test_sums_are_the_same_in_any_order():
 
 def test_nothing_measured_is_not_an_error():
     level = measure(np.empty((0, 2), np.float32))
-    assert (level.clipped_fraction, level.silent_fraction) == (0.0, 0.0)
+    assert (level.clipped_fraction, level.silent_fraction) == (None, None)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fnmatch
 import glob
 import io
+import itertools
 import json
 import os
 import re
@@ -35,7 +37,7 @@ from transforms.listing import (
 )
 from transforms.manifests import read_manifest
 from transforms.matching import list_pattern
-from transforms.patterns import local_uri
+from transforms.patterns import Glob, local_uri
 
 AS_ROOT = os.geteuid() == 0
 
@@ -200,7 +202,7 @@ class TestAudioNames:
         assert is_audio_name(uri)
 
     @pytest.mark.parametrize(
-        "uri", ["a.txt", "wav", "a.wav.txt", "/a.wav/b", "._a.wav", "/x/._a.WAV", ""]
+        "uri", ["a.nut", "a.txt", "wav", "a.wav.txt", "/a.wav/b", "._a.wav", "/x/._a.WAV", ""]
     )
     def test_other_names_and_apple_doubles_are_not(self, uri: str) -> None:
         assert not is_audio_name(uri)
@@ -254,6 +256,37 @@ class TestPatternRegex:
     def test_a_backward_range_is_refused(self) -> None:
         with pytest.raises(ListingError, match="a range goes upwards"):
             pattern_regex("/a/[z-a]")
+
+
+class TestFoldersOfAGlob:
+    PATTERNS = st.text("ab/*?", max_size=10).map("/{}".format)
+    PATHS = st.text("ab/", max_size=6).map("/{}".format)
+
+    @given(pattern=PATTERNS, uri=PATHS)
+    def test_whatever_is_matched_lies_where_the_pattern_leads(self, pattern: str, uri: str) -> None:
+        glob = Glob(pattern)
+        above = [uri[: slash.start()] or "/" for slash in re.finditer("/", uri)]
+        if glob.matches(uri):
+            assert all(glob.reached(folder) for folder in above)
+            assert f"{uri}/".startswith(glob.folder)
+
+    @given(
+        pattern=PATTERNS,
+        folder=PATHS,
+        other=PATHS,
+        name=st.from_regex("[ab][ab/]{,3}", fullmatch=True),
+    )
+    def test_what_is_matched_in_a_folder_follows_from_what_led_there(
+        self, pattern: str, folder: str, other: str, name: str
+    ) -> None:
+        glob = Glob(pattern)
+        here, there = os.path.join(folder, name), os.path.join(other, name)
+        if glob.reached(folder) <= glob.reached(other) and glob.matches(here):
+            assert glob.matches(there)
+
+    @given(pattern=st.text("ab/*?[]!", max_size=10).map("/{}".format))
+    def test_a_pattern_leads_to_where_its_walk_begins(self, pattern: str) -> None:
+        assert Glob(pattern).reached(Glob(pattern).folder)
 
 
 def uneven(pattern: str) -> bool:
@@ -417,10 +450,49 @@ class TestSkippedFiles:
 
 class TestLinksAndLockedFolders:
     def test_links_are_followed_under_their_own_names(self, archive: Path) -> None:
-        fill(archive, "real/a.wav", "b.wav")
-        (archive / "link").symlink_to("real")
+        fill(archive.parent, "elsewhere/a.wav", "archive/b.wav")
+        (archive / "link").symlink_to("../elsewhere")
         (archive / "c.wav").symlink_to("b.wav")
-        assert listed_in(archive, "") == ["b.wav", "c.wav", "link/a.wav", "real/a.wav"]
+        assert listed_in(archive, "") == ["b.wav", "c.wav", "link/a.wav"]
+
+    @pytest.mark.parametrize("pattern", ["", "**", "**/*.wav", "*/*.wav", "*/*/*/*.wav"])
+    def test_folders_that_link_to_each_other_are_walked_once(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+    ) -> None:
+        folders = "abcdefg"
+        fill(archive, *(f"{name}/{name}.wav" for name in folders))
+        for name, other in itertools.permutations(folders, 2):
+            (archive / name / other).symlink_to(archive / other)
+        seen = watch_scandir(monkeypatch)
+        listed = listed_in(archive, pattern)
+        assert [Path(name).name for name in sorted(listed, key=os.path.basename)] == [
+            f"{name}.wav" for name in folders
+        ]
+        if "/*/" not in pattern:
+            assert listed == [f"{name}/{name}.wav" for name in folders]
+            assert len(seen) == 1 + 7
+
+    def test_what_a_link_leads_to_goes_by_its_real_path(self, archive: Path) -> None:
+        fill(archive, "z/deep/er/x.wav")
+        (archive / "a").symlink_to("z/deep")
+        (archive / "z/b").symlink_to("deep/er")
+        assert listed_in(archive, "") == ["z/deep/er/x.wav"]
+        assert listed_in(archive, "?/*/*.wav") == ["a/er/x.wav"]
+
+    def test_of_links_to_one_folder_the_first_by_name_counts(self, archive: Path) -> None:
+        fill(archive.parent, "elsewhere/x.wav")
+        for name in ("c", "b", "d"):
+            (archive / name).symlink_to("../elsewhere")
+        assert listed_in(archive, "") == ["b/x.wav"]
+
+    def test_a_link_that_the_pattern_asks_for_is_walked_beside_its_folder(
+        self, archive: Path
+    ) -> None:
+        fill(archive, "real/a.wav", "real/sub/b.wav")
+        (archive / "link").symlink_to("real")
+        assert listed_in(archive, "**/link/*.wav") == ["link/a.wav"]
+        assert listed_in(archive, "**/link/**/*.wav") == ["link/a.wav", "link/sub/b.wav"]
+        assert listed_in(archive, "link") == ["link/a.wav", "link/sub/b.wav"]
 
     def test_cycles_end(self, archive: Path) -> None:
         fill(archive, "a/b/x.wav")
@@ -479,6 +551,47 @@ class TestLinksAndLockedFolders:
         seen = watch_scandir(monkeypatch)
         assert listed_in(archive, "*4/*/*.wav") == ["2024/a/y.wav"]
         assert [os.path.relpath(folder, archive) for folder in seen] == [".", "2024", "2024/a"]
+
+    def test_a_nul_in_a_name_is_a_file_that_is_not_there(self, archive: Path) -> None:
+        (archive / "l.jsonl").write_text(json.dumps({"uri": "a\0.wav"}))
+        found, _ = listing(ListAudio((f"{archive}/l.jsonl",)))
+        assert found == [AudioObject(f"{archive}/a\0.wav", None, "")]
+        for pattern in ("a\0.wav", "a\0", "a\0/*.wav", "*\0.wav"):
+            with pytest.raises(ListingError):
+                check_patterns((f"{archive}/{pattern}",))
+
+
+class TestUnfinishedOutput:
+    NAMES = ("a.wav", "_staging-1.wav", "out/_staging-7f/clips/p.parquet", "out/_runs/7f.json")
+
+    @pytest.mark.parametrize("pattern", ["", "**", "**/*.*", "out/../"])
+    def test_it_is_left_out_of_local_folders(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+    ) -> None:
+        fill(archive, *self.NAMES)
+        seen = watch_scandir(monkeypatch)
+        listed = listed_in(archive, pattern, all_files=True)
+        assert sorted(listed) == ["_staging-1.wav", "a.wav", "out/_runs/7f.json"]
+        assert not [folder for folder in seen if "_staging-" in folder]
+
+    @pytest.mark.parametrize("pattern", ["mem://b", "mem://b/**", "mem://b/*.*", "mem://b/**/*.*"])
+    def test_it_is_left_out_of_remote_places(
+        self, objects: Callable[..., None], pattern: str
+    ) -> None:
+        objects(*(f"mem://b/{name}" for name in self.NAMES))
+        found, _ = meant_by(pattern, all_files=True)
+        assert "mem://b/a.wav" in [item.uri for item in found]
+        assert not [item.uri for item in found if "_staging-7f" in item.uri]
+
+    @pytest.mark.parametrize("pattern", ["[1]/_staging-2024", "[[]1]/_staging-2024/**/*.wav"])
+    def test_a_pattern_that_begins_in_such_a_folder_means_it(
+        self, archive: Path, objects: Callable[..., None], pattern: str
+    ) -> None:
+        fill(archive, "[1]/_staging-2024/x/y.wav", "[1]/_staging-2024/_staging-7f/z.wav")
+        assert listed_in(archive, pattern) == ["[1]/_staging-2024/x/y.wav"]
+        objects("mem://b/_staging-2024/x/y.wav", "mem://b/_staging-2024/_staging-7f/z.wav")
+        [found], _ = meant_by(f"mem://b/{pattern.rpartition(']/')[2]}")
+        assert found.uri == "mem://b/_staging-2024/x/y.wav"
 
 
 class TestRemoteListing:
@@ -612,12 +725,15 @@ class TestManifests:
             ("l.csv", b"", "has no column uri; its columns: none"),
             ("l.csv", b"uri\n\xff\xfe\n", "cannot be read: 'utf-8' codec"),
             ("l.csv", b"uri\n", "names nothing"),
+            ("l.csv", b'uri\na.wav\n"b.wav\nc.wav\n', "line 4: unexpected end of data"),
+            ("l.csv", b'uri\n"a.wav\n"b.wav"\n', "line 3: ',' expected after '\"'"),
             ("l.csv.gz", b"\x1f\x8b\x08\x00", "cannot be read"),
             ("l.jsonl", b'{"uri": "a.wav"}\n{"url": "a.wav"}\n', "line 2 has no uri"),
             ("l.jsonl", b'{"uri": " "}\n', "line 1 has no uri"),
             ("l.jsonl", b'{"uri": 3}\n', "line 1 has no uri"),
             ("l.jsonl", b'["a.wav"]\n', "line 1 has no uri"),
-            ("l.jsonl", b'{"uri": "a.wav\n', "cannot be read"),
+            ("l.jsonl", b'{"uri": "a.wav\n', "cannot be read: line 1: "),
+            ("l.jsonl", b'{"uri": "a.wav"}\n' + b"[" * 100_000, "cannot be read: line 2: "),
             ("l.jsonl", b'{"uri": "foo://x"}\n', "foo://x: no filesystem is known"),
             ("l.parquet", b"PAR1 and no more", "cannot be read"),
             ("l.parquet", b"", "cannot be read"),
@@ -648,6 +764,16 @@ class TestManifests:
             pq.write_table(table, archive / "l.parquet")
             assert len(list(read_manifest(f"{archive}/l.parquet"))) == 2
 
+    @pytest.mark.parametrize("name", ["l.csv", "l.parquet", "l.txt"])
+    def test_what_is_no_regular_file_is_refused_unopened(self, archive: Path, name: str) -> None:
+        os.mkfifo(archive / name)  # opening it would wait for a writer
+        with pytest.raises(ListingError, match=r"is no regular file$"):
+            check_patterns((), (f"{archive}/{name}",))
+
+    def test_blanks_around_a_name_are_kept(self, archive: Path) -> None:
+        (archive / "l.csv").write_text("site,uri\nn, a.wav \n")
+        assert list(read_manifest(f"{archive}/l.csv")) == [f"{archive}/ a.wav "]
+
     def test_which_patterns_are_manifests(self, archive: Path) -> None:
         fill(archive, "[1].csv", "folder.parquet/x.wav", "a.txt")
         yes = [f"{archive}/[1].csv", "gone.CSV", "gs://b/l.ndjson", f"file://{archive}/gone.jsonl"]
@@ -674,14 +800,15 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("pattern", "complaint"),
         [
-            ("gone.wav", r"^/.*/gone\.wav is not there, or cannot be read$"),
-            ("gone/", "/gone is not there, or cannot be read"),
-            ("gone/**", r"gone/\*\*: /.*/gone is not there, or cannot be read"),
+            ("gone.wav", r"^/.*/gone\.wav is not there$"),
+            ("gone/", "/gone is not there$"),
+            ("gone/**", r"gone/\*\*: /.*/gone is not there$"),
             ("*.flac", r"\*\.flac matches nothing"),
             ("empty", "empty matches nothing"),
             ("b.*", r"no file in it can be audio by name \(it has 1 \.dat\); --all_files"),
-            ("dangling.wav", r"dangling\.wav is not there, or cannot be read"),
-            ("pipe", "pipe is not there, or cannot be read"),
+            ("dangling.wav", r"dangling\.wav is a link that leads nowhere$"),
+            ("round.wav", r"round\.wav cannot be read: Too many levels of symbolic links$"),
+            ("pipe", "pipe is no regular file$"),
             ("[z-a]", "a range goes upwards"),
             ("l.csv", r"manifest .*l\.csv cannot be read: .*No such file"),
             ("odd\nname", r"'.*odd\\nname' is not there"),
@@ -693,10 +820,27 @@ class TestChecks:
         fill(archive, "b.dat")
         (archive / "empty").mkdir()
         (archive / "dangling.wav").symlink_to("nowhere")
+        (archive / "round.wav").symlink_to("round.wav")
         os.mkfifo(archive / "pipe")
         with pytest.raises(ListingError, match=complaint) as refused:
             check_patterns((f"{archive}/{pattern}",))
         assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(("call", "name"), [("stat", "a.wav"), ("scandir", "locked")])
+    def test_a_lack_of_permission_is_named(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch, call: str, name: str
+    ) -> None:
+        fill(archive, "a.wav", "locked/b.wav")
+        ask = getattr(os, call)
+
+        def refuse(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if str(path).endswith(name):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            return ask(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, call, refuse)
+        with pytest.raises(ListingError, match=f"{name} cannot be read: Permission denied$"):
+            check_patterns((f"{archive}/{name}",))
 
     @pytest.mark.parametrize(
         ("pattern", "complaint"),

@@ -12,15 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.local_runner import local_runner
+from transforms import committing
 from transforms.aggregation import Detecting, Tally, summarise_clip
-from transforms.committing import (
-    CommitRun,
-    Listed,
-    ReconcileError,
-    has_runs,
-    reconcile,
-    staging_folder,
-)
+from transforms.committing import CommitRun, ReconcileError, reconcile
 from transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -28,10 +22,12 @@ from transforms.elements import (
     Ending,
     FailedClip,
     FrameScores,
+    Listed,
     Trouble,
 )
 from transforms.framing import FrameGrid
 from transforms.levels import measure
+from transforms.output_folder import is_taken, staging_folder
 from transforms.tables import TABLES, Provenance
 from transforms.writing import Totals, WriteParquet, shard_of
 
@@ -156,7 +152,7 @@ def test_the_file_of_the_run_is_there_and_nothing_else_is(output):
     assert record["totals"]["labels"]["bird"]["clips"] == 2
     found = {os.path.relpath(path, output) for path in output.rglob("*") if path.is_file()}
     assert found == {*record["files"], f"_runs/{MADE_BY.run_id}.json"}
-    assert has_runs(str(output))
+    assert is_taken(str(output))
 
 
 def test_a_run_with_nothing_heard_leaves_tables_that_can_be_read(tmp_path):
@@ -168,8 +164,27 @@ def test_a_run_with_nothing_heard_leaves_tables_that_can_be_read(tmp_path):
 def test_a_run_that_lost_an_object_fails_and_commits_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="5 objects were listed, but 3 have a row in clips/"):
         write(RESULTS, tmp_path, 5, None)
-    assert not list(tmp_path.glob("detections/*"))
-    assert not has_runs(str(tmp_path))
+    assert not is_taken(str(tmp_path))
+
+
+def test_a_commit_that_was_cut_off_is_finished_by_its_retry(tmp_path, monkeypatch):
+    """Runners try a bundle again; what was moved before stays moved."""
+    moved = []
+
+    def once(path, text):
+        if not moved:
+            moved.append(path)
+            raise OSError("cut off")
+        return write_whole(path, text)
+
+    write_whole = committing._write_whole
+    monkeypatch.setattr(committing, "_write_whole", once)
+    with pytest.raises(RuntimeError, match="cut off"):
+        write(RESULTS, tmp_path, len(RESULTS), 2)
+    assert is_taken(str(tmp_path))
+    write(RESULTS, tmp_path, len(RESULTS), 2)
+    assert len(rows(tmp_path, "clips")) == 3
+    assert not is_taken(str(tmp_path), by_other_than=MADE_BY.run_id)
 
 
 def test_reconciling_counts_both_clips_and_failures():
