@@ -337,14 +337,15 @@ def test_an_interrupted_run_commits_nothing(tmp_path, record, classify, monkeypa
     assert not (tmp_path / "out").exists()
 
 
-def test_trouble_with_the_output_is_one_line(tmp_path, record, classify, monkeypatch):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_trouble_with_the_output_is_one_line(tmp_path, record, classify, monkeypatch, workers):
     path = record(tmp_path / "a.wav", "tone")
 
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("transforms.writing.write_table", full)
-    status, _, err = classify(path, tmp_path / "out")
+    status, _, err = classify(path, tmp_path / "out", "--direct_num_workers", workers)
     assert status == 1
     assert err.splitlines()[-1] == (
         "earmark: [Errno 28] No space left on device; nothing was committed"
