@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from models import metadata
+from models.cut_scoring import BATCH, cut_scorer
+from models.cutting import CannotCutError
 from models.errors import ModelError
+from models.interpreters import InterpreterPool, one_line
 from models.sources import ModelSource, ReadUri
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000
+
+Score: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Scores frames, float32 [n, frame_samples], to float32 [n, classes]."""
 
 
 class AudioClassifier:
@@ -38,6 +41,7 @@ class AudioClassifier:
       channels: 1.
       classes: how many scores a frame gets.
       labels: of the classes; `class 17` where nobody named one.
+      runs: how it is run, and why, in words.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class AudioClassifier:
             sample rate do not belong to it.
         """
         self.metadata = metadata.read(model)
-        self._interpreters = _InterpreterPool(model)
+        self._interpreters = InterpreterPool(model)
         with self._interpreters.taken() as interpreter:
             self._input, self._output = _tensors(interpreter)
         self.name = name or self.metadata.name or "unnamed"
@@ -73,6 +77,7 @@ class AudioClassifier:
         self.classes = self._output.shape[-1]
         self.labels = _labels(self.metadata.labels, labels, self.classes)
         self._try_out()
+        self._score, self.runs = self._fastest_way(model)
 
     @classmethod
     def from_path(
@@ -105,19 +110,20 @@ class AudioClassifier:
                 f"frames must be float32 [n, {self.frame_samples}],"
                 f" not {frames.dtype} {list(frames.shape)}"
             )
-        scores = np.empty((len(frames), self.classes), np.float32)
-        with self._interpreters.taken() as interpreter:
-            for row, frame in enumerate(frames):
-                interpreter.set_tensor(self._input.index, frame.reshape(self._input.shape))
-                interpreter.invoke()
-                scores[row] = interpreter.get_tensor(self._output.index).reshape(-1)
-        return scores
+        return self._score(frames)
 
     def _try_out(self) -> None:
         try:
-            self.score(np.zeros((1, self.frame_samples), np.float32))
+            self._interpreters.run(np.zeros((1, self.frame_samples), np.float32))
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"the model cannot be run: {_one_line(error)}") from error
+            raise ModelError(f"the model cannot be run: {one_line(error)}") from error
+
+    def _fastest_way(self, model: bytes) -> tuple[Score, str]:
+        try:
+            scorer = cut_scorer(model, self._interpreters, self.frame_samples)
+        except CannotCutError as error:
+            return self._interpreters.run, f"frame by frame, since {error}"
+        return scorer.score, f"cut at its log-mel patch, {BATCH} frames at a time"
 
 
 def load_classifier(
@@ -287,69 +293,3 @@ def _about(place: Path | str) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(f"{place}: {error}") from error
-
-
-class _InterpreterPool:
-    """Interpreters of one model; none of them serves two threads at once."""
-
-    def __init__(self, model: bytes) -> None:
-        self._model = model
-        self._idle: deque[Interpreter] = deque()
-
-    @contextmanager
-    def taken(self) -> Iterator[Interpreter]:
-        """An interpreter for the length of the context; one that failed is not used again."""
-        try:
-            interpreter = self._idle.pop()
-        except IndexError:
-            interpreter = _new_interpreter(self._model)
-        yield interpreter
-        self._idle.append(interpreter)
-
-
-def _new_interpreter(model: bytes) -> Interpreter:
-    try:
-        interpreter = Interpreter(model_content=model, num_threads=1)
-        with _without_greeting():
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"LiteRT cannot load the model: {_one_line(error)}") from error
-    return interpreter
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-_GREETING = b"INFO: Created TensorFlow Lite"
-_once = threading.Lock()
-
-
-@contextmanager
-def _without_greeting() -> Iterator[None]:
-    """Keep LiteRT's greeting from stderr.
-
-    The first tensors that a process allocates make it tell of its XNNPACK delegate, from C++, past
-    sys.stderr, and with no switch for it. Whatever else is said meanwhile is said afterwards.
-    """
-    if not _once.acquire(blocking=False):
-        yield
-        return
-    with tempfile.TemporaryFile() as said:
-        try:
-            with _stderr_into(said.fileno()):
-                yield
-        finally:
-            said.seek(0)
-            os.write(2, b"".join(line for line in said if not line.startswith(_GREETING)))
-
-
-@contextmanager
-def _stderr_into(descriptor: int) -> Iterator[None]:
-    stderr = os.dup(2)
-    os.dup2(descriptor, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

@@ -23,12 +23,12 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
+from models import graphs
 from models.errors import ModelError
 
 METADATA_NAME = "TFLITE_METADATA"
 LABEL_FILE_NAME = "labels.txt"
 
-MODEL_IDENTIFIER = b"TFL3"
 METADATA_IDENTIFIER = b"M001"
 
 # The first version of the schema that knows audio.
@@ -114,7 +114,7 @@ def require_tflite(model: bytes) -> None:
     """Raise a ModelError unless these bytes begin as a TFLite model does."""
     if not model:
         raise ModelError("not a TFLite model: the file is empty")
-    if model[4:8] != MODEL_IDENTIFIER:
+    if model[4:8] != graphs.MODEL_IDENTIFIER:
         raise ModelError(f"not a TFLite model: it begins with {model[:16]!r}")
 
 
@@ -357,12 +357,10 @@ def _ubyte(value: int) -> _Scalar:
 
 def _with_metadata(model: bytes, content: bytes) -> bytes:
     """The model with these bytes as its metadata, and without what followed it in the file."""
-    graph = schema.ModelT.InitFromPackedBuf(model)
+    graph = graphs.parse(model)
     entry = _metadata_entry(graph)
     graph.buffers[entry.buffer].data = list(content)
-    builder = _AlignedBuilder(len(model))
-    builder.Finish(graph.Pack(builder), MODEL_IDENTIFIER)
-    return bytes(builder.Output())
+    return graphs.serialise(graph)
 
 
 def _metadata_entry(graph: Any) -> Any:
@@ -373,16 +371,6 @@ def _metadata_entry(graph: Any) -> Any:
     graph.buffers.append(schema.BufferT())
     graph.metadata.append(schema.MetadataT(METADATA_NAME.encode(), len(graph.buffers) - 1))
     return graph.metadata[-1]
-
-
-class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Puts vectors of bytes at multiples of 16, as the model's schema wants its weights.
-
-    The generated code for Python forgets the schema's force_align.
-    """
-
-    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
-        return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
 
 
 def _with_label_file(model: bytes, labels: Sequence[str]) -> bytes:

@@ -61,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         return DONE
     if "--verbose" not in rest:
         quiet_libraries(True)
+    _one_thread_for_each_worker()
     try:
         _command(name)(rest)
     except UsageError as error:
@@ -77,6 +78,15 @@ def _command(name: str) -> Callable[[Sequence[str]], None]:
         raise UsageError(f"no command {name}{nearest(name, COMMANDS)}; see earmark --help")
     module = importlib.import_module(COMMANDS[name])
     return cast(Callable[[Sequence[str]], None], module.command)
+
+
+def _one_thread_for_each_worker() -> None:
+    """Keep numpy's BLAS from starting a thread per core in each worker, where they only collide.
+
+    It reads this when it is loaded, so it must be said before; what the user has set stays.
+    """
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def quiet_libraries(quiet: bool) -> None:

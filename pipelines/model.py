@@ -86,6 +86,7 @@ def _facts(
     yield "takes", f"frames of {classifier.frame_samples} samples, {seconds:g} s, mono"
     yield "sample rate", f"{classifier.sample_rate_hz} Hz{assumed}"
     yield "gives", f"{classifier.classes} scores"
+    yield "runs", classifier.runs
     yield "labels", "\n".join(classifier.labels) if all_labels else _some(classifier.labels)
 
 

@@ -16,8 +16,7 @@ import pytest
 import soundfile as sf
 import soxr
 
-from models import classifier as module
-from models import metadata
+from models import interpreters, metadata
 from models.classifier import AudioClassifier, load_classifier, parse_labels, read_labels
 from models.errors import ModelError
 from models.sources import ModelSource
@@ -149,7 +148,7 @@ def test_many_threads_score_as_one_would(five_classes: bytes) -> None:
 def test_no_more_interpreters_than_threads_that_scored_at_once(
     five_classes: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = count_calls(monkeypatch, "Interpreter")
+    made = count_calls(monkeypatch, interpreters, "Interpreter")
     classifier = AudioClassifier(five_classes)
     for seed in range(20):
         classifier.score(noise(3, seed=seed))
@@ -335,12 +334,12 @@ def test_loading_says_nothing_on_stderr_but_hides_nothing_else(
     model = tmp_path / "five.tflite"
     model.write_bytes(five_classes)
     script = (
-        "import os, sys; from models import classifier\n"
-        "class Loud(classifier.Interpreter):\n"
+        "import os, sys; from models import classifier, interpreters\n"
+        "class Loud(interpreters.Interpreter):\n"
         "    def allocate_tensors(self):\n"
         "        os.write(2, b'a warning\\n')\n"
         "        super().allocate_tensors()\n"
-        "if sys.argv[2] == 'loud': classifier.Interpreter = Loud\n"
+        "if sys.argv[2] == 'loud': interpreters.Interpreter = Loud\n"
         "classifier.AudioClassifier.from_path(sys.argv[1]); os.write(2, b'done\\n')\n"
     )
     said = {how: stderr_of(script, str(model), how) for how in ("as it is", "loud")}
@@ -360,7 +359,7 @@ def source_of(model: bytes, uri: str) -> ModelSource:
     return ModelSource(Path(uri).stem, uri, hashlib.sha256(model).hexdigest())
 
 
-def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[None]:
+def count_calls(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[None]:
     """A list that grows with each call of what has this name in the module."""
     real = getattr(module, name)
     calls: list[None] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,3 +196,20 @@ def test_without_a_command_the_help_is_shown(capsys):
 def test_a_usage_error_is_what_parse_raises():
     with pytest.raises(UsageError):
         parse(["--input"], "earmark classify")
+
+
+def test_blas_has_one_thread_for_each_worker_unless_told_otherwise():
+    script = (
+        "import os; from pipelines.cli import main; main(['model', 'info', 'builtin']);"
+        "print([os.environ[f'{name}_NUM_THREADS'] for name in ('OPENBLAS', 'OMP', 'MKL')])"
+    )
+    environ = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        env={**environ, "OMP_NUM_THREADS": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "['1', '3', '1']"

@@ -1,0 +1,96 @@
+"""The front end of YAMNet and its kin, computed outside the graph for many frames at once.
+
+A frame is cut into overlapping windows, each tapered and transformed; the magnitudes of its
+spectrum are summed into mel bands, and the logarithms of those are the rows of a patch:
+
+    patch = log(|rfft(window * samples)| @ mel + offset)
+
+All constants are the model's own. Inside the graph this takes most of a frame's time. Here the
+transform is scipy's, in float64 as TensorFlow Lite's own is, and what is shared by frames that
+overlap is computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
+from numpy.typing import NDArray
+
+_ROWS_AT_ONCE = 192
+"""Windows that are transformed together, so that their spectra stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """What a model computes first.
+
+    Attributes:
+      window: float32 [window_samples], the taper.
+      hop_samples: from the start of a window to the start of the next.
+      rows: windows in a frame.
+      fft_length: what windows are padded to with zeros.
+      mel: float64 [fft_length // 2 + 1, bands], the weight of each frequency in each band.
+      offset: float64 [bands], added before the logarithm.
+    """
+
+    window: NDArray[np.float32]
+    hop_samples: int
+    rows: int
+    fft_length: int
+    mel: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def patches(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The log-mel patches of frames, float32 [n, frame_samples], as float32 [n, rows, bands].
+
+        Frames that are views of one signal, and begin at multiples of the windows' hop, share rows.
+        """
+        hop = frames.strides[0] // frames.itemsize
+        if len(frames) > 1 and _overlap(frames) and hop % self.hop_samples == 0:
+            rows = self._rows(self._windows(_signal_under(frames)))
+            step = hop // self.hop_samples
+            patches = sliding_window_view(rows, self.rows, axis=0)[::step]
+            return np.ascontiguousarray(patches.swapaxes(1, 2))
+        windows = sliding_window_view(frames, len(self.window), axis=1)
+        windows = windows[:, :: self.hop_samples][:, : self.rows]
+        rows = self._rows(windows.reshape(-1, len(self.window)))
+        return rows.reshape(len(frames), self.rows, self.mel.shape[1])
+
+    def _windows(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        return sliding_window_view(signal, len(self.window))[:: self.hop_samples]
+
+    def _rows(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The rows of windows: float32 [m, window_samples] to float32 [m, bands]."""
+        rows = np.empty((len(windows), self.mel.shape[1]), np.float32)
+        padded = np.zeros((min(_ROWS_AT_ONCE, len(windows)), self.fft_length))
+        for start in range(0, len(windows), _ROWS_AT_ONCE):
+            part = windows[start : start + _ROWS_AT_ONCE]
+            tapered = padded[: len(part)]
+            np.multiply(part, self.window, out=tapered[:, : len(self.window)])
+            bands = _magnitudes(scipy.fft.rfft(tapered, axis=1)) @ self.mel
+            bands += self.offset
+            rows[start : start + len(part)] = np.log(bands, out=bands)
+        return rows
+
+
+def _magnitudes(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Magnitudes, rounded to float32 as the graph's are, in float64 for what follows."""
+    parts = spectra.view(np.float64)
+    np.square(parts, out=parts)
+    squares = parts[:, 0::2] + parts[:, 1::2]
+    np.sqrt(squares, out=squares)
+    return squares.astype(np.float32).astype(np.float64)
+
+
+def _overlap(frames: NDArray[np.float32]) -> bool:
+    step, item = frames.strides
+    return item == frames.itemsize and 0 < step < frames.shape[1] * item and step % item == 0
+
+
+def _signal_under(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The signal that overlapping frames are views of."""
+    samples = (len(frames) - 1) * (frames.strides[0] // frames.itemsize) + frames.shape[1]
+    return as_strided(frames, (samples,), (frames.itemsize,), writeable=False)
