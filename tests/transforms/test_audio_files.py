@@ -761,7 +761,8 @@ def test_old_formats_of_plain_sound_are_whole_to_the_sample(
     assert len(hear_whole(path)[1]) == len(written)
     heard = hear(saved(tmp_path / "cut", content[: round(len(content) * share)]))
     assert isinstance(heard.error, TruncatedError)
-    assert len(heard.samples) == pytest.approx(share * len(written), abs=600)
+    # a packet is 1024 samples; PyAV 17, on Python 3.10, drops the one that was cut through
+    assert len(heard.samples) == pytest.approx(share * len(written), abs=1100)
 
 
 @pytest.mark.parametrize("name", ["mkv", "webm"])
