@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from models import metadata
 from models.cut_scoring import BATCH, cut_scorer
 from models.cutting import CannotCutError
-from models.errors import ModelError
-from models.interpreters import InterpreterPool, one_line
+from models.errors import ModelError, one_line
+from models.interpreters import InterpreterPool
 from models.sources import ModelSource, ReadUri
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000

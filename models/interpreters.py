@@ -13,7 +13,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from models.errors import ModelError
+from models.errors import ModelError, one_line
 
 
 class InterpreterPool:
@@ -67,11 +67,6 @@ def _new_interpreter(model: bytes) -> Interpreter:
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"LiteRT cannot load the model: {one_line(error)}") from error
     return interpreter
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split())
 
 
 _GREETING = b"INFO: Created TensorFlow Lite"

@@ -28,14 +28,12 @@ class ClassifyOptions(BaseModel):
         description="a folder, file, pattern (** is any depth) or URI of recordings, or a manifest "
         "(CSV, JSON lines or Parquet with a column uri); several may be given",
     )
-    output: str = Field(min_length=1, description="the folder or URI that the tables go to")
+    output: str = Field(description="the folder or URI that the tables go to")
     model: str = Field(
         "yamnet", description="a .tflite file or URI, yamnet, or builtin (small, for trying out)"
     )
     labels: str | None = Field(
-        None,
-        min_length=1,
-        description="a file with a name for each class, one a line, in the model's order",
+        None, description="a file with a name for each class, one a line, in the model's order"
     )
     sample_rate: int | None = Field(
         None, ge=1000, le=384_000, description="Hz; for models whose metadata doesn't say it"

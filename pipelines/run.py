@@ -27,10 +27,10 @@ from pipelines.errors import RunError, UsageError, nearest
 from pipelines.graph import Classify
 from pipelines.local_runner import is_local, local_runner, use_all_cores
 from pipelines.options import ClassifyOptions
-from transforms.listing import ListingError, check_patterns
+from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
 from transforms.output_folder import discard, is_taken, prepare_output, run_file
-from transforms.patterns import local_path
+from transforms.patterns import ListingError, local_path
 from transforms.tables import Provenance
 
 _LIBRARIES = (

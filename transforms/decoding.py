@@ -129,12 +129,8 @@ class _Decoding:
         # a name that the system could not decode must not make a message that Parquet cannot hold
         message = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
         if self.samples and not isinstance(error, TruncatedError):
-            message = f"{message}, after {self.duration_s:.3f} s"
+            message = f"{message}, after {self.ending().duration_s:.3f} s"
         self.trouble = Trouble(stage, error.reason, message)
-
-    @property
-    def duration_s(self) -> float:
-        return self.samples / self.header.sample_rate_hz if self.header else 0.0
 
     def ending(self) -> Ending:
         time, source = self.recorded_at or (None, None)

@@ -21,23 +21,10 @@ from transforms.matching import Found, list_pattern, look_up, trouble_with
 from transforms.patterns import (
     ListingError,
     absolute,
-    is_audio_name,
     local_path,
-    pattern_regex,
     scheme,
     shown,
 )
-
-__all__ = [
-    "ListAudio",
-    "Listing",
-    "ListingError",
-    "check_patterns",
-    "is_audio_name",
-    "is_manifest",
-    "local_path",
-    "pattern_regex",
-]
 
 _LOOK_UP_BATCH = 256
 _LOOK_UP_THREADS = 16

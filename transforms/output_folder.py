@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -39,7 +39,8 @@ def is_taken(output: str, by_other_than: str | None = None) -> bool:
     """
     results = [(_RUNS, "*.json"), *((table.name, "*.parquet") for table in TABLES)]
     found = (path for folder, name in results for path in _matching(output, folder, name))
-    return any(by_other_than is None or by_other_than not in path for path in found)
+    names = (PurePath(path).name for path in found)
+    return any(by_other_than is None or not name.startswith(by_other_than) for name in names)
 
 
 def prepare_output(output: str, run_id: str) -> None:

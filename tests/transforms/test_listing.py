@@ -26,18 +26,17 @@ from hypothesis import strategies as st
 
 from transforms import progress
 from transforms.elements import AudioObject, Listed
-from transforms.listing import (
-    ListAudio,
+from transforms.listing import ListAudio, check_patterns
+from transforms.manifests import is_manifest, read_manifest
+from transforms.matching import list_pattern
+from transforms.patterns import (
+    Glob,
     ListingError,
-    check_patterns,
     is_audio_name,
-    is_manifest,
     local_path,
+    local_uri,
     pattern_regex,
 )
-from transforms.manifests import read_manifest
-from transforms.matching import list_pattern
-from transforms.patterns import Glob, local_uri
 
 AS_ROOT = os.geteuid() == 0
 

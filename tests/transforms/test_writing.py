@@ -189,6 +189,13 @@ def test_a_commit_that_was_cut_off_is_finished_by_its_retry(
     assert not is_taken(str(tmp_path), by_other_than=MADE_BY.run_id)
 
 
+def test_a_folder_is_another_runs_by_the_names_of_its_files_wherever_it_lies(tmp_path):
+    output = tmp_path / MADE_BY.run_id
+    (output / "clips").mkdir(parents=True)
+    (output / "clips" / "other-00000-of-00001.parquet").touch()
+    assert is_taken(str(output), by_other_than=MADE_BY.run_id)
+
+
 def test_reconciling_counts_both_clips_and_failures():
     totals = Totals(clips=2, failures={"io": 1})
     reconcile(Listed(3, {}), totals)
