@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from pipelines.errors import UsageError, nearest
 from transforms.recording_time import check_time_pattern
+from transforms.resampling import SEGMENT_S
 
 
 class ClassifyOptions(BaseModel):
@@ -50,6 +51,14 @@ class ClassifyOptions(BaseModel):
     )
     events_gap_s: float = Field(
         0.0, ge=0, description="detections of a label this far apart or less are one event; seconds"
+    )
+    span_s: int = Field(
+        600,
+        gt=0,
+        le=1_000_000,
+        multiple_of=SEGMENT_S,
+        description="longer recordings are cut into spans that are decoded side by side; seconds, "
+        "a multiple of 60; no row depends on it",
     )
     num_shards: int | None = Field(
         None, ge=1, le=100_000, description="files for each table; default: as suits their size"

@@ -24,9 +24,11 @@ from models.errors import ModelError
 from models.sources import ModelSource, resolve
 from pipelines import __version__
 from pipelines.errors import RunError, UsageError, nearest
-from pipelines.graph import Classify
-from pipelines.local_runner import is_local, local_runner, use_all_cores
+from pipelines.graph import ClassifyArchive, Hearing
+from pipelines.local_runner import is_local, use_all_cores
 from pipelines.options import ClassifyOptions
+from pipelines.rounds import run_in_rounds
+from transforms.committing import conclude
 from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
 from transforms.output_folder import discard, is_taken, prepare_output, run_file
@@ -110,17 +112,24 @@ def execute(run: Run) -> dict[str, Any]:
     Raises:
       RunError: a manifest broke on the way, the output could not be written, or rows are missing.
     """
-    runner = local_runner() if is_local(run.beam_options) else None
+    output, run_id = run.options.output, run.made_by.run_id
+    hearing = Hearing(run.options, run.load, run.made_by)
     try:
-        pipeline = beam.Pipeline(runner=runner, options=run.beam_options)
-        _ = pipeline | Classify(run.options, run.load, run.made_by, _record(run))
-        pipeline.run().wait_until_finish()
+        if is_local(run.beam_options):
+            run_in_rounds(hearing, run.beam_options)
+            conclude(output, run_id, _record(run))
+        else:
+            pipeline = beam.Pipeline(options=run.beam_options)
+            _ = pipeline | ClassifyArchive(hearing, _record(run))
+            pipeline.run().wait_until_finish()
     except BaseException as error:
-        discard(run.options.output, run.made_by.run_id)
+        discard(output, run_id)
+        if isinstance(error, ListingError):
+            raise RunError(f"{error}; nothing was committed") from None
         if isinstance(error, RuntimeError) and (message := _expected_trouble(str(error))):
             raise RunError(f"{message}; nothing was committed") from None
         raise
-    return read_record(run.options.output, run.made_by.run_id)
+    return read_record(output, run_id)
 
 
 def read_record(output: str, run_id: str) -> dict[str, Any]:
@@ -184,6 +193,9 @@ def _made_by(
         sample_rate_hz=rate,
         frame_samples=classifier.frame_samples,
         hop_samples=hop,
+        min_score=options.min_score,
+        top_k=options.top_k,
+        events_gap_s=options.events_gap_s,
     )
 
 

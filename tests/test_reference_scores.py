@@ -11,7 +11,7 @@ import pytest
 from models.classifier import AudioClassifier
 from pipelines.cli import main
 from transforms.decoding import Clock, decode_frames
-from transforms.elements import AudioObject
+from transforms.elements import AudioObject, Span
 from transforms.framing import FrameGrid
 from transforms.scoring import score_block
 
@@ -41,9 +41,9 @@ def yamnet(yamnet_path) -> AudioClassifier:
 def test_clear_top_labels_are_the_task_librarys(shared, yamnet, name):
     expected = np.load(shared / "golden" / "yamnet_tasklib_scores.npz")[name]
     grid = FrameGrid(yamnet.sample_rate_hz, yamnet.frame_samples, yamnet.frame_samples)
-    clip = AudioObject(str(shared / "audio" / name), None, "")
+    span = Span(AudioObject(str(shared / "audio" / name), None, ""))
     scores = np.concatenate(
-        [score_block(block, yamnet).scores for block in decode_frames(clip, grid, Clock())]
+        [score_block(block, yamnet).scores for block in decode_frames(span, grid, Clock())]
     )
     assert scores.shape == expected.shape
     ranked = np.sort(expected, axis=1)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.elements import (
+    AudioObject,
     ClipResult,
     Detections,
     Ending,
@@ -18,9 +19,11 @@ from transforms.elements import (
     FrameScores,
     HeardClip,
     LabelSummary,
+    Span,
     Trouble,
 )
 from transforms.framing import FrameGrid
+from transforms.levels import SignalLevel
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,20 @@ class Detecting:
       min_score: a detection's score is this or more.
       top_k: at most so many detections in a frame, the best, of equal ones those of lower index;
         None for all.
-      events_gap_s: detections of a label merge into one event when what lies between them is this
-        or less; those of frames that follow each other always do.
     """
 
     grid: FrameGrid
     labels: tuple[str, ...]
     min_score: float = 0.1
     top_k: int | None = None
-    events_gap_s: float = 0.0
 
 
 @dataclass
 class AggregateClips(beam.PTransform):  # type: ignore[misc]
     """Put together what was heard in each clip: FrameScores to ClipResult, one for each object.
+
+    A clip ends at the first trouble in it, however it was cut into spans: what was heard in spans
+    behind that does not count.
 
     Detections are picked and summed up before the shuffle, so that only they cross it.
     """
@@ -57,7 +60,7 @@ class AggregateClips(beam.PTransform):  # type: ignore[misc]
         """Apply the transform."""
         return (
             scores
-            | "KeyByUri" >> beam.WithKeys(lambda block: block.clip.uri)
+            | "KeyByUri" >> beam.WithKeys(lambda block: block.span.clip.uri)
             | "Combine" >> beam.CombinePerKey(_ClipFn(self.detecting))
             | "Results" >> beam.Values()
         )
@@ -81,56 +84,34 @@ class _ClipFn(beam.CombineFn):  # type: ignore[misc]
         return merged
 
     def compact(self, tally: Tally) -> Tally:
-        tally.hits = [_joined(tally.hits)]
+        for part in tally.parts.values():
+            part.hits = [_joined(part.hits)]
         return tally
 
     def extract_output(self, tally: Tally) -> ClipResult:
         return summarise_clip(tally, self._detecting)
 
 
-@dataclass(frozen=True)
-class Hits:
-    """Detections in terms of frames: int64 [n], int32 [n] and float32 [n], in any order."""
-
-    frame: NDArray[np.int64]
-    label_index: NDArray[np.int32]
-    score: NDArray[np.float32]
-
-    def take(self, order: NDArray[np.intp]) -> Hits:
-        """Those at the given indices, [m]."""
-        return Hits(self.frame[order], self.label_index[order], self.score[order])
-
-
 @dataclass
-class Tally:
-    """What is known so far of a clip, whatever the order in which its blocks come.
+class Part:
+    """What is known so far of a span, whatever the order in which its blocks come.
 
     Attributes:
-      hits: detections, a part for each block.
+      hits: detections in any order, some for each block.
       frames: how many frames were scored.
       invalid_samples: how many of them hold samples that are no numbers.
       invalid_scores: how many others got scores that are no numbers.
-      ending: how decoding ended, once that is known, and of which object.
+      ending: how decoding ended, once that is known.
     """
 
-    hits: list[Hits] = field(default_factory=list)
+    hits: list[Detections] = field(default_factory=list)
     frames: int = 0
     invalid_samples: int = 0
     invalid_scores: int = 0
-    ending: tuple[FrameScores, Ending] | None = None
+    ending: Ending | None = None
 
-    def add(self, block: FrameScores, detecting: Detecting) -> None:
-        """Count a block in."""
-        self.frames += len(block.scores)
-        self.invalid_samples += block.invalid_samples
-        not_scored = int(np.isnan(block.scores).any(axis=1).sum())
-        self.invalid_scores += not_scored - block.invalid_samples
-        self.hits.append(find_hits(block, detecting.min_score, detecting.top_k))
-        if block.ending is not None:
-            self.ending = (block, block.ending)
-
-    def merge(self, other: Tally) -> None:
-        """Count in what another tally knows of the same clip."""
+    def merge(self, other: Part) -> None:
+        """Count in what is known elsewhere of the same span, or of the next."""
         self.hits += other.hits
         self.frames += other.frames
         self.invalid_samples += other.invalid_samples
@@ -138,7 +119,44 @@ class Tally:
         self.ending = self.ending or other.ending
 
 
-def find_hits(block: FrameScores, min_score: float, top_k: int | None) -> Hits:
+@dataclass
+class Tally:
+    """What is known so far of a clip.
+
+    Attributes:
+      last: of its spans, the one seen last.
+      parts: what is known of each span, by its index.
+    """
+
+    last: Span | None = None
+    parts: dict[int, Part] = field(default_factory=dict)
+
+    def add(self, block: FrameScores, detecting: Detecting) -> None:
+        """Count a block in."""
+        self.last = block.span
+        not_scored = int(np.isnan(block.scores).any(axis=1).sum())
+        hits = find_hits(block, detecting.min_score, detecting.top_k)
+        self._part(block.span.index).merge(
+            Part(
+                [hits] if len(hits.frame) else [],
+                len(block.scores),
+                block.invalid_samples,
+                not_scored - block.invalid_samples,
+                block.ending,
+            )
+        )
+
+    def merge(self, other: Tally) -> None:
+        """Count in what another tally knows of the same clip."""
+        self.last = self.last or other.last
+        for index, part in other.parts.items():
+            self._part(index).merge(part)
+
+    def _part(self, index: int) -> Part:
+        return self.parts.setdefault(index, Part())
+
+
+def find_hits(block: FrameScores, min_score: float, top_k: int | None) -> Detections:
     """The scores of a block that are min_score or more, in each frame the top_k best of them.
 
     A frame with a score that is no number has none.
@@ -150,8 +168,10 @@ def find_hits(block: FrameScores, min_score: float, top_k: int | None) -> Hits:
         np.put_along_axis(among_best, best, True, axis=1)
         heard &= among_best
     frame, label_index = np.nonzero(heard)
-    return Hits(
-        block.first_frame + frame, label_index.astype(np.int32), block.scores[frame, label_index]
+    return Detections(
+        (block.first_frame + frame).astype(np.int32),
+        label_index.astype(np.int32),
+        block.scores[frame, label_index],
     )
 
 
@@ -161,103 +181,112 @@ def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
     Raises:
       RuntimeError: blocks are missing or came twice, which the runner should have prevented.
     """
-    last, ending = _checked_ending(tally)
-    if ending.header is None or ending.samples == 0:
+    clip, whole, endings = _put_together(tally)
+    first, last = endings[0], endings[-1]
+    samples = sum(ending.samples for ending in endings)
+    if first.header is None or samples == 0:
         nothing = Trouble("decode", "no_samples", "there is not one sample in it")
-        return FailedClip(last.clip, ending.trouble or nothing)
-    hits = _sorted(_joined(tally.hits))
-    detections = _detections(hits, detecting.grid, ending.duration_s)
-    reason, message = _shortcoming(tally, ending)
+        return FailedClip(clip, last.trouble or nothing)
+    duration_s = samples / first.header.sample_rate_hz
+    detections = _sorted(_joined(whole.hits))
+    reason, message = _shortcoming(whole, last)
     return HeardClip(
-        clip=last.clip,
+        clip=clip,
         status="partial" if reason else "scored",
         reason=reason,
         message=message,
-        header=ending.header,
-        duration_s=ending.duration_s,
-        frames=tally.frames,
-        recorded_at=ending.recorded_at,
-        recorded_at_source=ending.recorded_at_source,
-        level=ending.level,
-        labels=_label_summaries(detections, detecting.labels),
+        header=first.header,
+        duration_s=duration_s,
+        frames=whole.frames,
+        recorded_at=first.recorded_at,
+        recorded_at_source=first.recorded_at_source,
+        level=sum((ending.level for ending in endings), SignalLevel()),
+        labels=_label_summaries(detections, detecting, duration_s),
         detections=detections,
-        events=merge_events(hits, detecting.grid, detecting.events_gap_s, ending.duration_s),
     )
 
 
-def merge_events(hits: Hits, grid: FrameGrid, gap_s: float, duration_s: float) -> Events:
+def merge_events(
+    detections: Detections, grid: FrameGrid, gap_s: float, duration_s: float
+) -> Events:
     """Merge consecutive detections of a label.
 
     Args:
-      hits: sorted by label_index, then frame.
+      detections: of a clip, sorted by label_index, then frame.
       grid: where the frames lie.
-      gap_s: what may lie between two detections that are merged, seconds.
+      gap_s: detections of a label merge when what lies between them is this or less; those of
+        frames that follow each other always do.
       duration_s: the clip's length, past which no event ends.
     """
-    between = np.diff(hits.frame) * grid.hop_samples - grid.frame_samples
-    apart = (between > round(gap_s * grid.sample_rate_hz)) & (np.diff(hits.frame) > 1)
-    begins = _run_starts(apart | (np.diff(hits.label_index) != 0), len(hits.frame))
-    ends = np.append(begins[1:], len(hits.frame))[: len(begins)]
+    frame, label_index, score = detections.frame, detections.label_index, detections.score
+    steps = np.diff(frame.astype(np.int64))
+    between = steps * grid.hop_samples - grid.frame_samples
+    apart = (between > round(gap_s * grid.sample_rate_hz)) & (steps > 1)
+    begins = _run_starts(apart | (np.diff(label_index) != 0), len(frame))
+    ends = np.append(begins[1:], len(frame))[: len(begins)]
     frames = ends - begins
     return Events(
-        start_s=grid.start_s(hits.frame[begins]),
-        end_s=grid.end_s(hits.frame[ends - 1], duration_s),
-        label_index=hits.label_index[begins],
-        max_score=_each_run(np.maximum, hits.score, begins).astype(np.float32),
-        mean_score=(_each_run(np.add, hits.score, begins) / frames).astype(np.float32),
+        start_s=grid.start_s(frame[begins]),
+        end_s=grid.end_s(frame[ends - 1], duration_s),
+        label_index=label_index[begins],
+        max_score=_each_run(np.maximum, score, begins).astype(np.float32),
+        mean_score=(_each_run(np.add, score, begins) / frames).astype(np.float32),
         frames=frames.astype(np.int32),
     )
 
 
-def _checked_ending(tally: Tally) -> tuple[FrameScores, Ending]:
-    if tally.ending is None:
-        raise RuntimeError(f"{tally.frames} frames of a clip came without its ending")
-    last, ending = tally.ending
-    if tally.frames != ending.frames:
-        raise RuntimeError(
-            f"{last.clip.uri}: {ending.frames} frames were decoded, {tally.frames} came"
-        )
-    return last, ending
+def _put_together(tally: Tally) -> tuple[AudioObject, Part, Sequence[Ending]]:
+    """The clip, its spans as one part, and how they ended, up to the first with trouble."""
+    if tally.last is None:
+        raise RuntimeError("there is nothing of a clip")
+    clip, whole = tally.last.clip, Part()
+    endings: list[Ending] = []
+    for index in range(tally.last.count):
+        part = tally.parts.get(index, Part())
+        if part.ending is None:
+            raise RuntimeError(f"{clip.uri}: {part.frames} frames came without their ending")
+        if part.frames != part.ending.frames:
+            raise RuntimeError(
+                f"{clip.uri}: {part.ending.frames} frames were decoded, {part.frames} came"
+            )
+        whole.merge(part)
+        endings.append(part.ending)
+        if part.ending.trouble:
+            break
+    return clip, whole, endings
 
 
-def _shortcoming(tally: Tally, ending: Ending) -> tuple[str | None, str | None]:
+def _shortcoming(clip: Part, last: Ending) -> tuple[str | None, str | None]:
     """Why a clip is partial: the reason code, and all there is to say in words."""
-    found = list(_shortcomings(tally, ending))
+    found = list(_shortcomings(clip, last))
     if not found:
         return None, None
     return found[0][0], "; ".join(message for _, message in found)
 
 
-def _shortcomings(tally: Tally, ending: Ending) -> Iterator[tuple[str, str]]:
-    if ending.trouble:
-        yield ending.trouble.reason, ending.trouble.message
-    if tally.invalid_samples:
-        of = f"{tally.invalid_samples} of {tally.frames} frames"
+def _shortcomings(clip: Part, last: Ending) -> Iterator[tuple[str, str]]:
+    if last.trouble:
+        yield last.trouble.reason, last.trouble.message
+    if clip.invalid_samples:
+        of = f"{clip.invalid_samples} of {clip.frames} frames"
         yield "invalid_samples", f"{of} hold samples that are NaN, infinite or too large"
-    if tally.invalid_scores:
-        yield "invalid_scores", f"the model gave {tally.invalid_scores} frames a score that is NaN"
+    if clip.invalid_scores:
+        yield "invalid_scores", f"the model gave {clip.invalid_scores} frames a score that is NaN"
 
 
-def _detections(hits: Hits, grid: FrameGrid, duration_s: float) -> Detections:
-    return Detections(
-        grid.start_s(hits.frame),
-        grid.end_s(hits.frame, duration_s),
-        hits.label_index,
-        hits.score,
-    )
-
-
-def _label_summaries(detections: Detections, labels: Sequence[str]) -> tuple[LabelSummary, ...]:
+def _label_summaries(
+    detections: Detections, detecting: Detecting, duration_s: float
+) -> tuple[LabelSummary, ...]:
     """A summary of each label that was heard, by its best score, then by its index."""
     index = detections.label_index
     begins = _run_starts(np.diff(index) != 0, len(index))
     best = _each_run(np.maximum, detections.score, begins)
     total = _each_run(np.add, detections.score, begins)
-    seconds = _each_run(np.add, _new_seconds(detections), begins)
+    seconds = _each_run(np.add, _new_seconds(detections, detecting.grid, duration_s), begins)
     counts = np.diff(np.append(begins, len(index)))
     return tuple(
         LabelSummary(
-            labels[index[begins[i]]],
+            detecting.labels[index[begins[i]]],
             float(best[i]),
             float(np.float32(total[i] / counts[i])),
             float(seconds[i]),
@@ -266,21 +295,21 @@ def _label_summaries(detections: Detections, labels: Sequence[str]) -> tuple[Lab
     )
 
 
-def _new_seconds(detections: Detections) -> NDArray[np.float64]:
+def _new_seconds(detections: Detections, grid: FrameGrid, duration_s: float) -> NDArray[np.float64]:
     """The length of each detection without what the one before it, of the same label, covers."""
-    begin = detections.start_s.copy()
+    begin, end = grid.start_s(detections.frame), grid.end_s(detections.frame, duration_s)
     same = detections.label_index[1:] == detections.label_index[:-1]
-    begin[1:] = np.where(same, np.maximum(begin[1:], detections.end_s[:-1]), begin[1:])
-    return np.asarray(np.maximum(detections.end_s - begin, 0.0))
+    begin[1:] = np.where(same, np.maximum(begin[1:], end[:-1]), begin[1:])
+    return np.asarray(np.maximum(end - begin, 0.0))
 
 
-def _sorted(hits: Hits) -> Hits:
+def _sorted(hits: Detections) -> Detections:
     return hits.take(np.lexsort((hits.frame, hits.label_index)))
 
 
-def _joined(parts: Sequence[Hits]) -> Hits:
-    return Hits(
-        np.concatenate([np.empty(0, np.int64), *(part.frame for part in parts)]),
+def _joined(parts: Sequence[Detections]) -> Detections:
+    return Detections(
+        np.concatenate([np.empty(0, np.int32), *(part.frame for part in parts)]),
         np.concatenate([np.empty(0, np.int32), *(part.label_index for part in parts)]),
         np.concatenate([np.empty(0, np.float32), *(part.score for part in parts)]),
     )

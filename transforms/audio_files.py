@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,10 +23,11 @@ from transforms.errors import (
     ReadError,
     UnsupportedError,
 )
-from transforms.libav_decoder import open_libav
+from transforms.libav_decoder import LibavDecoder, open_libav
 from transforms.ogg_chains import open_ogg
+from transforms.plain_sound import PlainDecoder
 from transforms.sniffing import Sniffed, sniff
-from transforms.soundfile_decoder import open_soundfile
+from transforms.soundfile_decoder import SoundfileDecoder, open_soundfile
 
 
 class AudioReader(Protocol):
@@ -35,13 +37,32 @@ class AudioReader(Protocol):
     def header(self) -> AudioHeader:
         """What the recording is."""
 
-    def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
+    @property
+    def library(self) -> str:
+        """What decodes it: libsndfile, libav, or numpy for what needs no decoding."""
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether any sample can be reached without decoding what lies before it."""
+
+    def blocks(
+        self, block_samples: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
         """Yields float32 [n, channels] in [-1, 1]: n is block_samples but for the last block.
 
         NaN and infinities of files with float samples pass through. The memory this takes follows
-        from the size of the blocks, not of the file.
+        from the size of the blocks, not of the file. Where the parts of a recording are read one by
+        one up to the first trouble, they hold the same samples, and the trouble is the same, as
+        where it is read as a whole.
+
+        Args:
+          block_samples: per channel.
+          start: the sample to begin with; not 0 only where can_seek.
+          stop: the sample to stop before; None for the end. Who stops earlier is not told what is
+            wrong from there on.
 
         Raises:
+          ValueError: start is not 0, and can_seek is False.
           TruncatedError: after the last good block; the file ends before its time.
           DamagedError: after the last good block; the decoder gave up.
           ReadError: after the last good block; the file could not be read on.
@@ -73,49 +94,80 @@ def open_audio(path: str) -> Iterator[AudioReader]:
 
 
 class _Decoder(Protocol):
-    """One library's view of a recording: chunks as they come, then an AudioError if not whole."""
+    """One library's view of a recording: chunks of about the size wanted, then an AudioError."""
 
     @property
     def header(self) -> AudioHeader: ...
 
-    def chunks(self) -> Iterator[NDArray[np.float32]]: ...
+    @property
+    def library(self) -> str: ...
+
+    @property
+    def can_seek(self) -> bool: ...
+
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]: ...
 
 
 class _Recording:
     def __init__(self, decoder: _Decoder) -> None:
         self._decoder = decoder
         self.header = decoder.header
+        self.library = decoder.library
+        self.can_seek = decoder.can_seek
 
-    def blocks(self, block_samples: int) -> Iterator[NDArray[np.float32]]:
-        return _regroup(self._decoder.chunks(), block_samples)
+    def blocks(
+        self, block_samples: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        if start and not self.can_seek:
+            raise ValueError(f"a recording of {self.header.codec} can only be read from its start")
+        chunks = self._decoder.chunks(block_samples, start)
+        if stop is not None:
+            chunks = _up_to(chunks, stop - start, self._is_end(stop))
+        return _regroup(chunks, block_samples)
+
+    def _is_end(self, stop: int) -> bool:
+        declared = self.header.declared_samples
+        return declared is not None and stop >= declared
+
+
+def _up_to(
+    chunks: Iterator[NDArray[np.float32]], samples: int, is_end: bool
+) -> Iterator[NDArray[np.float32]]:
+    """Yields so many samples of [n, channels] chunks, and only at the end what is wrong behind."""
+    while samples > 0 and (chunk := next(chunks, None)) is not None:
+        yield chunk[:samples]
+        samples -= len(chunk)
+    if is_end:
+        deque(chunks, maxlen=0)
 
 
 def _regroup(
     chunks: Iterator[NDArray[np.float32]], block_samples: int
 ) -> Iterator[NDArray[np.float32]]:
     """Cuts [n, channels] chunks into blocks; what was read before an AudioError comes before it."""
-    waiting: list[NDArray[np.float32]] = []
-    samples = 0
+    parts: list[NDArray[np.float32]] = []
+    missing = block_samples
     trouble: AudioError | None = None
-    while True:
-        try:
-            chunk = next(chunks, None)
-        except AudioError as error:
-            trouble = error
-            break
-        if chunk is None:
-            break
-        waiting.append(chunk)
-        samples += len(chunk)
-        if samples >= block_samples:
-            joined = np.concatenate(waiting)
-            whole = samples - samples % block_samples
-            yield from (joined[at : at + block_samples] for at in range(0, whole, block_samples))
-            waiting, samples = [joined[whole:]], samples - whole
-    if samples:
-        yield np.concatenate(waiting)
+    try:
+        for chunk in chunks:
+            at = 0
+            while len(chunk) - at >= missing:
+                parts.append(chunk[at : at + missing])
+                yield _joined(parts)
+                parts, at, missing = [], at + missing, block_samples
+            if at < len(chunk):
+                parts.append(chunk[at:])
+                missing -= len(chunk) - at
+    except AudioError as error:
+        trouble = error
+    if parts:
+        yield _joined(parts)
     if trouble:
         raise trouble
+
+
+def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _open_file(path: str) -> BinaryIO:
@@ -144,16 +196,28 @@ def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed, promise: P
     verdicts: list[AudioError] = []
     if sniffed.format in _SOUNDFILE_FORMATS and not promise.is_mpeg:
         try:
-            return stack.enter_context(open_soundfile(file, sniffed, promise))
+            return _plain(file, stack.enter_context(open_soundfile(file, sniffed, promise)))
         except AudioError as verdict:
             verdicts.append(verdict)
     try:
         if sniffed.format == "ogg":
             return stack.enter_context(open_ogg(file, sniffed))
-        return stack.enter_context(open_libav(file, sniffed, promise))
+        return _plain(file, stack.enter_context(open_libav(file, sniffed, promise)))
     except AudioError as verdict:
         verdicts.append(verdict)
     raise _most_telling(verdicts, promise)
+
+
+def _plain(file: BinaryIO, opened: SoundfileDecoder | LibavDecoder) -> _Decoder:
+    """Leaves the library aside where it would do nothing but read on."""
+    if opened.plain is None:
+        return opened
+    position = file.tell()
+    decoder = PlainDecoder(file, opened.plain, opened.header, opened.promise)
+    if decoder.agrees(opened.first):
+        return decoder
+    file.seek(position)
+    return opened
 
 
 def _most_telling(verdicts: list[AudioError], promise: Promise) -> AudioError:

@@ -23,6 +23,7 @@ class Promise(NamedTuple):
     Attributes:
       samples: per channel; None where unsaid.
       seconds: the same as a time; None where unsaid.
+      sound_start: where in the file the sound begins, where it is in one piece; None where unsaid.
       sound_bytes: the size of the encoded sound; None where unsaid.
       missing_bytes: how much of what was promised lies beyond the end of the file.
       ended: False where the mark that ends every whole file of this format is missing.
@@ -34,6 +35,7 @@ class Promise(NamedTuple):
 
     samples: int | None = None
     seconds: float | None = None
+    sound_start: int | None = None
     sound_bytes: int | None = None
     missing_bytes: int = 0
     ended: bool = True
@@ -91,6 +93,15 @@ def pcm_sample_bytes(codec: str) -> int | None:
         return 1
     match = re.fullmatch(r"pcm_[suf](\d+)", codec)
     return int(match[1]) // 8 if match else None
+
+
+def plain_bytes(file: BinaryIO, promise: Promise) -> int:
+    """Returns how much of the sound that begins at promise.sound_start is in the file.
+
+    Without moving in it: a library may be reading.
+    """
+    there = max(0, os.fstat(file.fileno()).st_size - (promise.sound_start or 0))
+    return there if promise.sound_bytes is None else min(there, promise.sound_bytes)
 
 
 def _describe_shortfall(promise: Promise) -> str:
@@ -159,8 +170,9 @@ def _sound(file: BinaryIO, offset: int, size: int) -> Promise:
     bits, some of them less what the headers take.
     """
     if size <= 0 or any(0 <= limit - size <= 1 << 16 for limit in (1 << 31, 1 << 32, 1 << 64)):
-        return Promise()
-    return Promise(sound_bytes=size, missing_bytes=max(0, offset + size - _file_bytes(file)))
+        return Promise(sound_start=offset)
+    missing_bytes = max(0, offset + size - _file_bytes(file))
+    return Promise(sound_start=offset, sound_bytes=size, missing_bytes=missing_bytes)
 
 
 def _read_riff(file: BinaryIO, start: int) -> Promise:

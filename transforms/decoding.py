@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timezone, tzinfo
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 
 from transforms import progress
 from transforms.audio_files import AudioReader, open_audio
-from transforms.elements import AudioHeader, AudioObject, Ending, FrameBlock, Trouble
+from transforms.elements import AudioHeader, Ending, FrameBlock, Span, Trouble
 from transforms.errors import AudioError, ReadError, TruncatedError
 from transforms.framing import FrameGrid, cut_frames
 from transforms.levels import SignalLevel, full_scale, measure
 from transforms.local_copies import local_copy
 from transforms.recording_time import RecordedAt, recorded_at
-from transforms.resampling import mix_down, resample
+from transforms.resampling import LEAD_IN_S, mix_down, resample
 
 BLOCK_FRAMES = 16
 """Frames per block: 1 MB of samples at YAMNet's frame length."""
@@ -40,9 +41,9 @@ class Clock:
 
 @dataclass
 class DecodeFrames(beam.PTransform):  # type: ignore[misc]
-    """Decode recordings into blocks of frames: AudioObject to FrameBlock.
+    """Decode recordings into blocks of frames: Span to FrameBlock.
 
-    Each clip ends with a block that has no frames and says how decoding ended; for an object that
+    Each span ends with a block that has no frames and says how decoding ended; for an object that
     cannot be decoded at all it is the only one.
     """
 
@@ -50,97 +51,152 @@ class DecodeFrames(beam.PTransform):  # type: ignore[misc]
     clock: Clock = Clock()
     run_id: str = ""
 
-    def expand(self, objects: beam.PCollection[AudioObject]) -> beam.PCollection[FrameBlock]:
+    def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[FrameBlock]:
         """Apply the transform."""
-        return objects | "Decode" >> beam.ParDo(_DecodeFn(self))
+        return spans | "Decode" >> beam.ParDo(_DecodeFn(self))
 
 
 class _DecodeFn(beam.DoFn):  # type: ignore[misc]
     def __init__(self, stage: DecodeFrames) -> None:
         self._stage = stage
-        self._decoded = Metrics.counter(DecodeFrames, "objects")
-        self._seconds = Metrics.counter(DecodeFrames, "seconds")
-        self._troubled = Metrics.counter(DecodeFrames, "objects_with_trouble")
+        self._decoded = Metrics.counter(DecodeFrames, "spans")
+        self._samples = Metrics.counter(DecodeFrames, "samples")
+        self._troubled = Metrics.counter(DecodeFrames, "spans_with_trouble")
 
-    def process(self, clip: AudioObject) -> Iterator[FrameBlock]:
+    def process(self, span: Span) -> Iterator[FrameBlock]:
         board = progress.board(self._stage.run_id)
-        for block in decode_frames(clip, self._stage.grid, self._stage.clock):
+        for block in decode_frames(span, self._stage.grid, self._stage.clock):
             board.heard_s(len(block.frames) * self._stage.grid.hop_s)
             if block.ending is not None:
                 self._decoded.inc()
-                self._seconds.inc(round(block.ending.duration_s))
+                self._samples.inc(block.ending.samples)
                 self._troubled.inc(int(block.ending.trouble is not None))
-                board.finished(clip.size_bytes or 0, failed=block.ending.samples == 0)
+                board.finished(span, failed=block.ending.samples == 0)
             yield block
 
 
-def decode_frames(clip: AudioObject, grid: FrameGrid, clock: Clock) -> Iterator[FrameBlock]:
-    """Decode one recording; whatever is wrong with it, the last block says so.
+def decode_frames(span: Span, grid: FrameGrid, clock: Clock) -> Iterator[FrameBlock]:
+    """Decode a span of a recording; whatever is wrong with it, the last block says so.
+
+    Its frames are those of the whole recording, to the last bit: some of what lies before the span
+    is decoded, too, and thrown away once the resampler has seen it, and what lies behind it up to
+    the end of the last frame that begins in it.
 
     Args:
-      clip: the recording.
+      span: the part of a recording.
       grid: where the frames lie, at the rate wanted.
       clock: how to read the time of recording.
 
     Yields:
       Blocks of frames, then one without frames that holds the Ending.
     """
-    decoding = _Decoding()
+    decoding = _Decoding(span)
+    first = end = grid.first_from(span.start_s)
+    stop = None if span.stop_s is None else grid.first_from(span.stop_s)
+    uri = span.clip.uri
     try:
-        with local_copy(clip.uri) as path, open_audio(path) as reader:
+        with local_copy(uri) as path, open_audio(path) as reader:
             decoding.header = reader.header
-            decoding.recorded_at = recorded_at(
-                path, clip.uri, time_pattern=clock.time_pattern, time_zone=clock.time_zone
-            )
-            signal = _signal(reader, decoding, grid.sample_rate_hz)
-            for first_frame, frames in cut_frames(signal, grid, BLOCK_FRAMES):
-                decoding.frames += len(frames)
-                yield FrameBlock(clip, first_frame, frames)
+            if span.index == 0:
+                decoding.recorded_at = recorded_at(
+                    path, uri, time_pattern=clock.time_pattern, time_zone=clock.time_zone
+                )
+            signal = _signal(reader, decoding, grid, first * grid.hop_samples)
+            for at, frames in cut_frames(signal, grid, BLOCK_FRAMES, first, stop):
+                end = at + len(frames)
+                yield FrameBlock(span, at, frames)
     except AudioError as error:
         decoding.stop(error)
     none = np.empty((0, grid.frame_samples), np.float32)
-    yield FrameBlock(clip, decoding.frames, none, decoding.ending())
+    yield FrameBlock(span, end, none, decoding.ending(end - first))
 
 
 @dataclass
 class _Decoding:
-    """What is known so far of a recording that is being decoded."""
+    """What is known so far of a span that is being decoded.
 
+    Attributes:
+      span: the part of a recording.
+      position: samples per channel from the recording's start to where it has been read.
+      level: of what lies in the span.
+    """
+
+    span: Span
     header: AudioHeader | None = None
-    samples: int = 0
-    frames: int = 0
+    position: int = 0
     level: SignalLevel = field(default_factory=SignalLevel)
     recorded_at: RecordedAt | None = None
     trouble: Trouble | None = None
 
-    def watch(self, seconds: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """Pass blocks of a second on and measure them; end where the decoder gives up."""
-        clip_at = full_scale(self.header.codec if self.header else "")
+    def watch(self, reader: AudioReader, ahead_s: int) -> Iterator[NDArray[np.float32]]:
+        """Read second by second, from some before the span to some behind it.
+
+        What lies in the span is measured. Where the decoder gives up, the signal ends; that this
+        was before the recording's end is told by the span in which it happened.
+        """
+        rate, codec = reader.header.sample_rate_hz, reader.header.codec
+        span = self.span
+        second = max(0, span.start_s - LEAD_IN_S)
+        stop_s = math.inf if span.stop_s is None else span.stop_s
+        clip_at = full_scale(codec)
+        self.position = second * rate
+        stop = None if span.stop_s is None else (span.stop_s + ahead_s) * rate
         try:
-            for second in seconds:
-                self.samples += len(second)
-                self.level += measure(second, clip_at)
-                yield second
+            for samples in reader.blocks(rate, self.position, stop):
+                self.position += len(samples)
+                if span.start_s <= second < stop_s:
+                    self.level += measure(samples, clip_at)
+                second += 1
+                yield samples
         except AudioError as error:
-            self.stop(error)
+            if self.position < stop_s * rate:
+                self.stop(error)
 
     def stop(self, error: AudioError) -> None:
+        """Note what went wrong."""
         stage = "read" if isinstance(error, ReadError) else "decode"
         # a name that the system could not decode must not make a message that Parquet cannot hold
         message = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
-        if self.samples and not isinstance(error, TruncatedError):
-            message = f"{message}, after {self.ending().duration_s:.3f} s"
+        if self.position and self.header and not isinstance(error, TruncatedError):
+            message = f"{message}, after {self.position / self.header.sample_rate_hz:.3f} s"
         self.trouble = Trouble(stage, error.reason, message)
 
-    def ending(self) -> Ending:
+    def ending(self, frames: int) -> Ending:
+        """How it ended, after so many frames."""
         time, source = self.recorded_at or (None, None)
-        return Ending(
-            self.header, self.samples, self.frames, self.level, time, source, self.trouble
-        )
+        return Ending(self.header, self._samples(), frames, self.level, time, source, self.trouble)
+
+    def _samples(self) -> int:
+        if self.header is None:
+            return 0
+        start, rate = self.span.start_s, self.header.sample_rate_hz
+        stop = self.position if self.span.stop_s is None else self.span.stop_s * rate
+        return max(0, min(self.position, stop) - start * rate)
 
 
-def _signal(reader: AudioReader, decoding: _Decoding, to_hz: int) -> Iterator[NDArray[np.float32]]:
-    """The recording as mono at another rate, float32 [any] each; no numbers stay no numbers."""
-    from_hz = reader.header.sample_rate_hz
-    mono = map(mix_down, decoding.watch(reader.blocks(from_hz)))
-    return resample(mono, from_hz, to_hz)
+def _signal(
+    reader: AudioReader, decoding: _Decoding, grid: FrameGrid, start: int
+) -> Iterator[NDArray[np.float32]]:
+    """A span as mono at the grid's rate, float32 [any] each, and on to the end of its last frame.
+
+    Numbers that are none stay so.
+
+    Args:
+      reader: of the recording.
+      decoding: of the span.
+      grid: where the frames lie.
+      start: where to begin, in samples of the grid's rate from the recording's beginning.
+    """
+    ahead_s = math.ceil(grid.frame_samples / grid.sample_rate_hz) + LEAD_IN_S
+    mono = map(mix_down, decoding.watch(reader, ahead_s))
+    start_s = decoding.span.start_s
+    resampled = resample(mono, reader.header.sample_rate_hz, grid.sample_rate_hz, start_s)
+    return _without_first(resampled, start - start_s * grid.sample_rate_hz)
+
+
+def _without_first(
+    chunks: Iterable[NDArray[np.float32]], samples: int
+) -> Iterator[NDArray[np.float32]]:
+    for chunk in chunks:
+        yield chunk[samples:]
+        samples = max(0, samples - len(chunk))

@@ -28,6 +28,28 @@ class AudioObject(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Span:
+    """A part of a recording, which one worker decodes; a short recording is a single span.
+
+    It begins where a recording may be cut: see transforms.resampling. A frame belongs to the span
+    in which it begins.
+
+    Attributes:
+      clip: the recording.
+      index: of the span in the clip.
+      count: how many spans the clip has.
+      start_s: where it begins.
+      stop_s: where it ends; None for the clip's end.
+    """
+
+    clip: AudioObject
+    index: int = 0
+    count: int = 1
+    start_s: int = 0
+    stop_s: int | None = None
+
+
+@dataclass(frozen=True)
 class Listed:
     """What the listing found.
 
@@ -74,14 +96,15 @@ class Trouble(NamedTuple):
 
 @dataclass(frozen=True)
 class Ending:
-    """How decoding a recording ended.
+    """How decoding a span ended.
 
     Attributes:
       header: None where not even the header could be read.
       samples: samples per channel that were decoded, at the recording's own rate.
-      frames: how many frames that gave.
+      frames: how many frames begin in them.
       level: loudness and clipping of what was decoded.
-      recorded_at: when the recording began, UTC; None where nothing says so.
+      recorded_at: when the recording began, UTC; None where nothing says so, and in all spans but
+        the first.
       recorded_at_source: what said so.
       trouble: None where everything that the header promises was decoded.
     """
@@ -94,25 +117,20 @@ class Ending:
     recorded_at_source: str | None = None
     trouble: Trouble | None = None
 
-    @property
-    def duration_s(self) -> float:
-        """How much was decoded."""
-        return self.samples / self.header.sample_rate_hz if self.header else 0.0
-
 
 @dataclass(frozen=True)
 class FrameBlock:
-    """Consecutive frames of one recording, ready for the model.
+    """Consecutive frames of one span, ready for the model.
 
     Attributes:
-      clip: the recording.
+      span: the part of a recording.
       first_frame: the index of the first of them in the clip.
       frames: float32 [n, frame_samples] in [-1, 1], mono, at the model's rate. A sample that is no
         number in the recording (NaN, infinite) is NaN here.
-      ending: in the last block of a clip, which has no frames: how it ended. None in all others.
+      ending: in the last block of a span, which has no frames: how it ended. None in all others.
     """
 
-    clip: AudioObject
+    span: Span
     first_frame: int
     frames: NDArray[np.float32]
     ending: Ending | None = None
@@ -123,14 +141,14 @@ class FrameScores:
     """What the model says of the frames of one block.
 
     Attributes:
-      clip: the recording.
+      span: the part of a recording.
       first_frame: the index of the first of them in the clip.
       scores: float32 [n, classes]; a row of NaN for a frame that could not be scored.
       invalid_samples: how many of the frames hold samples that are no numbers.
       ending: as in the FrameBlock.
     """
 
-    clip: AudioObject
+    span: Span
     first_frame: int
     scores: NDArray[np.float32]
     invalid_samples: int = 0
@@ -139,19 +157,24 @@ class FrameScores:
 
 @dataclass(frozen=True)
 class Detections:
-    """The frames of a clip in which a label was heard, by label_index, then by time.
+    """In which frames of a clip which label was heard.
+
+    Times follow from the frames; they are computed where rows are made, since this crosses the
+    shuffle.
 
     Attributes:
-      start_s: float64 [n], seconds from the clip's start.
-      end_s: float64 [n], never past the clip's end.
+      frame: int32 [n], the index of the frame in the clip.
       label_index: int32 [n], the label's column in the model's output.
       score: float32 [n].
     """
 
-    start_s: NDArray[np.float64]
-    end_s: NDArray[np.float64]
+    frame: NDArray[np.int32]
     label_index: NDArray[np.int32]
     score: NDArray[np.float32]
+
+    def take(self, order: NDArray[np.intp]) -> Detections:
+        """Those at the given indices, [m]."""
+        return Detections(self.frame[order], self.label_index[order], self.score[order])
 
 
 @dataclass(frozen=True)
@@ -186,7 +209,7 @@ class LabelSummary(NamedTuple):
 
 @dataclass(frozen=True)
 class HeardClip:
-    """A clip that was heard, whole or in part: its row in clips/ and the rows it gives elsewhere.
+    """A clip that was heard, whole or in part: its row in clips/, and what gives its other rows.
 
     Attributes:
       clip: the recording.
@@ -200,8 +223,7 @@ class HeardClip:
       recorded_at_source: what said so.
       level: loudness and clipping.
       labels: what was heard, best first.
-      detections: a row per frame and label.
-      events: a row per merged run of detections.
+      detections: by label_index, then by frame.
     """
 
     clip: AudioObject
@@ -216,7 +238,6 @@ class HeardClip:
     level: SignalLevel
     labels: tuple[LabelSummary, ...]
     detections: Detections
-    events: Events
 
 
 @dataclass(frozen=True)

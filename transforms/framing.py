@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -35,48 +36,58 @@ class FrameGrid:
         to_cover = _ceil_div(max(samples - self.frame_samples, 0), self.hop_samples) + 1
         return min(to_cover, _ceil_div(samples, self.hop_samples))
 
-    def start_s(self, frame: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The start of frames, int64 [n], in seconds, float64 [n]."""
-        return frame * self.hop_samples / self.sample_rate_hz
+    def first_from(self, second: int) -> int:
+        """The index of the first frame that begins at a second of the signal, or later."""
+        return _ceil_div(second * self.sample_rate_hz, self.hop_samples)
 
-    def end_s(self, frame: NDArray[np.int64], duration_s: float) -> NDArray[np.float64]:
-        """The end of frames, int64 [n], in seconds, float64 [n], but never past duration_s."""
-        end = (frame * self.hop_samples + self.frame_samples) / self.sample_rate_hz
+    def start_s(self, frame: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The start of frames, int32 [n], in seconds, float64 [n]."""
+        return frame.astype(np.int64) * self.hop_samples / self.sample_rate_hz
+
+    def end_s(self, frame: NDArray[np.int32], duration_s: float) -> NDArray[np.float64]:
+        """The end of frames, int32 [n], in seconds, float64 [n], but never past duration_s."""
+        end = (frame.astype(np.int64) * self.hop_samples + self.frame_samples) / self.sample_rate_hz
         return np.minimum(end, duration_s)
 
 
 def cut_frames(
-    chunks: Iterable[NDArray[np.float32]], grid: FrameGrid, block_frames: int
+    chunks: Iterable[NDArray[np.float32]],
+    grid: FrameGrid,
+    block_frames: int,
+    first_frame: int = 0,
+    stop_frame: int | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Cut a signal that comes in chunks into blocks of frames.
 
     Args:
-      chunks: float32 [any] each, one after another the whole signal.
+      chunks: float32 [any] each, one after another the signal from the beginning of first_frame on.
       grid: where the frames lie.
       block_frames: how many frames a block has, but for the last one.
+      first_frame: the first frame wanted.
+      stop_frame: the first frame not wanted any more; None for all. The signal is taken to its end.
 
     Yields:
       The index of a block's first frame, and its frames, float32 [n, frame_samples]. The last
-      frame is padded with zeros.
+      frame of the signal is padded with zeros.
     """
     if grid.hop_samples > grid.frame_samples:
         chunks = _without_gaps(chunks, grid)
         grid = replace(grid, hop_samples=grid.frame_samples)
     step = block_frames * grid.hop_samples
-    first = 0
+    first, stop = first_frame, sys.maxsize if stop_frame is None else stop_frame
     pending = np.empty(0, np.float32)
     for signal in _joined(chunks, step):
-        pending = np.concatenate([pending, signal])
-        while len(pending) >= _reach(grid, block_frames):
-            yield first, _windows(pending, grid, block_frames)
-            first += block_frames
-            pending = pending[step:]
-    frames = grid.count(first * grid.hop_samples + len(pending)) - first
-    for start in range(0, frames, block_frames):
-        n = min(block_frames, frames - start)
-        rest = pending[start * grid.hop_samples :]
+        pending = np.concatenate([pending, signal]) if first < stop else pending[:0]
+        while first < stop and len(pending) >= _reach(grid, n := min(block_frames, stop - first)):
+            yield first, _windows(pending, grid, n)
+            first += n
+            pending = pending[n * grid.hop_samples :]
+    stop = min(stop, grid.count(first * grid.hop_samples + len(pending)))
+    for start in range(first, stop, block_frames):
+        n = min(block_frames, stop - start)
+        rest = pending[(start - first) * grid.hop_samples :]
         padding = max(_reach(grid, n) - len(rest), 0)
-        yield first + start, _windows(np.pad(rest, (0, padding)), grid, n)
+        yield start, _windows(np.pad(rest, (0, padding)), grid, n)
 
 
 def _without_gaps(

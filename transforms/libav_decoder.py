@@ -31,7 +31,8 @@ from transforms.errors import (
     ReadError,
     UnsupportedError,
 )
-from transforms.libav_frames import Shape, alike, as_float32
+from transforms.libav_frames import Shape, alike, as_float32, joined
+from transforms.plain_sound import find_plain
 from transforms.sniffing import Sniffed
 
 
@@ -50,7 +51,7 @@ def open_libav(file: BinaryIO, sniffed: Sniffed, promise: Promise) -> Iterator[L
     with _in_libav():
         container = _open_container(file, sniffed)
     with container:
-        yield LibavDecoder(container, _pick_stream(container), sniffed.format, promise)
+        yield LibavDecoder(container, _pick_stream(container), file, sniffed.format, promise)
 
 
 class LibavDecoder:
@@ -58,16 +59,29 @@ class LibavDecoder:
 
     Attributes:
       header: what the recording is.
+      can_seek: False: chunks() always starts with the first sample.
+      plain: where the samples lie in the file, if they are uncompressed.
+      first: some of the beginning of uncompressed sound, float32 [n, channels].
     """
 
+    library = "libav"
+    can_seek = False
+
     def __init__(
-        self, container: InputContainer, stream: AudioStream, format_: str, promise: Promise
+        self,
+        container: InputContainer,
+        stream: AudioStream,
+        file: BinaryIO,
+        format_: str,
+        promise: Promise,
     ) -> None:
         self._container = container
         self._stream = stream
-        self._promise = promise
+        self._codec = stream.codec_context
+        self.promise = promise
         self._heard = 0
-        self._reached_s = 0.0
+        self._reached = 0  # on the clock of the stream
+        self._pictures_reached_s = 0.0
         self._trouble: AudioError | None = None
         self._gave_up = False
         self._frames = self._decode()
@@ -76,20 +90,26 @@ class LibavDecoder:
             seconds = promise.seconds or (stream.duration and _duration_s(container, stream))
             raise self._trouble or nothing_decoded(promise._replace(seconds=seconds))
         self._frames = chain([first], self._frames)
-        self._shape = Shape(first.sample_rate, first.layout)
-        self._promise = _completed(promise, format_, container, stream, first)
+        self._shape = Shape(first.sample_rate, first.layout, first.layout.nb_channels)
+        self.promise = _completed(promise, format_, container, stream, first)
         self.header = AudioHeader(
             format=format_,
             codec=_codec(stream),
             sample_rate_hz=first.sample_rate,
             channels=first.layout.nb_channels,
-            declared_samples=self._promise.samples,
+            declared_samples=self.promise.samples,
         )
+        self.plain = find_plain(file, self.header, self.promise, _byte_order(stream))
+        self.first = as_float32(first) if self.plain else np.empty((0, 0), np.float32)
 
-    def chunks(self, like: LibavDecoder | None = None) -> Iterator[NDArray[np.float32]]:
-        """Yields float32 [n, channels] in [-1, 1], n as it comes.
+    def chunks(
+        self, wanted: int, start: int = 0, like: LibavDecoder | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yields float32 [n, channels] in [-1, 1].
 
         Args:
+          wanted: n, for most chunks.
+          start: always 0.
           like: whose rate and channels they are brought to, if not their own.
 
         Raises:
@@ -97,8 +117,8 @@ class LibavDecoder:
           TruncatedError: the sound ends before the header says.
           ReadError: the file could not be read on.
         """
-        for frame in alike(self._counted(alike(self._frames, self._shape)), (like or self)._shape):
-            yield as_float32(frame)
+        frames = self._counted(alike(self._frames, self._shape))
+        yield from joined(alike(frames, like._shape) if like else frames, wanted)
         self._check_end(self._heard)
 
     def _counted(self, frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
@@ -112,14 +132,16 @@ class LibavDecoder:
         Trouble with the last packets is none where all that was promised is there: junk and tags
         follow many a recording. Where the file is known to be cut, that is what is told.
         """
+        if self._trouble and self._gave_up and self.promise.is_kept:
+            raise self._trouble
         rate = self.header.sample_rate_hz
-        if self._trouble and self._gave_up and self._promise.is_kept:
+        reached = max(heard, round(self._reached_s() * rate)) if self.promise.tolerance else heard
+        check_end(self.promise, heard, reached, rate)
+        if self._trouble and (self._gave_up or self.promise.samples is None):
             raise self._trouble
-        is_exact = not self._promise.tolerance
-        reached = heard if is_exact else max(heard, round(self._reached_s * rate))
-        check_end(self._promise, heard, reached, rate)
-        if self._trouble and (self._gave_up or self._promise.samples is None):
-            raise self._trouble
+
+    def _reached_s(self) -> float:
+        return max(self._reached * float(self._stream.time_base or 0), self._pictures_reached_s)
 
     def _decode(self) -> Iterator[AudioFrame]:
         """Yields frames up to the end, or to damage that is followed by more sound.
@@ -132,13 +154,14 @@ class LibavDecoder:
         for packet in self._packets():
             frames = self._decode_packet(packet)
             if frames and self._trouble:
-                self._gave_up = 0 < heard < (self._promise.samples or sys.maxsize)
+                self._gave_up = 0 < heard < (self.promise.samples or sys.maxsize)
                 if self._gave_up:
                     return
                 self._trouble = None
             self._note_time(packet)
-            heard += sum(frame.samples for frame in frames)
-            yield from frames
+            for frame in frames:
+                heard += frame.samples
+                yield frame
 
     def _packets(self) -> Iterator[Packet[Any]]:
         try:
@@ -151,10 +174,12 @@ class LibavDecoder:
         if packet.stream is not self._stream:
             return []
         try:
-            with _in_libav():
-                frames = self._stream.codec_context.decode(packet)
-        except (DamagedError, UnsupportedError) as error:
-            self._trouble = self._trouble or error
+            frames = self._codec.decode(packet)
+        except _LIBAV_ERRORS as error:
+            trouble = _as_audio_error(error)
+            if isinstance(trouble, ReadError):
+                raise trouble from error
+            self._trouble = self._trouble or trouble
             return []
         return [frame for frame in frames if frame.samples]
 
@@ -164,12 +189,15 @@ class LibavDecoder:
         Where the header tells only the length of the whole, pictures count as well: sound may well
         end before they do.
         """
-        counts = packet.stream is self._stream or (
-            self._stream.duration is None and packet.stream.type == "video"
-        )
-        if counts and packet.pts is not None and not self._trouble:
-            end_s = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
-            self._reached_s = max(self._reached_s, end_s)
+        pts = packet.pts
+        if pts is None or self._trouble:
+            return
+        end = pts + (packet.duration or 0)
+        if packet.stream is self._stream:
+            self._reached = max(self._reached, end)
+        elif packet.stream.type == "video" and self._stream.duration is None:
+            end_s = end * float(packet.time_base)
+            self._pictures_reached_s = max(self._pictures_reached_s, end_s)
 
 
 def _demux(container: InputContainer) -> Iterator[Packet[Any]]:
@@ -202,12 +230,11 @@ def _in_libav() -> Iterator[None]:
     """
     try:
         yield
-    except av.FFmpegError as error:
+    except _LIBAV_ERRORS as error:
         raise _as_audio_error(error) from error
-    except OSError as error:
-        raise ReadError(error.strerror or str(error)) from error
-    except HOSTILE_CONTENT_ERRORS as error:
-        raise DamagedError(f"{_NO_SENSE}: {error or type(error).__name__}") from error
+
+
+_LIBAV_ERRORS = (av.FFmpegError, OSError, *HOSTILE_CONTENT_ERRORS)
 
 
 def _open_container(file: BinaryIO, sniffed: Sniffed) -> InputContainer:
@@ -277,6 +304,7 @@ def _pick_stream(container: InputContainer) -> AudioStream:
         raise UnsupportedError("the codec of the sound is not known here")
     default = [stream for stream in decodable if stream.disposition & Disposition.default]
     stream = (default or decodable)[0]
+    stream.codec_context.thread_count = 1  # the cores are busy with other recordings
     if _codec(stream) == "flac":  # whose checksums libav would not look at
         stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return stream
@@ -341,10 +369,23 @@ def _codec(stream: AudioStream) -> str:
     return name.removesuffix("_planar").removesuffix("le").removesuffix("be")
 
 
+def _byte_order(stream: AudioStream) -> str:
+    """Names the byte order of uncompressed sound as numpy does."""
+    return ">" if stream.codec_context.codec.canonical_name.endswith("be") else "<"
+
+
 _NO_SENSE = "the content makes no sense to the decoder"
 
 
-def _as_audio_error(error: av.FFmpegError) -> AudioError:
+def _as_audio_error(error: Exception) -> AudioError:
+    if isinstance(error, av.FFmpegError):
+        return _in_plain_words(error)
+    if isinstance(error, OSError):
+        return ReadError(error.strerror or str(error))
+    return DamagedError(f"{_NO_SENSE}: {error or type(error).__name__}")
+
+
+def _in_plain_words(error: av.FFmpegError) -> AudioError:
     """Says what libav says for an archivist; EIO is what it says where it wants more to read."""
     message = " ".join((error.strerror or type(error).__name__).split())
     if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):

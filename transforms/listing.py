@@ -14,7 +14,6 @@ import apache_beam as beam
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.metrics import Metrics
 
-from transforms import progress
 from transforms.elements import AudioObject, Listed
 from transforms.manifests import is_manifest, read_manifest
 from transforms.matching import Found, list_pattern, look_up, trouble_with
@@ -78,13 +77,11 @@ class ListAudio(beam.PTransform):  # type: ignore[misc]
       patterns: what to list.
       manifests: CSV, JSON lines or Parquet files with a column uri, whatever their names.
       all_files: hear files of any name.
-      run_id: whose progress it is.
     """
 
     patterns: tuple[str, ...]
     manifests: tuple[str, ...] = ()
     all_files: bool = False
-    run_id: str = ""
 
     def expand(self, root: beam.pvalue.PBegin) -> Listing:
         """Apply the transform."""
@@ -108,13 +105,28 @@ class ListAudio(beam.PTransform):  # type: ignore[misc]
             | "Group" >> beam.GroupByKey()
             | "Once" >> beam.MapTuple(_once)
         )
-        # the board must know all that was listed before the first object is heard
         return Listing(
             found
-            | "Hear" >> beam.FlatMap(_to_hear, self.run_id)
+            | "Hear" >> beam.FlatMap(_to_hear)
             | "Spread" >> beam.Reshuffle().with_output_types(AudioObject),
             found | "Count" >> beam.Map(_count) | "Sum" >> beam.CombineGlobally(_sum),
         )
+
+
+def list_audio(
+    patterns: Iterable[str], manifests: Iterable[str] = (), *, all_files: bool = False
+) -> Iterator[Found]:
+    """List here and now what ListAudio lists; what several patterns match comes several times.
+
+    Raises:
+      ListingError: a manifest broke on the way.
+    """
+    to_match, to_read = _sorted_out(patterns, manifests)
+    for pattern in to_match:
+        yield from _match(pattern, all_files)
+    for manifest in to_read:
+        for batch in _read_in_batches(manifest):
+            yield from _look_up_all(batch)
 
 
 def check_patterns(
@@ -193,10 +205,9 @@ def _once(uri: str, times: Iterable[tuple[int | None, str, str | None]]) -> Foun
     return Found(AudioObject(uri, size_bytes, version), skipped_as)
 
 
-def _to_hear(found: Found, run_id: str) -> Iterator[AudioObject]:
+def _to_hear(found: Found) -> Iterator[AudioObject]:
     if found.skipped_as is None:
         Metrics.counter(ListAudio, "objects").inc()
-        progress.board(run_id).listed(found.object.size_bytes or 0)
         yield found.object
 
 

@@ -98,7 +98,11 @@ class OggDecoder:
 
     Attributes:
       header: what that stream is; the length of a chain is told by no header.
+      can_seek: False: chunks() always starts with the first sample.
     """
+
+    library = "libav"
+    can_seek = False
 
     def __init__(
         self,
@@ -115,8 +119,8 @@ class OggDecoder:
         is_whole = self._second is None and trouble is None
         self.header = first.header if is_whole else replace(first.header, declared_samples=None)
 
-    def chunks(self) -> Iterator[NDArray[np.float32]]:
-        """Yields float32 [n, channels] in [-1, 1], n as it comes.
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Yields float32 [n, channels] in [-1, 1]: n is `wanted` for most chunks, `start` always 0.
 
         Each stream is heard as far as it goes; what was wrong is told behind the last of them.
 
@@ -127,18 +131,18 @@ class OggDecoder:
         """
         try:
             if self._second is None and self._trouble is None:
-                yield from self._first.chunks()
+                yield from self._first.chunks(wanted)
             else:
-                yield from self._chain()
+                yield from self._chain(wanted)
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
 
-    def _chain(self) -> Iterator[NDArray[np.float32]]:
+    def _chain(self, wanted: int) -> Iterator[NDArray[np.float32]]:
         trouble = self._trouble
         for link in self._links():
             try:
                 with link as decoder:
-                    yield from decoder.chunks(like=self._first)
+                    yield from decoder.chunks(wanted, like=self._first)
             except NoSamplesError:
                 continue
             except ReadError:

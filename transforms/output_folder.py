@@ -30,6 +30,21 @@ def run_file(output: str, run_id: str) -> str:
     return str(FileSystems.join(output, _RUNS, f"{run_id}.json"))
 
 
+def round_id(run_id: str, number: int) -> str:
+    """What the names of a round's files begin with."""
+    return f"{run_id}-{number:05d}"
+
+
+def round_file(output: str, run_id: str, number: int) -> str:
+    """The file whose presence says that a round is whole, until the run is."""
+    return str(FileSystems.join(output, _RUNS, run_id, f"{number:05d}.json"))
+
+
+def round_files(output: str, run_id: str) -> list[str]:
+    """The files of a run's rounds, in their order."""
+    return sorted(_matching(output, f"{_RUNS}/{run_id}", "*.json"))
+
+
 def is_taken(output: str, by_other_than: str | None = None) -> bool:
     """Whether a folder holds results, be they of a whole run or of one that was cut off.
 
@@ -57,7 +72,10 @@ def prepare_output(output: str, run_id: str) -> None:
 
 def discard(output: str, run_id: str) -> None:
     """Delete what a run has left aside, and, unless it is whole, what it has moved into place."""
-    remains = list(_matching(output, f"{STAGING_PREFIX}{run_id}", "**"))
+    remains = [
+        *_matching(output, f"{STAGING_PREFIX}{run_id}", "**"),
+        *_matching(output, f"{_RUNS}/{run_id}", "*"),
+    ]
     if not FileSystems.exists(run_file(output, run_id)):
         remains += _matching(output, _RUNS, f"{run_id}.json.part")
         for table in TABLES:
@@ -65,7 +83,7 @@ def discard(output: str, run_id: str) -> None:
     if local_path(output) is None:
         FileSystems.delete(remains)
     else:
-        _delete_locally(Path(output), staging_folder(output, run_id), remains)
+        _delete_locally(Path(output), run_id, remains)
 
 
 def _matching(output: str, folder: str, name: str) -> Iterator[str]:
@@ -78,10 +96,11 @@ def _matching(output: str, folder: str, name: str) -> Iterator[str]:
         yield from (found.path for found in result.metadata_list)
 
 
-def _delete_locally(output: Path, staging: str, files: list[str]) -> None:
+def _delete_locally(output: Path, run_id: str, files: list[str]) -> None:
     for file in files:
         Path(file).unlink(missing_ok=True)
-    shutil.rmtree(staging, ignore_errors=True)
-    for folder in (*(output / table.name for table in TABLES), output / _RUNS, output):
+    shutil.rmtree(output / f"{STAGING_PREFIX}{run_id}", ignore_errors=True)
+    tables = (output / table.name for table in TABLES)
+    for folder in (*tables, output / _RUNS / run_id, output / _RUNS, output):
         with suppress(OSError):  # it holds other things, or was never made
             folder.rmdir()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
+from transforms.elements import Span
+
 _boards: dict[str, Board] = {}
 _lock = threading.Lock()
 
@@ -41,13 +43,14 @@ class Board:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._now = Snapshot()
+        self._unfinished: dict[str, tuple[int, bool]] = {}
 
-    def listed(self, size_bytes: int) -> None:
-        """An object was found."""
+    def listed(self, objects: int, size_bytes: int) -> None:
+        """Objects were found."""
         with self._lock:
             now = self._now
             self._now = replace(
-                now, listed=now.listed + 1, listed_bytes=now.listed_bytes + size_bytes
+                now, listed=now.listed + objects, listed_bytes=now.listed_bytes + size_bytes
             )
 
     def heard_s(self, seconds: float) -> None:
@@ -55,15 +58,24 @@ class Board:
         with self._lock:
             self._now = replace(self._now, audio_s=self._now.audio_s + seconds)
 
-    def finished(self, size_bytes: int, *, failed: bool) -> None:
-        """An object was decoded to its end, or failed."""
+    def finished(self, span: Span, *, failed: bool) -> None:
+        """A span was decoded to its end, or failed; its object is finished with the last of them.
+
+        Args:
+          span: the part of a recording.
+          failed: not a sample of it was heard.
+        """
         with self._lock:
+            left, all_failed = self._unfinished.pop(span.clip.uri, (span.count, True))
+            left, all_failed = left - 1, all_failed and failed
+            if left:
+                self._unfinished[span.clip.uri] = (left, all_failed)
             now = self._now
             self._now = replace(
                 now,
-                finished=now.finished + 1,
-                finished_bytes=now.finished_bytes + size_bytes,
-                failed=now.failed + failed,
+                finished=now.finished + (not left),
+                finished_bytes=now.finished_bytes + (span.clip.size_bytes or 0) // span.count,
+                failed=now.failed + (not left and all_failed),
             )
 
     def snapshot(self) -> Snapshot:

@@ -1,4 +1,4 @@
-"""Mixing down to mono and resampling, a chunk at a time."""
+"""Mixing down to mono and resampling, a second at a time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import soxr
 from numpy.typing import NDArray
 
 QUALITY = "VHQ"
-"""soxr's double-precision engine: as fast as HQ, and its output does not depend on where a
-recording is cut into spans."""
+"""soxr's double-precision engine: as fast as HQ."""
+
+SEGMENT_S = 60
+"""Where a recording may be cut: at multiples of this."""
+
+LEAD_IN_S = 1
+"""What the resampler must see before and behind a segment: its filter spans half a second."""
 
 
 def mix_down(block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -31,32 +36,83 @@ def mix_down(block: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def resample(
-    chunks: Iterable[NDArray[np.float32]], from_hz: int, to_hz: int
+    seconds: Iterable[NDArray[np.float32]], from_hz: int, to_hz: int, start_s: int = 0
 ) -> Iterator[NDArray[np.float32]]:
-    """Resample a mono signal that comes in chunks.
+    """Resample a mono signal that comes second by second.
+
+    Segment by segment: the resampler begins anew at every multiple of SEGMENT_S, a second early and
+    a second longer than its samples are used, which is twice what its filter sees. So the samples
+    of a segment are the same to the last bit, wherever reading began.
 
     A sample that is no number would spread over all that the filter touches. So zeros are
     resampled in its place, and the samples of the output nearest to it are NaN again.
 
     Args:
-      chunks: float32 [any] each, one after another the whole signal, at from_hz.
+      seconds: float32 [from_hz] each, only the last may be shorter; the first of them is the one
+        before start_s, or, where that is 0, the signal's first.
       from_hz: their rate.
       to_hz: the rate wanted.
+      start_s: the second from which on the signal is wanted; a multiple of SEGMENT_S.
 
     Yields:
-      float32 [any]; in all, round(samples * to_hz / from_hz) samples, but at least one.
+      float32 [any]; in all, round(samples * to_hz / from_hz) samples for the samples from start_s
+      on, but of a whole signal at least one.
     """
-    gaps = _Gaps(to_hz / from_hz)
-    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=QUALITY)
-    made = 0
-    for chunk in chunks:
-        resampled = stream.resample_chunk(gaps.close(chunk))
-        made += len(resampled)
-        yield gaps.reopen(resampled)
-    rest = stream.resample_chunk(np.empty(0, np.float32), last=True)
-    if made + len(rest) == 0:
-        rest = np.zeros(1, np.float32)
-    yield gaps.reopen(rest, last=True)
+    segment = _Segment(from_hz, to_hz, first=start_s == 0)
+    upcoming: _Segment | None = None
+    boundary_s, second = start_s + SEGMENT_S, max(0, start_s - LEAD_IN_S)
+    for chunk in seconds:
+        if second == boundary_s + LEAD_IN_S and upcoming:
+            yield from segment.finish()
+            segment, upcoming, boundary_s = upcoming, None, boundary_s + SEGMENT_S
+        if second == boundary_s - LEAD_IN_S:
+            upcoming = _Segment(from_hz, to_hz)
+        yield from segment.take(chunk)
+        if upcoming:
+            upcoming.prepare(chunk)
+        second += 1
+    yield from segment.finish()
+    if upcoming:
+        yield from upcoming.finish()
+
+
+class _Segment:
+    """A stretch of a signal, resampled with some of what lies before and behind it."""
+
+    def __init__(self, from_hz: int, to_hz: int, *, first: bool = False) -> None:
+        self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=QUALITY)
+        self._gaps = _Gaps(to_hz / from_hz)
+        self._start = 0 if first else LEAD_IN_S * to_hz
+        self._stop = self._start + SEGMENT_S * to_hz
+        self._made = 0
+        self._least = int(first)
+        self._ready: list[NDArray[np.float32]] = []
+
+    def prepare(self, chunk: NDArray[np.float32]) -> None:
+        """Resample what comes next, and keep it for the next that is taken."""
+        resampled = self._stream.resample_chunk(self._gaps.close(chunk))
+        self._ready.append(self._gaps.reopen(resampled))
+
+    def take(self, chunk: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Resample what comes next, float32 [any]; yields what is ready of the segment."""
+        self.prepare(chunk)
+        return self._given()
+
+    def finish(self) -> Iterator[NDArray[np.float32]]:
+        """Yields the rest of the segment."""
+        rest = self._stream.resample_chunk(np.empty(0, np.float32), last=True)
+        missing = self._least - self._made - sum(map(len, self._ready)) - len(rest)
+        rest = np.pad(rest, (0, max(0, missing)))
+        self._ready.append(self._gaps.reopen(rest, last=True))
+        return self._given()
+
+    def _given(self) -> Iterator[NDArray[np.float32]]:
+        for resampled in self._ready:
+            begin, end = self._start - self._made, self._stop - self._made
+            self._made += len(resampled)
+            if end > 0 and begin < len(resampled):
+                yield resampled[max(0, begin) : end]
+        self._ready = []
 
 
 class _Gaps:

@@ -63,4 +63,4 @@ def score_block(block: FrameBlock, classifier: Classifier) -> FrameScores:
         scores = np.full((len(heard), classifier.classes), np.nan, np.float32)
         scores[heard] = classifier.score(block.frames[heard])
     invalid = int(np.count_nonzero(~heard))
-    return FrameScores(block.clip, block.first_frame, scores, invalid, block.ending)
+    return FrameScores(block.span, block.first_frame, scores, invalid, block.ending)

@@ -8,14 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transforms.elements import ClipResult, Detections, Events, FailedClip, HeardClip
+from transforms.aggregation import merge_events
+from transforms.elements import ClipResult, FailedClip, HeardClip
+from transforms.framing import FrameGrid
 
 SCHEMA_VERSION = "1"
+
+_T = TypeVar("_T", bound=np.generic)
 
 _MOMENT = pa.timestamp("ms", tz="UTC")
 
@@ -103,6 +108,9 @@ class Provenance:
       sample_rate_hz: of the samples that were scored.
       frame_samples: a frame's length.
       hop_samples: from the start of a frame to the start of the next.
+      min_score: a detection's score is this or more.
+      top_k: at most so many detections in a frame; None for all.
+      events_gap_s: detections of a label this far apart or less are one event.
     """
 
     run_id: str
@@ -113,6 +121,14 @@ class Provenance:
     sample_rate_hz: int
     frame_samples: int
     hop_samples: int
+    min_score: float
+    top_k: int | None
+    events_gap_s: float
+
+    @property
+    def grid(self) -> FrameGrid:
+        """Where frames lie in a clip."""
+        return FrameGrid(self.sample_rate_hz, self.frame_samples, self.hop_samples)
 
     def metadata(self) -> dict[str, str]:
         """Key-value metadata for a Parquet file."""
@@ -125,6 +141,9 @@ class Provenance:
             "earmark.sample_rate_hz": str(self.sample_rate_hz),
             "earmark.frame_samples": str(self.frame_samples),
             "earmark.hop_samples": str(self.hop_samples),
+            "earmark.min_score": str(self.min_score),
+            "earmark.top_k": "" if self.top_k is None else str(self.top_k),
+            "earmark.events_gap_s": str(self.events_gap_s),
         }
 
 
@@ -148,19 +167,27 @@ class Table:
 def _detection_rows(results: Sequence[ClipResult], made_by: Provenance) -> pa.Table:
     clips = _heard(results)
     parts = [clip.detections for clip in clips]
-    columns, order = _common_columns(clips, parts, made_by.labels)
+    start_s = [made_by.grid.start_s(clip.detections.frame) for clip in clips]
+    end_s = [made_by.grid.end_s(clip.detections.frame, clip.duration_s) for clip in clips]
+    label_index = _stacked(parts, "label_index", np.int32)
+    columns, order = _common_columns(clips, start_s, end_s, label_index, made_by.labels)
     columns["score"] = _stacked(parts, "score", np.float32)
-    return _table(columns, DETECTIONS).take(order)
+    return _table(columns, DETECTIONS, order)
 
 
 def _event_rows(results: Sequence[ClipResult], made_by: Provenance) -> pa.Table:
     clips = _heard(results)
-    parts = [clip.events for clip in clips]
-    columns, order = _common_columns(clips, parts, made_by.labels)
+    parts = [
+        merge_events(clip.detections, made_by.grid, made_by.events_gap_s, clip.duration_s)
+        for clip in clips
+    ]
+    start_s, end_s = [part.start_s for part in parts], [part.end_s for part in parts]
+    label_index = _stacked(parts, "label_index", np.int32)
+    columns, order = _common_columns(clips, start_s, end_s, label_index, made_by.labels)
     columns["max_score"] = _stacked(parts, "max_score", np.float32)
     columns["mean_score"] = _stacked(parts, "mean_score", np.float32)
     columns["frames"] = _stacked(parts, "frames", np.int32)
-    return _table(columns, EVENTS).take(order)
+    return _table(columns, EVENTS, order)
 
 
 def _clip_rows(results: Sequence[ClipResult], made_by: Provenance) -> pa.Table:
@@ -225,21 +252,22 @@ def _heard(results: Sequence[ClipResult]) -> list[HeardClip]:
 
 def _common_columns(
     clips: Sequence[HeardClip],
-    parts: Sequence[Detections] | Sequence[Events],
+    starts_s: Sequence[NDArray[np.float64]],
+    ends_s: Sequence[NDArray[np.float64]],
+    label_index: NDArray[np.int32],
     labels: Sequence[str],
 ) -> tuple[dict[str, pa.Array], NDArray[np.intp]]:
     """The columns that detections and events share, and the order in which rows are to lie.
 
     Clips come sorted by URI, so their position stands for it when rows are sorted.
     """
-    lengths = [len(part.label_index) for part in parts]
+    lengths = [len(start_s) for start_s in starts_s]
     clip = np.repeat(np.arange(len(clips), dtype=np.int32), lengths)
-    start_s = _stacked(parts, "start_s", np.float64)
-    label_index = _stacked(parts, "label_index", np.int32)
+    start_s = np.concatenate([np.empty(0), *starts_s])
     columns = {
         "clip": pa.DictionaryArray.from_arrays(clip, pa.array(_uris(clips), pa.string())),
         "start_s": start_s,
-        "end_s": _stacked(parts, "end_s", np.float64),
+        "end_s": np.concatenate([np.empty(0), *ends_s]),
         "start_time": _moments(np.repeat(_began_ms(clips), lengths), start_s),
         "label": pa.DictionaryArray.from_arrays(label_index, pa.array(labels, pa.string())),
         "label_index": label_index,
@@ -248,7 +276,7 @@ def _common_columns(
     return columns, order
 
 
-def _stacked(parts: Sequence[object], column: str, dtype: type) -> NDArray[np.generic]:
+def _stacked(parts: Sequence[object], column: str, dtype: type[_T]) -> NDArray[_T]:
     return np.concatenate([np.empty(0, dtype), *(getattr(part, column) for part in parts)])
 
 
@@ -277,6 +305,6 @@ def _moments(began_ms: NDArray[np.float64], start_s: NDArray[np.generic]) -> pa.
     return pa.array(rounded, mask=~known, type=pa.int64()).cast(_MOMENT)
 
 
-def _table(columns: dict[str, object], schema: pa.Schema) -> pa.Table:
+def _table(columns: dict[str, object], schema: pa.Schema, order: NDArray[np.intp]) -> pa.Table:
     """A table with the columns in the schema's order; strings may stay dictionary-encoded."""
-    return pa.table({name: columns[name] for name in schema.names})
+    return pa.table({name: columns[name] for name in schema.names}).take(order)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -71,6 +71,12 @@ class Totals:
     audio_s: float = 0.0
     labels: dict[str, LabelTotal] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Totals:
+        """From what `asdict` made of them."""
+        labels = {name: LabelTotal(**total) for name, total in record["labels"].items()}
+        return cls(**{**record, "labels": labels})
+
     @property
     def objects(self) -> int:
         """How many objects have a row, in clips/ or in failures/."""
@@ -82,8 +88,6 @@ class Totals:
             _add_counts(self.failures, {result.trouble.reason: 1})
             return
         self.clips += 1
-        self.detections += len(result.detections.score)
-        self.events += len(result.events.frames)
         self.audio_s += result.duration_s
         if result.reason:
             _add_counts(self.partial, {result.reason: 1})
@@ -122,11 +126,13 @@ class WriteParquet(beam.PTransform):  # type: ignore[misc]
 
     Attributes:
       folder: where the tables' folders are to be.
+      name: what the names of files begin with.
       made_by: goes into every file.
       num_shards: how many files each table gets; None for as many as suits the number of rows.
     """
 
     folder: str
+    name: str
     made_by: Provenance
     num_shards: int | None = None
 
@@ -139,7 +145,7 @@ class WriteParquet(beam.PTransform):  # type: ignore[misc]
             (sharded, all_shards)
             | beam.Flatten()
             | "Group" >> beam.GroupByKey()
-            | "Write" >> beam.Map(_write_shard, shards, self.folder, self.made_by)
+            | "Write" >> beam.Map(_write_shard, shards, self.folder, self.name, self.made_by)
         )
 
     def _shard_count(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[int]:
@@ -158,9 +164,9 @@ def shard_of(uri: str, shards: int) -> int:
     return zlib.crc32(uri.encode("utf-8")) % shards
 
 
-def file_name(run_id: str, shard: int, shards: int) -> str:
+def file_name(beginning: str, shard: int, shards: int) -> str:
     """The name of a shard's file, in each table's folder."""
-    return f"{run_id}-{shard:05d}-of-{shards:05d}.parquet"
+    return f"{beginning}-{shard:05d}-of-{shards:05d}.parquet"
 
 
 def write_table(path: str, table: Table, rows: pa.Table, made_by: Provenance) -> None:
@@ -210,13 +216,14 @@ def _write_shard(
     shard: tuple[int, Iterable[ClipResult | None]],
     shards: int,
     folder: str,
+    beginning: str,
     made_by: Provenance,
 ) -> WrittenShard:
     index, members = shard
     results = sorted((r for r in members if r is not None), key=lambda result: result.clip.uri)
-    name = file_name(made_by.run_id, index, shards)
+    name = file_name(beginning, index, shards)
     files = [_write(folder, table, name, results, made_by) for table in TABLES]
-    return WrittenShard(tuple(files), _totals(results))
+    return WrittenShard(tuple(files), _totals(results, files))
 
 
 def _write(
@@ -227,8 +234,9 @@ def _write(
     return WrittenFile(table.name, name, rows.num_rows)
 
 
-def _totals(results: Iterable[ClipResult]) -> Totals:
-    totals = Totals()
+def _totals(results: Iterable[ClipResult], files: Iterable[WrittenFile]) -> Totals:
+    rows = {file.table: file.rows for file in files}
+    totals = Totals(detections=rows["detections"], events=rows["events"])
     for result in results:
         totals.count(result)
     return totals

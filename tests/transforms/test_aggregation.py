@@ -11,7 +11,6 @@ from pipelines.local_runner import local_runner
 from transforms.aggregation import (
     AggregateClips,
     Detecting,
-    Hits,
     Tally,
     find_hits,
     merge_events,
@@ -20,29 +19,32 @@ from transforms.aggregation import (
 from transforms.elements import (
     AudioHeader,
     AudioObject,
+    Detections,
     Ending,
     FailedClip,
     FrameScores,
     HeardClip,
+    Span,
     Trouble,
 )
 from transforms.framing import FrameGrid
 from transforms.levels import SignalLevel
 
 CLIP = AudioObject("/a/clip.wav", 1000, "v1")
+WHOLE = Span(CLIP)
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
 HEADER = AudioHeader("wav", "pcm_s16", 10, 1, None)
 LABELS = ("bird", "frog", "rain")
 
 
-def scores_block(scores, first_frame=0, invalid=0, clip=CLIP):
-    return FrameScores(clip, first_frame, np.array(scores, np.float32).reshape(-1, 3), invalid)
+def scores_block(scores, first_frame=0, invalid=0, span=WHOLE):
+    return FrameScores(span, first_frame, np.array(scores, np.float32).reshape(-1, 3), invalid)
 
 
-def ending_block(frames, samples=None, trouble=None, header=HEADER, clip=CLIP):
+def ending_block(frames, samples=None, trouble=None, header=HEADER, span=WHOLE):
     samples = frames * 10 if samples is None else samples
     ending = Ending(header, samples, frames, SignalLevel(), trouble=trouble)
-    return FrameScores(clip, frames, np.empty((0, 3), np.float32), 0, ending)
+    return FrameScores(span, frames, np.empty((0, 3), np.float32), 0, ending)
 
 
 def summarise(blocks, **detecting):
@@ -55,10 +57,19 @@ def summarise(blocks, **detecting):
 
 def rows(clip):
     d = clip.detections
+    starts, ends = GRID.start_s(d.frame), GRID.end_s(d.frame, clip.duration_s)
     return [
         (LABELS[i], s, e, round(float(v), 3))
-        for i, s, e, v in zip(d.label_index, d.start_s, d.end_s, d.score, strict=True)
+        for i, s, e, v in zip(d.label_index, starts, ends, d.score, strict=True)
     ]
+
+
+def hits_at(*frames):
+    return Detections(
+        np.array(frames, np.int32),
+        np.zeros(len(frames), np.int32),
+        np.ones(len(frames), np.float32),
+    )
 
 
 def test_detections_are_the_scores_at_or_above_the_threshold():
@@ -73,7 +84,7 @@ def test_detections_are_the_scores_at_or_above_the_threshold():
 
 def test_top_k_keeps_the_best_and_of_equals_the_first():
     scores = np.array([[0.3, 0.9, 0.3], [0.2, 0.2, 0.2]], np.float32)
-    hits = find_hits(FrameScores(CLIP, 7, scores), min_score=0.25, top_k=2)
+    hits = find_hits(FrameScores(Span(CLIP), 7, scores), min_score=0.25, top_k=2)
     assert list(zip(hits.frame, hits.label_index, strict=True)) == [(7, 0), (7, 1)]
 
 
@@ -115,13 +126,12 @@ def test_the_order_and_grouping_of_blocks_do_not_matter(data):
     got = summarise_clip(merged, settings)
     assert rows(got) == rows(whole)
     assert got.labels == whole.labels
-    for column in ("start_s", "end_s", "label_index", "max_score", "mean_score", "frames"):
-        np.testing.assert_array_equal(getattr(got.events, column), getattr(whole.events, column))
 
 
 def test_consecutive_detections_of_a_label_are_one_event():
     scores = [[0.5, 0, 0], [0.7, 0.4, 0], [0, 0.4, 0], [0.3, 0, 0]]
-    events = summarise([scores_block(scores), ending_block(4, 38)]).events
+    clip = summarise([scores_block(scores), ending_block(4, 38)])
+    events = merge_events(clip.detections, GRID, 0.0, clip.duration_s)
     got = list(
         zip(
             events.label_index.tolist(),
@@ -142,14 +152,14 @@ def test_consecutive_detections_of_a_label_are_one_event():
 
 @pytest.mark.parametrize(("gap_s", "events"), [(0.0, 3), (0.9, 3), (1.0, 2), (2.0, 1)])
 def test_events_merge_over_gaps_up_to_the_one_given(gap_s, events):
-    hits = Hits(np.array([0, 2, 5]), np.zeros(3, np.int32), np.ones(3, np.float32))
+    hits = hits_at(0, 2, 5)
     assert len(merge_events(hits, GRID, gap_s, 100.0).frames) == events
 
 
 @pytest.mark.parametrize("apart", range(2, 80))
 def test_a_gap_of_exactly_the_one_given_is_merged(apart):
     grid = FrameGrid(16_000, 15_600, 15_600)
-    hits = Hits(np.array([0, apart]), np.zeros(2, np.int32), np.ones(2, np.float32))
+    hits = hits_at(0, apart)
     gap_s = round((apart - 1) * 0.975, 3)
     assert len(merge_events(hits, grid, gap_s, 100.0).frames) == 1
     assert len(merge_events(hits, grid, gap_s - 0.001, 100.0).frames) == 2
@@ -158,7 +168,7 @@ def test_a_gap_of_exactly_the_one_given_is_merged(apart):
 @pytest.mark.parametrize("hop", [5, 10, 30])
 def test_frames_that_follow_each_other_are_one_event_at_any_hop(hop):
     grid = FrameGrid(10, 10, hop)
-    hits = Hits(np.array([3, 4, 5]), np.zeros(3, np.int32), np.ones(3, np.float32))
+    hits = hits_at(3, 4, 5)
     events = merge_events(hits, grid, 0.0, 1000.0)
     assert events.frames.tolist() == [3]
     assert events.start_s[0] == pytest.approx(3 * hop / 10)
@@ -215,15 +225,51 @@ def test_a_block_that_is_missing_is_found_out():
         summarise([scores_block([[0.9, 0, 0]]), ending_block(3)])
 
 
+def spans(count):
+    return [Span(CLIP, i, count, i, i + 1 if i + 1 < count else None) for i in range(count)]
+
+
+def test_spans_are_put_together_in_their_order_whatever_that_of_their_blocks():
+    parts = spans(3)
+    blocks = [scores_block([[0.9, 0, 0]], index, span=span) for index, span in enumerate(parts)]
+    blocks += [ending_block(1, span=span) for span in parts]
+    clip = summarise(blocks[::-1])
+    assert rows(clip) == [("bird", 0.0, 1.0, 0.9), ("bird", 1.0, 2.0, 0.9), ("bird", 2.0, 3.0, 0.9)]
+    assert (clip.status, clip.frames, clip.duration_s) == ("scored", 3, 3.0)
+
+
+def test_a_clip_ends_at_the_first_trouble_whatever_was_heard_behind_it():
+    parts = spans(3)
+    trouble = Trouble("decode", "damaged", "a lost frame")
+    clip = summarise(
+        [
+            *(scores_block([[0.9, 0, 0]], i, span=span) for i, span in enumerate(parts)),
+            ending_block(1, span=parts[0]),
+            ending_block(1, samples=5, trouble=trouble, span=parts[1]),
+            ending_block(1, trouble=Trouble("decode", "damaged", "another"), span=parts[2]),
+        ]
+    )
+    assert rows(clip) == [("bird", 0.0, 1.0, 0.9), ("bird", 1.0, 1.5, 0.9)]
+    assert (clip.status, clip.message, clip.frames) == ("partial", "a lost frame", 2)
+
+
+def test_a_span_that_is_missing_is_found_out():
+    first, second = spans(2)
+    with pytest.raises(RuntimeError, match="came without their ending"):
+        summarise([scores_block([[0.9, 0, 0]], span=first), ending_block(1, span=first)])
+    with pytest.raises(RuntimeError, match="came without their ending"):
+        summarise([ending_block(0, span=second)])
+
+
 def test_each_clip_comes_out_once_from_two_workers():
     clips = [AudioObject(f"/a/{i}.wav", 1, "v") for i in range(20)]
     blocks = [
         block
-        for clip in clips
+        for span in map(Span, clips)
         for block in (
-            scores_block([[0.9, 0, 0]], 0, clip=clip),
-            scores_block([[0, 0.8, 0]], 1, clip=clip),
-            ending_block(2, clip=clip),
+            scores_block([[0.9, 0, 0]], 0, span=span),
+            scores_block([[0, 0.8, 0]], 1, span=span),
+            ending_block(2, span=span),
         )
     ]
 

@@ -14,7 +14,7 @@ import pytest
 from pipelines.local_runner import local_runner
 from transforms import committing
 from transforms.aggregation import Detecting, Tally, summarise_clip
-from transforms.committing import CommitRun, ReconcileError, reconcile
+from transforms.committing import CommitRound, ConcludeRun, ReconcileError, reconcile
 from transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -23,30 +23,33 @@ from transforms.elements import (
     FailedClip,
     FrameScores,
     Listed,
+    Span,
     Trouble,
 )
 from transforms.framing import FrameGrid
 from transforms.levels import measure
-from transforms.output_folder import is_taken, staging_folder
+from transforms.output_folder import is_taken, round_id, staging_folder
 from transforms.tables import TABLES, Provenance
 from transforms.writing import Totals, WriteParquet, shard_of
 
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
 LABELS = ("wind", "bird", 'bird\'s "wing"')
-MADE_BY = Provenance("20260101T000000Z-abc", "9.9", "toy", "f" * 64, LABELS, 10, 10, 10)
+MADE_BY = Provenance(
+    *("20260101T000000Z-abc", "9.9", "toy", "f" * 64, LABELS), *(10, 10, 10), *(0.1, None, 0.0)
+)
 BEGAN = datetime(2024, 5, 28, 10, 0, 0, 250_000, tzinfo=timezone.utc)
 
 
 def heard(uri: str, scores: list[list[float]], began: datetime | None = None) -> ClipResult:
-    clip = AudioObject(uri, 123, "v1")
+    span = Span(AudioObject(uri, 123, "v1"))
     header = AudioHeader("wav", "pcm_s16", 10, 2, len(scores) * 10)
     level = measure(np.full((10, 2), 0.5, np.float32))
     source = "name" if began else None
     ending = Ending(header, len(scores) * 10 - 4, len(scores), level, began, source)
     settings = Detecting(GRID, LABELS)
     tally = Tally()
-    tally.add(FrameScores(clip, 0, np.array(scores, np.float32)), settings)
-    tally.add(FrameScores(clip, len(scores), np.empty((0, 3), np.float32), 0, ending), settings)
+    tally.add(FrameScores(span, 0, np.array(scores, np.float32)), settings)
+    tally.add(FrameScores(span, len(scores), np.empty((0, 3), np.float32), 0, ending), settings)
     return summarise_clip(tally, settings)
 
 
@@ -69,8 +72,11 @@ def write(results: list[ClipResult], output: Path, listed: int, num_shards: int 
         (
             pipeline
             | beam.Create(results)
-            | WriteParquet(staging_folder(str(output), run_id), MADE_BY, num_shards)
-            | CommitRun(str(output), run_id, {"run_id": run_id, "note": "kept"}, summary)
+            | WriteParquet(
+                staging_folder(str(output), run_id), round_id(run_id, 1), MADE_BY, num_shards
+            )
+            | CommitRound(str(output), run_id, 1, summary)
+            | ConcludeRun(str(output), run_id, {"run_id": run_id, "note": "kept"})
         )
 
 
