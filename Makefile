@@ -1,14 +1,16 @@
 # make demo    a small archive, made and heard, offline once installed
 # make test    the tests
 # make lint    ruff and mypy
+# make bench   earmark beside its peers; takes an hour, and rewrites docs/performance.md's tables
 # make setup   the environment that the others use
 
 PYTHON ?= python3
 VENV ?= .venv
+BENCH ?=
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.done
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint bench clean
 
 setup: $(SETUP)
 
@@ -30,6 +32,9 @@ lint: $(SETUP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(SETUP)
+	$(BIN)/python -m benchmarks --write $(BENCH)
 
 clean:
 	rm -rf $(VENV) earmark-demo

@@ -1,0 +1,1 @@
+"""earmark beside its peers: `make bench`, or `python -m benchmarks --help`."""

@@ -1,0 +1,47 @@
+"""Environments for peers that cannot share one with earmark."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.processes import last_line
+
+
+class MissingPeerError(Exception):
+    """A peer that cannot be had here; the message says why."""
+
+
+def python_with(requirements: Sequence[str], folder: Path) -> Path:
+    """The interpreter of an environment with these packages, which is made where it is missing.
+
+    Args:
+      requirements: as pip takes them.
+      folder: of the environment; it is kept for the next time.
+
+    Raises:
+      MissingPeerError: they cannot be installed.
+    """
+    python = folder / "bin" / "python"
+    done = folder / "installed.txt"
+    wanted = "\n".join(requirements)
+    if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
+        print(f"installing {', '.join(requirements)} in {folder}", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        _call([sys.executable, "-m", "venv", str(folder)])
+        _call([str(python), "-m", "pip", "install", "--quiet", *requirements])
+        done.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def _call(command: Sequence[str]) -> None:
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise MissingPeerError(f"not installed: {last_line(_without_notices(finished.stderr))}")
+
+
+def _without_notices(said: str) -> str:
+    return "\n".join(line for line in said.splitlines() if not line.startswith("[notice]"))

@@ -1,0 +1,1 @@
+"""Ways to score frames, each a process that is asked for one round after another."""

@@ -1,0 +1,52 @@
+"""Running processes, and telling what they cost."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks.environments import MissingPeerError, python_with
+from benchmarks.processes import ProcessError, last_line, run, run_together
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_what_a_process_says_comes_back():
+    assert run(python("print('heard')")).said == "heard\n"
+
+
+def test_a_process_that_fails_is_told_by_its_last_words():
+    with pytest.raises(ProcessError, match=r"ValueError: no such thing"):
+        run(python("raise ValueError('no such thing')"))
+
+
+def test_memory_of_children_counts():
+    held = "import time; held = bytearray(b'x') * 10**8; time.sleep(0.5)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {held!r}])"
+    assert 100 < run(python(parent)).cost.peak_mb < 200
+
+
+def test_commands_that_run_together_come_back_in_their_order():
+    assert [each.said for each in run_together([python(f"print({k})") for k in range(3)])] == [
+        "0\n",
+        "1\n",
+        "2\n",
+    ]
+
+
+def test_the_last_line_is_one_that_says_something():
+    assert last_line("first\nlast words \n\n \n") == "last words"
+    assert last_line("") == ""
+
+
+def test_an_environment_that_is_there_is_used_as_it_is(tmp_path):
+    (tmp_path / "installed.txt").write_text("one\ntwo<2")
+    assert python_with(("one", "two<2"), tmp_path) == tmp_path / "bin" / "python"
+
+
+def test_a_peer_that_cannot_be_installed_is_missing_with_the_reason(tmp_path):
+    with pytest.raises(MissingPeerError, match=r"not installed: .*[Rr]equirement"):
+        python_with(("no requirement at all!",), tmp_path / "environment")
