@@ -1,6 +1,7 @@
 # make demo    a small archive, made and heard, offline once installed
 # make test    the tests
 # make lint    ruff and mypy
+# make fuzz    the tests that damage, kill and wear out, for an hour instead of a minute
 # make bench   earmark beside its peers; takes an hour, and rewrites docs/performance.md's tables
 # make setup   the environment that the others use
 
@@ -10,7 +11,7 @@ BENCH ?=
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.done
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint fuzz bench clean
 
 setup: $(SETUP)
 
@@ -32,6 +33,11 @@ lint: $(SETUP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+fuzz: $(SETUP)
+	EARMARK_KILLS=50 EARMARK_FUZZ_FILES=2400 EARMARK_SOAK_OBJECTS=40000 \
+	  $(BIN)/pytest tests/pipelines/test_damage.py tests/pipelines/test_resuming.py \
+	  tests/pipelines/test_memory.py
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks --write $(BENCH)

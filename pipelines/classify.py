@@ -26,23 +26,45 @@ def command(arguments: Sequence[str]) -> None:
 
     options, beam_flags = parse(arguments, "earmark classify")
     quiet_libraries(not options.verbose)
-    carry_out(prepare(options, beam_flags))
+    run = prepare(options, beam_flags)
+    if options.dry_run:
+        _look_ahead(run)
+    else:
+        carry_out(run)
 
 
-def carry_out(run: Run) -> dict[str, Any]:
-    """Carry a run out and show how it goes; gives the content of the run's file."""
+def _look_ahead(run: Run) -> None:
+    from rich.console import Console
+
+    from pipelines.errors import UsageError
+    from pipelines.forecast import show_forecast
+    from transforms.history import OtherSettingsError
+
+    try:
+        show_forecast(run, Console())
+    except OtherSettingsError as error:
+        raise UsageError(f"--output {run.options.output}: {error}") from error
+
+
+def carry_out(run: Run) -> dict[str, Any] | None:
+    """Carry a run out and show how it goes.
+
+    Returns:
+      The content of the run's file; None if there was nothing to do.
+    """
     from rich.console import Console
 
     from pipelines.progress import watch
-    from pipelines.run import execute
+    from pipelines.run import execute, holding_output
     from pipelines.summary import show_end, show_start
 
     console = Console(file=sys.stderr)
-    show_start(run, console)
-    with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
-        record = execute(run)
-    show_end(record, Console())
-    return record
+    with holding_output(run):
+        show_start(run, console)
+        with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
+            outcome = execute(run)
+        show_end(outcome, Console())
+    return outcome.record
 
 
 def _worker_tracebacks(shown: bool) -> AbstractContextManager[object]:

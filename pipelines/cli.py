@@ -12,6 +12,7 @@ from typing import NoReturn, cast
 
 from pipelines import __version__
 from pipelines.errors import RunError, UsageError, nearest
+from pipelines.interrupts import StoppedError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -42,7 +43,7 @@ def run() -> None:
 def run_command(arguments: Sequence[str]) -> NoReturn:
     """Carry out a command line, and end the process with its status."""
     status = main(arguments)
-    if status == INTERRUPTED:
+    if status > 128:
         # Beam's threads go on decoding until the process ends, and libraries complain of them then.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str]) -> int:
         return _ended(error, WRONG_USAGE)
     except RunError as error:
         return _ended(error, FAILED)
+    except StoppedError as error:
+        return _ended(f"interrupted; {error}", error.status)
     except KeyboardInterrupt:
         return _ended("interrupted; nothing was committed", INTERRUPTED)
     return DONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -73,23 +73,32 @@ class ClassifyRound(beam.PTransform):  # type: ignore[misc]
       number: of the round in the run, from 1 on.
       objects: what is to be heard.
       skipped: what the listing left out, to be said in this round's file.
+      superseded: see CommitRound.
     """
 
     hearing: Hearing
     number: int
     objects: tuple[AudioObject, ...]
     skipped: Mapping[str, int]
+    superseded: Mapping[str, Sequence[str]]
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Apply the transform."""
-        options, run_id = self.hearing.options, self.hearing.made_by.run_id
-        listed = root | "Listed" >> beam.Create([Listed(len(self.objects), self.skipped)])
-        return (
+        options = self.hearing.options
+        shared = (
             root
             | "Objects" >> beam.Create(self.objects)
             | SplitLongClips(options.span_s)
-            | ShareAmongThreads(run_id)
-            | _ClassifySpans(self.hearing, self.number, listed, options.num_shards or 1)
+            | ShareAmongThreads(self.hearing.made_by.run_id)
+        )
+        listed = (
+            shared.clips
+            | "CountClips" >> beam.CombineGlobally(sum)
+            | "Listed" >> beam.Map(Listed, self.skipped)
+        )
+        shards = options.num_shards or 1
+        return shared.spans | _ClassifySpans(
+            self.hearing, self.number, listed, shards, self.superseded
         )
 
 
@@ -101,6 +110,7 @@ class _ClassifySpans(beam.PTransform):  # type: ignore[misc]
     number: int
     listed: beam.PCollection[Listed]
     num_shards: int | None
+    superseded: Mapping[str, Sequence[str]] | None = None
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection[str]:
         """Apply the transform."""
@@ -115,5 +125,5 @@ class _ClassifySpans(beam.PTransform):  # type: ignore[misc]
             | ScoreFrames(self.hearing.load)
             | AggregateClips(detecting)
             | WriteParquet(staging, this_round, made_by, self.num_shards)
-            | CommitRound(options.output, made_by.run_id, self.number, self.listed)
+            | CommitRound(options.output, made_by.run_id, self.number, self.listed, self.superseded)
         )

@@ -42,6 +42,12 @@ def use_all_cores(options: PipelineOptions, flags: Sequence[str]) -> None:
     direct.direct_running_mode = _THREADS
 
 
+def worker_threads(options: PipelineOptions) -> int:
+    """How many recordings are heard at the same time; as on this machine for other engines."""
+    asked: int = options.view_as(DirectOptions).direct_num_workers
+    return asked or cores()
+
+
 def local_runner() -> FnApiRunner:
     """The engine that runs a pipeline in threads of this process.
 

@@ -63,6 +63,15 @@ class ClassifyOptions(BaseModel):
     num_shards: int | None = Field(
         None, ge=1, le=100_000, description="files for each table; default: as suits their size"
     )
+    commit_every_s: float = Field(
+        120.0,
+        gt=0,
+        description="a local run commits what it has heard about every so many seconds; what is "
+        "lost when it is killed is never more",
+    )
+    retry_failed: bool = Field(
+        False, description="try again what earlier runs found damaged, too, not just unreadable"
+    )
     time_pattern: str | None = Field(
         None,
         description="how a name tells when its recording began, as for strptime, such as "
@@ -73,6 +82,9 @@ class ClassifyOptions(BaseModel):
     )
     all_files: bool = Field(
         False, description="hear files of any name, not just those that can be audio by name"
+    )
+    dry_run: bool = Field(
+        False, description="write nothing: say what there is to hear and how long it will take"
     )
     verbose: bool = Field(False, description="show what libraries log")
 

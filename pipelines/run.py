@@ -7,12 +7,14 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -25,13 +27,17 @@ from models.sources import ModelSource, resolve
 from pipelines import __version__
 from pipelines.errors import RunError, UsageError, nearest
 from pipelines.graph import ClassifyArchive, Hearing
+from pipelines.interrupts import StoppedError, watch_signals
 from pipelines.local_runner import is_local, use_all_cores
 from pipelines.options import ClassifyOptions
-from pipelines.rounds import run_in_rounds
-from transforms.committing import conclude
-from transforms.listing import check_patterns
+from pipelines.rounds import Planned, new_plan, run_in_rounds
+from transforms import progress, sharing
+from transforms.committing import ReconcileError, committed_objects, conclude, recover
+from transforms.history import OtherSettingsError, check_history, read_history
+from transforms.listing import check_patterns, list_audio
 from transforms.local_copies import read_uri
-from transforms.output_folder import discard, is_taken, prepare_output, run_file
+from transforms.output_folder import is_taken, run_file
+from transforms.output_lock import LockedError, locked
 from transforms.patterns import ListingError, local_path
 from transforms.tables import Provenance
 
@@ -53,6 +59,18 @@ _EXPECTED_TROUBLE = (
     *(kind.__name__ for kind in ConnectionError.__subclasses__()),
 )
 """Errors in workers that are no bugs: those of reading recordings never get so far."""
+
+
+class Outcome(NamedTuple):
+    """What came of a run.
+
+    Attributes:
+      planned: what there was to hear, and what had been heard before; None on other engines.
+      record: the content of the run's file; None if there was nothing to do.
+    """
+
+    planned: Planned | None
+    record: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -97,39 +115,87 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
         raise UsageError(str(error)) from error
     started_at = datetime.now(timezone.utc)
     made_by = _made_by(options, classifier, started_at)
-    _check_output(options.output, made_by.run_id)
     return Run(
         options, beam_options, tuple(beam_flags), model, classifier, load, made_by, started_at
     )
 
 
-def execute(run: Run) -> dict[str, Any]:
-    """Carry a run out.
+@contextmanager
+def holding_output(run: Run) -> Iterator[None]:
+    """Have the output for this run alone, with all that earlier runs had begun to commit.
 
-    Returns:
-      The content of the run's file.
+    Raises:
+      UsageError: it cannot be written to, another run is writing to it, or it holds something else.
+    """
+    output = run.options.output
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(output, run.made_by.run_id))
+            recover(output)
+            check_history(output, run.made_by.settings())
+        except (LockedError, OtherSettingsError, ReconcileError) as error:
+            raise UsageError(f"--output {output}: {error}; name another folder") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--output {output}: cannot be written to: {error}") from error
+        if not is_local(run.beam_options) and is_taken(output):
+            raise UsageError(f"--output {output}: holds the results of a run already")
+        yield
+
+
+def execute(run: Run) -> Outcome:
+    """Carry a run out, in an output that is held.
 
     Raises:
       RunError: a manifest broke on the way, the output could not be written, or rows are missing.
+      StoppedError: a signal came; what had been heard by then is committed.
     """
     output, run_id = run.options.output, run.made_by.run_id
     hearing = Hearing(run.options, run.load, run.made_by)
     try:
         if is_local(run.beam_options):
-            run_in_rounds(hearing, run.beam_options)
-            conclude(output, run_id, _record(run))
-        else:
-            pipeline = beam.Pipeline(options=run.beam_options)
-            _ = pipeline | ClassifyArchive(hearing, _record(run))
-            pipeline.run().wait_until_finish()
-    except BaseException as error:
-        discard(output, run_id)
-        if isinstance(error, ListingError):
-            raise RunError(f"{error}; nothing was committed") from None
-        if isinstance(error, RuntimeError) and (message := _expected_trouble(str(error))):
-            raise RunError(f"{message}; nothing was committed") from None
-        raise
-    return read_record(output, run_id)
+            return _execute_in_rounds(run, hearing)
+        pipeline = beam.Pipeline(options=run.beam_options)
+        _ = pipeline | ClassifyArchive(hearing, _record(run))
+        pipeline.run().wait_until_finish()
+        return Outcome(None, read_record(output, run_id))
+    except RuntimeError as error:
+        message = _expected_trouble(str(error))
+        if message is None:
+            raise
+        raise RunError(f"{message}; {_committed(output, run_id)}") from None
+    except ListingError as error:
+        raise RunError(f"{error}; {_committed(output, run_id)}") from None
+    finally:
+        recover(output)
+
+
+def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
+    options, run_id = run.options, run.made_by.run_id
+    with (
+        new_plan() as plan,
+        watch_signals(lambda: sharing.stop(run_id)) as interrupts,
+    ):
+        found = list_audio(options.input, all_files=options.all_files)
+        plan.add(takewhile(lambda _: interrupts.number is None, found))
+        history = read_history(options.output, run.made_by.settings())
+        planned = plan.choose(history, retry_failed=options.retry_failed)
+        progress.board(run_id).listed(planned.objects, planned.size_bytes)
+        if planned.objects and interrupts.number is None:
+            run_in_rounds(hearing, run.beam_options, plan, interrupts)
+        if interrupts.number is not None:
+            raise StoppedError(_committed(options.output, run_id), interrupts.number)
+    if not planned.objects:
+        return Outcome(planned, None)
+    conclude(options.output, run_id, {**_record(run), "heard_before": planned.done})
+    return Outcome(planned, read_record(options.output, run_id))
+
+
+def _committed(output: str, run_id: str) -> str:
+    """What there is of a run that did not come to its end, in words."""
+    objects = committed_objects(output, run_id)
+    if not objects:
+        return "nothing was committed"
+    return f"{objects:,} objects are committed; the same command again goes on from there"
 
 
 def read_record(output: str, run_id: str) -> dict[str, Any]:
@@ -196,26 +262,17 @@ def _made_by(
         min_score=options.min_score,
         top_k=options.top_k,
         events_gap_s=options.events_gap_s,
+        time_pattern=options.time_pattern,
+        time_zone=options.time_zone,
     )
 
 
 def _run_id(options: ClassifyOptions, classifier: AudioClassifier, started_at: datetime) -> str:
     """When and where it began, and what it does. Made once: a retry writes to the same names."""
-    what = [options.model_dump(), classifier.sha256, platform.node(), os.getpid()]
+    who = [platform.node(), os.getpid(), started_at.isoformat()]
+    what = [options.model_dump(), classifier.sha256, *who]
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
     return f"{started_at:%Y%m%dT%H%M%SZ}-{digest[:8]}"
-
-
-def _check_output(output: str, run_id: str) -> None:
-    try:
-        if is_taken(output):
-            raise UsageError(
-                f"--output {output}: holds the results of a run already, or what one that was cut "
-                "off left behind; name another folder, or empty it"
-            )
-        prepare_output(output, run_id)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--output {output}: cannot be written to: {error}") from error
 
 
 def _record(run: Run) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.run import Run
+from pipelines.rounds import Planned
+from pipelines.run import Outcome, Run
 
 _LABELS_SHOWN = 12
 
@@ -27,8 +28,13 @@ def show_start(run: Run, console: Console) -> None:
         )
 
 
-def show_end(record: Mapping[str, Any], console: Console) -> None:
+def show_end(outcome: Outcome, console: Console) -> None:
     """Print what was heard, what could not be heard and why, and where the rows are."""
+    planned, record = outcome
+    if record is None:
+        done = 0 if planned is None else planned.done
+        console.print(f"\nNothing to do: all {done:,} objects have been heard before.")
+        return
     totals = record["totals"]
     console.print(_headline(totals), highlight=False)
     if totals["labels"]:
@@ -36,7 +42,20 @@ def show_end(record: Mapping[str, Any], console: Console) -> None:
     _show_reasons("could not be heard", "failures", totals["failures"], console)
     _show_reasons("heard in part", "clips", totals["partial"], console)
     _show_skipped(record["listed"]["skipped"], console)
+    if planned is not None:
+        _show_before(planned, console)
     _show_where(record, console)
+
+
+def _show_before(planned: Planned, console: Console) -> None:
+    """What earlier runs had heard, and why some of it was heard again."""
+    for objects, what in (
+        (planned.done, "others had been heard before"),
+        (planned.changed, "had changed since they were heard"),
+        (planned.retried, "had failed before, and were tried again"),
+    ):
+        if objects:
+            console.print(f"{objects:,} {what}", highlight=False)
 
 
 def _settings(run: Run) -> list[tuple[str, str]]:
@@ -48,7 +67,7 @@ def _settings(run: Run) -> list[tuple[str, str]]:
         "model": f"{classifier.name} ({classifier.classes} classes, {frame_s:g} s frames, a frame "
         f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
     }
-    given = run.options.model_dump(exclude={"model", "hop_s", "verbose"})
+    given = run.options.model_dump(exclude={"model", "hop_s", "dry_run", "verbose"})
     shown |= {name: _plain(value) for name, value in given.items() if value is not None}
     if run.beam_flags:
         shown["beam"] = " ".join(run.beam_flags)

@@ -1,28 +1,43 @@
-"""Moving files into place, once all that was listed is accounted for."""
+"""Committing: moving files into place, once all that was listed is accounted for.
+
+A commit is written down before it is begun: the journal names the files that are to be moved and
+those that they replace. Whoever finds it can finish the commit, as often as it takes: each step may
+be done twice. Rows of detections come before those of clips, which say that the others are there.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import Listed
 from transforms.local_copies import read_uri
 from transforms.output_folder import (
-    discard,
+    RUNS,
+    delete,
+    discard_staging,
     is_taken,
+    join,
+    journal_file,
+    make_folder,
+    matching,
+    remove_empty_folders,
     round_file,
-    round_files,
+    round_id,
     run_file,
+    staged_journals,
     staging_folder,
+    sync,
+    write_whole,
 )
+from transforms.superseding import read_uris, write_without
 from transforms.tables import TABLES
 from transforms.writing import Totals, WrittenFile, WrittenShard
 
@@ -44,12 +59,16 @@ class CommitRound(beam.PTransform):  # type: ignore[misc]
       run_id: names the run.
       number: of the round in it.
       listed: how much was listed, a PCollection of one.
+      superseded: of objects that were to be heard anew, the URIs by the name of the files that hold
+        their old rows, which will not count any more; None where the folder is to be the run's
+        alone.
     """
 
     output: str
     run_id: str
     number: int
     listed: beam.PCollection[Listed]
+    superseded: Mapping[str, Collection[str]] | None = None
 
     def expand(self, shards: beam.PCollection[WrittenShard]) -> beam.PCollection[str]:
         """Apply the transform; gives the path of the round's file, once it is written."""
@@ -64,6 +83,7 @@ class CommitRound(beam.PTransform):  # type: ignore[misc]
                 self.output,
                 self.run_id,
                 self.number,
+                self.superseded,
             )
         )
 
@@ -101,11 +121,40 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
       The path of the run's file.
     """
     path = run_file(output, run_id)
+    rounds = list(matching(output, f"{RUNS}/{run_id}", "*.json"))
     if not FileSystems.exists(path):  # else this was done before, and not known to be
-        rounds = [json.loads(read_uri(each)) for each in round_files(output, run_id)]
-        _write_whole(path, _as_json(_run_record(record, rounds)))
-    discard(output, run_id)
+        write_whole(path, _as_json(_run_record(record, list(map(_read, rounds)))))
+    delete(output, rounds)
+    discard_staging(output, run_id)
+    remove_empty_folders(output)
     return path
+
+
+def read_round(output: str, run_id: str, number: int) -> dict[str, Any]:
+    """The content of a committed round's file."""
+    return _read(round_file(output, run_id, number))
+
+
+def committed_objects(output: str, run_id: str) -> int:
+    """How many objects a run has committed that did not come to its end."""
+    rounds = map(_read, matching(output, f"{RUNS}/{run_id}", "*.json"))
+    return sum(each["listed"]["objects"] for each in rounds)
+
+
+def recover(output: str) -> int:
+    """Finish the commits that were begun, and undo what was not; gives how many were finished.
+
+    Nobody may be writing to the output meanwhile.
+
+    Raises:
+      ReconcileError: a file that was to be committed is gone.
+    """
+    journals = staged_journals(output)
+    for journal in journals:
+        _carry_out(output, journal)
+    discard_staging(output)
+    remove_empty_folders(output)
+    return len(journals)
 
 
 def reconcile(listed: Listed, totals: Totals) -> None:
@@ -117,7 +166,7 @@ def reconcile(listed: Listed, totals: Totals) -> None:
     if listed.objects != totals.objects:
         raise ReconcileError(
             f"{listed.objects} objects were listed, but {totals.clips} have a row in clips/ and "
-            f"{totals.objects - totals.clips} in failures/; nothing was committed"
+            f"{totals.objects - totals.clips} in failures/; they are not committed"
         )
 
 
@@ -128,6 +177,7 @@ def _commit(
     output: str,
     run_id: str,
     number: int,
+    superseded: Mapping[str, Collection[str]] | None,
 ) -> str:
     totals = Totals()
     for shard in shards:
@@ -136,43 +186,77 @@ def _commit(
     path = round_file(output, run_id, number)
     if FileSystems.exists(path):  # this was done before, and not known to be
         return path
-    if is_taken(output, by_other_than=run_id):
+    if superseded is None and is_taken(output, by_other_than=run_id):
         raise OutputTakenError(f"another run has written to {output} in the meantime")
-    files = sorted(file for shard in shards for file in shard.files)
-    _move_into_place(files, output, run_id)
-    paths = [f"{file.table}/{file.name}" for file in files]
-    _write_whole(
-        path, _as_json({"listed": asdict(listed), "totals": asdict(totals), "files": paths})
-    )
+    journal = journal_file(output, run_id, number)
+    if not FileSystems.exists(journal):
+        staging = staging_folder(output, run_id)
+        # a run that is stopped before it has begun a clip leaves no empty files
+        files = [file for shard in shards for file in shard.files if totals.objects]
+        anew = _heard_anew(superseded or {}, staging, files)
+        moves, obsolete = _replacements(output, round_id(run_id, number), staging, anew)
+        moves += [f"{file.table}/{file.name}" for file in files]
+        sync(join(staging, *move.split("/")) for move in moves)
+        done = {"listed": asdict(listed), "totals": asdict(totals), "files": sorted(moves)}
+        content = {"run_id": run_id, "number": number, "obsolete": obsolete, "round": done}
+        write_whole(journal, _as_json(content))
+    _carry_out(output, journal)
     return path
 
 
-def _move_into_place(files: Sequence[WrittenFile], output: str, run_id: str) -> None:
-    """Move each table's files; what an earlier attempt has moved already stays where it is."""
+def _replacements(
+    output: str, this_round: str, staging: str, superseded: Mapping[str, Collection[str]]
+) -> tuple[list[str], list[str]]:
+    """Write files with superseded rows anew; gives those to be moved, and those to be deleted."""
+    moves: list[str] = []
+    obsolete: list[str] = []
+    for name, uris in sorted(superseded.items()):
+        for table in TABLES:
+            old = join(output, table.name, name)
+            new = write_without(old, table, uris, join(staging, table.name), this_round)
+            obsolete.append(f"{table.name}/{name}")
+            moves += [f"{table.name}/{new}"] if new else []
+    return moves, obsolete
+
+
+def _heard_anew(
+    superseded: Mapping[str, Collection[str]], staging: str, files: Iterable[WrittenFile]
+) -> dict[str, set[str]]:
+    """What is superseded of the objects that these files have a row for."""
+    paths = [
+        join(staging, file.table, file.name)
+        for file in files
+        if file.table in ("clips", "failures") and superseded
+    ]
+    heard = {uri for path in paths for uri in read_uris(path)}
+    anew = {name: heard & set(uris) for name, uris in superseded.items()}
+    return {name: uris for name, uris in anew.items() if uris}
+
+
+def _carry_out(output: str, journal: str) -> None:
+    """Do what a journal says, or what of it is left to do."""
+    said = _read(journal)
+    run_id, number, done = said["run_id"], said["number"], said["round"]
     staging = staging_folder(output, run_id)
     for table in TABLES:
-        folder = FileSystems.join(output, table.name)
-        _make_folder(folder)
-        names = [file.name for file in files if file.table == table.name]
-        moves = [
-            (FileSystems.join(staging, table.name, name), FileSystems.join(folder, name))
-            for name in names
-        ]
-        waiting = [move for move in moves if FileSystems.exists(move[0])]
-        _check_moved(destination for source, destination in set(moves) - set(waiting))
-        if waiting:
-            FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
+        folder = join(output, table.name)
+        make_folder(folder)
+        names = [file.split("/")[1] for file in done["files"] if file.startswith(f"{table.name}/")]
+        _move(join(staging, table.name), folder, names)
+    delete(output, (join(output, *file.split("/")) for file in said["obsolete"]))
+    write_whole(round_file(output, run_id, number), _as_json(done))
+    delete(output, [journal])
 
 
-def _check_moved(destinations: Iterable[str]) -> None:
-    for destination in destinations:
+def _move(source: str, target: str, names: Iterable[str]) -> None:
+    """Move files; what an earlier attempt has moved already stays where it is."""
+    moves = [(join(source, name), join(target, name)) for name in names]
+    waiting = [move for move in moves if FileSystems.exists(move[0])]
+    for _, destination in set(moves) - set(waiting):
         if not FileSystems.exists(destination):
             raise ReconcileError(f"{destination} was written, but is not there")
-
-
-def _make_folder(folder: str) -> None:
-    if not FileSystems.exists(folder):
-        FileSystems.mkdirs(folder)
+    if waiting:
+        FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
 
 
 def _run_record(record: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -195,10 +279,6 @@ def _as_json(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=2, ensure_ascii=False)
 
 
-def _write_whole(path: str, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    aside = f"{path}.part"
-    _make_folder(FileSystems.split(path)[0])
-    with FileSystems.create(aside, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
-        sink.write(text.encode("utf-8", "backslashreplace"))  # which is how JSON escapes, too
-    FileSystems.rename([aside], [path])
+def _read(path: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(read_uri(path))
+    return content

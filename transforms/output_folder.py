@@ -1,4 +1,4 @@
-"""The folder that a run writes to: whose it is, and cleaning up in it.
+"""The folder that a run writes to: what lies where in it, and cleaning up in it.
 
 Beam takes signs like `[` in a path for a pattern when it matches or deletes. Local paths may hold
 any sign, so for them this goes past Beam.
@@ -6,8 +6,9 @@ any sign, so for them this goes past Beam.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 
@@ -17,17 +18,13 @@ from apache_beam.io.filesystems import FileSystems
 from transforms.patterns import STAGING_PREFIX, local_path
 from transforms.tables import TABLES
 
-_RUNS = "_runs"
+RUNS = "_runs"
+LOCKS = "_locks"
 
 
 def staging_folder(output: str, run_id: str) -> str:
     """Where a run's files are written before they are moved into place."""
-    return str(FileSystems.join(output, f"{STAGING_PREFIX}{run_id}"))
-
-
-def run_file(output: str, run_id: str) -> str:
-    """The file whose presence says that a run is whole."""
-    return str(FileSystems.join(output, _RUNS, f"{run_id}.json"))
+    return join(output, f"{STAGING_PREFIX}{run_id}")
 
 
 def round_id(run_id: str, number: int) -> str:
@@ -35,14 +32,24 @@ def round_id(run_id: str, number: int) -> str:
     return f"{run_id}-{number:05d}"
 
 
+def journal_file(output: str, run_id: str, number: int) -> str:
+    """The file that says what is to be done to commit a round; gone when it is done."""
+    return join(staging_folder(output, run_id), f"{number:05d}.json")
+
+
 def round_file(output: str, run_id: str, number: int) -> str:
     """The file whose presence says that a round is whole, until the run is."""
-    return str(FileSystems.join(output, _RUNS, run_id, f"{number:05d}.json"))
+    return join(output, RUNS, run_id, f"{number:05d}.json")
 
 
-def round_files(output: str, run_id: str) -> list[str]:
-    """The files of a run's rounds, in their order."""
-    return sorted(_matching(output, f"{_RUNS}/{run_id}", "*.json"))
+def run_file(output: str, run_id: str) -> str:
+    """The file whose presence says that a run is whole."""
+    return join(output, RUNS, f"{run_id}.json")
+
+
+def join(*parts: str) -> str:
+    """A path, or a URI, of its parts."""
+    return str(FileSystems.join(*parts))
 
 
 def is_taken(output: str, by_other_than: str | None = None) -> bool:
@@ -52,55 +59,92 @@ def is_taken(output: str, by_other_than: str | None = None) -> bool:
       output: the folder.
       by_other_than: the run whose own files do not count.
     """
-    results = [(_RUNS, "*.json"), *((table.name, "*.parquet") for table in TABLES)]
-    found = (path for folder, name in results for path in _matching(output, folder, name))
+    results = [(RUNS, "*.json"), *((table.name, "*.parquet") for table in TABLES)]
+    found = (path for folder, name in results for path in matching(output, folder, name))
     names = (PurePath(path).name for path in found)
     return any(by_other_than is None or not name.startswith(by_other_than) for name in names)
 
 
-def prepare_output(output: str, run_id: str) -> None:
-    """Make the folder that a run's files are written to, and see that it can be written to.
-
-    Raises:
-      OSError: it can't.
-      ValueError: no filesystem is known for it.
-    """
-    probe = FileSystems.join(staging_folder(output, run_id), "started")
-    with FileSystems.create(probe, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
-        sink.write(run_id.encode())
-
-
-def discard(output: str, run_id: str) -> None:
-    """Delete what a run has left aside, and, unless it is whole, what it has moved into place."""
-    remains = [
-        *_matching(output, f"{STAGING_PREFIX}{run_id}", "**"),
-        *_matching(output, f"{_RUNS}/{run_id}", "*"),
-    ]
-    if not FileSystems.exists(run_file(output, run_id)):
-        remains += _matching(output, _RUNS, f"{run_id}.json.part")
-        for table in TABLES:
-            remains += _matching(output, table.name, f"{run_id}-*.parquet")
-    if local_path(output) is None:
-        FileSystems.delete(remains)
-    else:
-        _delete_locally(Path(output), run_id, remains)
-
-
-def _matching(output: str, folder: str, name: str) -> Iterator[str]:
-    """The files in a folder of the output whose names match."""
-    where = str(FileSystems.join(output, folder))
+def matching(output: str, folder: str, name: str) -> Iterator[str]:
+    """The files in a folder of the output whose names match; sorted."""
+    where = join(output, folder)
     if local_path(output) is not None:
-        yield from (str(path) for path in Path(where).glob(name) if path.is_file())
+        yield from sorted(str(path) for path in Path(where).glob(name) if path.is_file())
         return
-    for result in FileSystems.match([str(FileSystems.join(where, name))]):
-        yield from (found.path for found in result.metadata_list)
+    for result in FileSystems.match([join(where, name)]):
+        yield from sorted(found.path for found in result.metadata_list)
 
 
-def _delete_locally(output: Path, run_id: str, files: list[str]) -> None:
+def staged_journals(output: str) -> list[str]:
+    """The journals of rounds, of any run, that were to be committed and may not be."""
+    if local_path(output) is not None:
+        return sorted(map(str, Path(output).glob(f"{STAGING_PREFIX}*/*.json")))
+    return list(matching(output, f"{STAGING_PREFIX}*", "*.json"))
+
+
+def discard_staging(output: str, run_id: str = "*") -> None:
+    """Delete what a run, or any, has left aside."""
+    if local_path(output) is None:
+        delete(output, matching(output, f"{STAGING_PREFIX}{run_id}", "**"))
+        return
+    for folder in Path(output).glob(f"{STAGING_PREFIX}{run_id}"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def delete(output: str, files: Iterable[str]) -> None:
+    """Delete files of the output, those that are there."""
+    if local_path(output) is None:
+        there = [path for path in files if FileSystems.exists(path)]
+        if there:
+            FileSystems.delete(there)
+        return
     for file in files:
         Path(file).unlink(missing_ok=True)
-    shutil.rmtree(output / f"{STAGING_PREFIX}{run_id}", ignore_errors=True)
-    tables = (output / table.name for table in TABLES)
-    for folder in (*tables, output / _RUNS / run_id, output / _RUNS, output):
+
+
+def remove_empty_folders(output: str) -> None:
+    """Remove the folders of a local output that hold nothing, and the output if all are gone."""
+    if local_path(output) is None:
+        return
+    folder = Path(output)
+    tables = (folder / table.name for table in TABLES)
+    for each in (*tables, *folder.glob(f"{RUNS}/*/"), folder / RUNS, folder / LOCKS, folder):
         with suppress(OSError):  # it holds other things, or was never made
-            folder.rmdir()
+            each.rmdir()
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder, where the filesystem has such things, unless it is there."""
+    if local_path(folder) is not None:
+        os.makedirs(folder, exist_ok=True)
+    elif not FileSystems.exists(folder):
+        FileSystems.mkdirs(folder)
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a file that is there whole or not at all; a file of that name is replaced."""
+    content = text.encode("utf-8", "backslashreplace")  # which is how JSON escapes, too
+    make_folder(FileSystems.split(path)[0])
+    if local_path(path) is not None:
+        _write_locally(path, content)
+        return
+    # an object is there once it has been written whole
+    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
+        sink.write(content)
+
+
+def _write_locally(path: str, content: bytes) -> None:
+    aside = f"{path}.part"
+    with open(aside, "wb") as sink:
+        sink.write(content)
+        sink.flush()
+        os.fsync(sink.fileno())
+    os.replace(aside, path)
+
+
+def sync(paths: Iterable[str]) -> None:
+    """See that local files outlive a loss of power."""
+    for path in paths:
+        if local_path(path) is not None:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())

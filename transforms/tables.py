@@ -5,6 +5,7 @@ docs/output.md is the reference for readers. A change of a column changes SCHEMA
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,9 @@ from transforms.elements import ClipResult, FailedClip, HeardClip
 from transforms.framing import FrameGrid
 
 SCHEMA_VERSION = "1"
+
+PREFIX = "earmark."
+"""Of the keys in a file's metadata."""
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -111,6 +115,8 @@ class Provenance:
       min_score: a detection's score is this or more.
       top_k: at most so many detections in a frame; None for all.
       events_gap_s: detections of a label this far apart or less are one event.
+      time_pattern: of names that tell when a recording began; None for the usual ones.
+      time_zone: of times of recording that name none.
     """
 
     run_id: str
@@ -124,27 +130,38 @@ class Provenance:
     min_score: float
     top_k: int | None
     events_gap_s: float
+    time_pattern: str | None = None
+    time_zone: str = "UTC"
 
     @property
     def grid(self) -> FrameGrid:
         """Where frames lie in a clip."""
         return FrameGrid(self.sample_rate_hz, self.frame_samples, self.hop_samples)
 
+    def settings(self) -> dict[str, str]:
+        """All that rows depend on besides the recordings; earmark's version is not among it."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "model_sha256": self.model_sha256,
+            "labels_sha256": hashlib.sha256("\n".join(self.labels).encode()).hexdigest(),
+            "sample_rate_hz": str(self.sample_rate_hz),
+            "frame_samples": str(self.frame_samples),
+            "hop_samples": str(self.hop_samples),
+            "min_score": str(self.min_score),
+            "top_k": str(self.top_k or "all"),
+            "events_gap_s": str(self.events_gap_s),
+            "time_pattern": self.time_pattern or "",
+            "time_zone": self.time_zone,
+        }
+
     def metadata(self) -> dict[str, str]:
         """Key-value metadata for a Parquet file."""
-        return {
-            "earmark.schema_version": SCHEMA_VERSION,
-            "earmark.version": self.earmark_version,
-            "earmark.run_id": self.run_id,
-            "earmark.model_name": self.model_name,
-            "earmark.model_sha256": self.model_sha256,
-            "earmark.sample_rate_hz": str(self.sample_rate_hz),
-            "earmark.frame_samples": str(self.frame_samples),
-            "earmark.hop_samples": str(self.hop_samples),
-            "earmark.min_score": str(self.min_score),
-            "earmark.top_k": "" if self.top_k is None else str(self.top_k),
-            "earmark.events_gap_s": str(self.events_gap_s),
+        made_by = {
+            "version": self.earmark_version,
+            "run_id": self.run_id,
+            "model_name": self.model_name,
         }
+        return {f"{PREFIX}{key}": value for key, value in {**made_by, **self.settings()}.items()}
 
 
 @dataclass(frozen=True)

@@ -169,14 +169,14 @@ def file_name(beginning: str, shard: int, shards: int) -> str:
     return f"{beginning}-{shard:05d}-of-{shards:05d}.parquet"
 
 
-def write_table(path: str, table: Table, rows: pa.Table, made_by: Provenance) -> None:
+def write_table(path: str, table: Table, rows: pa.Table, metadata: Mapping[str, str]) -> None:
     """Write one Parquet file to any filesystem that Beam knows.
 
     Args:
       path: where; what is there is replaced.
       table: which table it belongs to.
       rows: its rows, sorted.
-      made_by: goes into the file's key-value metadata.
+      metadata: what the file is to say of itself, by key.
     """
     order = [pq.SortingColumn(rows.schema.get_field_index(name)) for name in table.sorted_by]
     uncompressed = CompressionTypes.UNCOMPRESSED
@@ -192,7 +192,7 @@ def write_table(path: str, table: Table, rows: pa.Table, made_by: Provenance) ->
         ) as writer,
     ):
         writer.write_table(rows, row_group_size=ROWS_PER_GROUP)
-        writer.add_key_value_metadata(made_by.metadata())
+        writer.add_key_value_metadata(dict(metadata))
 
 
 def _add_counts(counts: dict[str, int], more: Mapping[str, int]) -> None:
@@ -230,7 +230,7 @@ def _write(
     folder: str, table: Table, name: str, results: Sequence[ClipResult], made_by: Provenance
 ) -> WrittenFile:
     rows = table.rows(results, made_by)
-    write_table(FileSystems.join(folder, table.name, name), table, rows, made_by)
+    write_table(FileSystems.join(folder, table.name, name), table, rows, made_by.metadata())
     return WrittenFile(table.name, name, rows.num_rows)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import apache_beam as beam
@@ -18,26 +19,39 @@ def spans(*sizes: int | None) -> list[Span]:
     return [Span(AudioObject(f"/a/{i}.wav", size, "v")) for i, size in enumerate(sizes)]
 
 
-@pytest.fixture
-def run_id(request):
-    yield request.node.name
-    sharing.forget(request.node.name)
-
-
 def threads(count: int) -> PipelineOptions:
     return PipelineOptions(direct_num_workers=count, direct_running_mode="multi_threading")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("count", [0, 1, 7, 300])
-def test_every_span_is_given_out_once(run_id, workers, count):
-    there = spans(*range(count))
-    with beam.Pipeline(local_runner(), options=threads(workers)) as pipeline:
-        shared = pipeline | beam.Create(there) | ShareAmongThreads(run_id)
-        assert_that(shared, equal_to(there))
+def test_every_span_is_given_out_once_and_every_clip_counted_once(workers, count):
+    there = [
+        replace(span, index=index, count=3) for span in spans(*range(count)) for index in range(3)
+    ]
+    with (
+        sharing.queue("run") as left,
+        beam.Pipeline(local_runner(), options=threads(workers)) as pipeline,
+    ):
+        shared = pipeline | beam.Create(there) | ShareAmongThreads("run")
+        assert_that(shared.spans, equal_to(there), "spans")
+        assert_that(shared.clips, equal_to([1] * count), "clips")
+    assert left == set()
 
 
-def test_whoever_is_free_takes_what_is_left(run_id):
+def share(there: list[Span], workers: int, take: Callable[[Span], None]) -> set[str]:
+    """Give spans to a function in worker threads; gives the URIs of those that were left."""
+    hear.take = take
+    with (
+        sharing.queue("run") as left,
+        beam.Pipeline(local_runner(), options=threads(workers)) as pipeline,
+    ):
+        shared = pipeline | beam.Create(there, reshuffle=False) | ShareAmongThreads("run")
+        _ = shared.spans | beam.Map(hear)
+    return left
+
+
+def test_whoever_is_free_takes_what_is_left():
     """One worker holds on to its first span until the others have all been taken."""
     taken: list[str] = []
     rest_is_taken = threading.Event()
@@ -49,15 +63,33 @@ def test_whoever_is_free_takes_what_is_left(run_id):
         if span.clip.uri == "/a/0.wav":
             assert rest_is_taken.wait(30)
 
-    hear.take = take
-    with beam.Pipeline(local_runner(), options=threads(2)) as pipeline:
-        _ = (
-            pipeline
-            | beam.Create(spans(1000, *[1] * 8))
-            | ShareAmongThreads(run_id)
-            | beam.Map(hear)
-        )
+    share(spans(1000, *[1] * 8), 2, take)
     assert len(taken) == 9
+
+
+def test_what_nobody_has_begun_when_it_is_stopped_is_left_and_a_clip_begun_is_finished():
+    first, second, third = spans(300, 300, 300)
+    there = [replace(span, count=2, index=i) for span in (first, second, third) for i in (0, 1)]
+    given: list[tuple[str, int]] = []
+
+    def take(span: Span) -> None:
+        given.append((span.clip.uri, span.index))
+        if span.clip == second.clip:
+            sharing.stop("run")
+
+    assert share(there, 1, take) == {third.clip.uri}
+    assert given == [("/a/0.wav", 0), ("/a/0.wav", 1), ("/a/1.wav", 0), ("/a/1.wav", 1)]
+
+
+def test_a_round_takes_its_time_but_at_least_one_clip():
+    there = spans(3, 2, 1)
+    with (
+        sharing.queue("run", 0.0) as left,
+        beam.Pipeline(local_runner(), options=threads(1)) as pipeline,
+    ):
+        shared = pipeline | beam.Create(there) | ShareAmongThreads("run")
+        assert_that(shared.spans, equal_to(there[:1]))
+    assert left == {span.clip.uri for span in there[1:]}
 
 
 def hear(span: Span) -> None:
@@ -65,16 +97,8 @@ def hear(span: Span) -> None:
     hear.take(span)
 
 
-def test_the_longest_is_given_out_first_and_equals_in_their_order(run_id):
+def test_the_longest_is_given_out_first_and_equals_in_their_order():
     long = [replace(span, count=4, index=i) for i, span in enumerate(spans(400, 400))]
-    there = [*spans(None, 100, 99), *long]
     given: list[Span] = []
-    hear.take = given.append
-    with beam.Pipeline(local_runner(), options=threads(1)) as pipeline:
-        _ = (
-            pipeline
-            | beam.Create(there, reshuffle=False)
-            | ShareAmongThreads(run_id)
-            | beam.Map(hear)
-        )
+    share([*spans(None, 100, 99), *long], 1, given.append)
     assert [span.clip.size_bytes for span in given] == [100, 400, 400, 99, None]

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.local_runner import local_runner
-from transforms import committing
 from transforms.aggregation import Detecting, Tally, summarise_clip
-from transforms.committing import CommitRound, ConcludeRun, ReconcileError, reconcile
+from transforms.committing import CommitRound, ConcludeRun
 from transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -30,7 +29,7 @@ from transforms.framing import FrameGrid
 from transforms.levels import measure
 from transforms.output_folder import is_taken, round_id, staging_folder
 from transforms.tables import TABLES, Provenance
-from transforms.writing import Totals, WriteParquet, shard_of
+from transforms.writing import WriteParquet, shard_of
 
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
 LABELS = ("wind", "bird", 'bird\'s "wing"')
@@ -173,40 +172,11 @@ def test_a_run_that_lost_an_object_fails_and_commits_nothing(tmp_path):
     assert not is_taken(str(tmp_path))
 
 
-def test_a_commit_that_was_cut_off_is_finished_by_its_retry(
-    tmp_path, tmp_path_factory, monkeypatch
-):
-    """Runners try a bundle again; what was moved before stays moved."""
-    cut_off = tmp_path_factory.mktemp("elsewhere") / "cut off"  # Beam may copy what is in memory
-
-    def once(path, text):
-        if not cut_off.exists():
-            cut_off.touch()
-            raise OSError("cut off")
-        return write_whole(path, text)
-
-    write_whole = committing._write_whole
-    monkeypatch.setattr(committing, "_write_whole", once)
-    with pytest.raises(OSError, match="cut off"):
-        write(RESULTS, tmp_path, len(RESULTS), 2)
-    assert is_taken(str(tmp_path))
-    write(RESULTS, tmp_path, len(RESULTS), 2)
-    assert len(rows(tmp_path, "clips")) == 3
-    assert not is_taken(str(tmp_path), by_other_than=MADE_BY.run_id)
-
-
 def test_a_folder_is_another_runs_by_the_names_of_its_files_wherever_it_lies(tmp_path):
     output = tmp_path / MADE_BY.run_id
     (output / "clips").mkdir(parents=True)
     (output / "clips" / "other-00000-of-00001.parquet").touch()
     assert is_taken(str(output), by_other_than=MADE_BY.run_id)
-
-
-def test_reconciling_counts_both_clips_and_failures():
-    totals = Totals(clips=2, failures={"io": 1})
-    reconcile(Listed(3, {}), totals)
-    with pytest.raises(ReconcileError):
-        reconcile(Listed(2, {}), totals)
 
 
 def test_a_clip_belongs_to_the_same_shard_for_ever():

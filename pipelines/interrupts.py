@@ -1,0 +1,68 @@
+"""Ctrl-C and SIGTERM: the first ends a run in good order, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppedError(Exception):
+    """A run was ended by a signal, in good order.
+
+    Attributes:
+      status: what the process is to exit with: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.status = 128 + number
+
+
+class Interrupts:
+    """Which signal has come, if any.
+
+    Attributes:
+      number: of the signal; None as long as none has come.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+
+@contextmanager
+def watch_signals(stop: Callable[[], None]) -> Iterator[Interrupts]:
+    """Have the first signal ask for an end, and the second end the process.
+
+    Args:
+      stop: called when the first comes; it should return at once.
+    """
+    interrupts = Interrupts()
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        if interrupts.number is not None:
+            _say("stopped at once; what was under way is not committed")
+            os._exit(128 + number)
+        interrupts.number = number
+        _say("finishing what is under way, and committing it; once more to stop at once")
+        stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts  # Python lets only the main thread have a say in signals
+        return
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    try:
+        yield interrupts
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(message: str) -> None:
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\nearmark: {message}\n".encode())

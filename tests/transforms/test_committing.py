@@ -1,0 +1,261 @@
+"""Commits that are cut off anywhere, and what the next run makes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from transforms import committing, writing
+from transforms.aggregation import Detecting, Tally, summarise_clip
+from transforms.committing import ReconcileError, conclude, recover
+from transforms.elements import (
+    AudioHeader,
+    AudioObject,
+    ClipResult,
+    Ending,
+    FailedClip,
+    FrameScores,
+    Listed,
+    Span,
+    Trouble,
+)
+from transforms.history import Heard, OtherSettingsError, check_history, read_history
+from transforms.levels import measure
+from transforms.output_folder import round_id, staging_folder
+from transforms.tables import TABLES, Provenance
+from transforms.writing import Totals
+
+LABELS = ("wind", "bird")
+MADE_BY = Provenance("A", "9.9", "toy", "f" * 64, LABELS, 10, 10, 10, 0.1, None, 0.0)
+
+
+def heard(uri: str, version: str, score: float) -> ClipResult:
+    span = Span(AudioObject(uri, 123, version))
+    level = measure(np.full((10, 1), 0.5, np.float32))
+    ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
+    settings, tally = Detecting(MADE_BY.grid, LABELS), Tally()
+    tally.add(FrameScores(span, 0, np.full((2, 2), score, np.float32)), settings)
+    tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
+    return summarise_clip(tally, settings)
+
+
+def failed(uri: str, version: str) -> ClipResult:
+    return FailedClip(AudioObject(uri, None, version), Trouble("read", "io", "no luck"))
+
+
+FIRST = [heard("/a", "1", 0.5), heard("/b", "1", 0.5), failed("/c", "1"), heard("/d", "1", 0.5)]
+SECOND = [heard("/a", "2", 0.9), heard("/c", "2", 0.9), heard("/e", "1", 0.9)]
+FIRST_FILE = "A-00001-00000-of-00001.parquet"
+SUPERSEDED = {FIRST_FILE: ["/a", "/c", "/never begun"]}
+
+
+def commit(output: Path, run_id: str, results: list[ClipResult], superseded=None) -> None:
+    """Write results aside and commit them, without Beam around it."""
+    made_by, folder = replace(MADE_BY, run_id=run_id), staging_folder(str(output), run_id)
+    for table in TABLES:
+        Path(folder, table.name).mkdir(parents=True, exist_ok=True)
+    shard = writing._write_shard((0, results), 1, folder, round_id(run_id, 1), made_by)
+    listed = Listed(len(results), {})
+    committing._commit(b"", [shard], listed, str(output), run_id, 1, superseded or {})
+
+
+def versions(output: Path) -> Counter[tuple[str, str]]:
+    """Each object that has a row, with its version."""
+    history = read_history(str(output), MADE_BY.settings())
+    return Counter((each.uri, each.version) for each in history)
+
+
+def scores(output: Path, table: str = "detections", column: str = "score") -> Counter:
+    files = [pq.read_table(path) for path in sorted((output / table).glob("*.parquet"))]
+    return Counter(
+        (row["clip"], round(row[column], 3)) for rows in files for row in rows.to_pylist()
+    )
+
+
+OLD = {("/a", "1"), ("/b", "1"), ("/c", "1"), ("/d", "1")}
+NEW = {("/a", "2"), ("/b", "1"), ("/c", "2"), ("/d", "1"), ("/e", "1")}
+OLD_SCORES = Counter({("/a", 0.5): 4, ("/b", 0.5): 4, ("/d", 0.5): 4})
+NEW_SCORES = Counter(
+    {("/a", 0.9): 4, ("/b", 0.5): 4, ("/c", 0.9): 4, ("/d", 0.5): 4, ("/e", 0.9): 4}
+)
+
+
+class KilledError(BaseException):
+    """Stands for kill -9: nothing catches it, and nothing is done after it."""
+
+
+def killed_at(step: int) -> Callable[[pytest.MonkeyPatch], None]:
+    """Lets so many changes of the filesystem through, and no more."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        left = [step]
+
+        def counted(change):
+            def or_killed(*args, **kwargs):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise KilledError
+                return change(*args, **kwargs)
+
+            return or_killed
+
+        for name in ("rename", "replace", "unlink", "remove", "fsync"):
+            monkeypatch.setattr(os, name, counted(getattr(os, name)))
+        monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
+        monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+
+    return patch
+
+
+def test_a_commit_that_is_cut_off_anywhere_is_finished_or_undone_by_the_next_run(tmp_path):
+    outcomes = []
+    for step in range(200):
+        output = tmp_path / str(step)
+        commit(output, "A", FIRST)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            killed_at(step)(monkeypatch)
+            try:
+                commit(output, "B", SECOND, SUPERSEDED)
+                is_over = True
+            except KilledError:
+                is_over = False
+        recover(str(output))
+        got = versions(output)
+        assert set(got.values()) == {1}, step
+        assert set(got) in (OLD, NEW), step
+        is_new = set(got) == NEW
+        assert scores(output) == (NEW_SCORES if is_new else OLD_SCORES), step
+        assert not list(output.glob("_staging-*")), step
+        outcomes.append(is_new)
+        if is_over:
+            break
+    assert is_over
+    assert outcomes == sorted(outcomes)  # undone up to a moment, finished from then on
+    assert len(outcomes) > 20
+    assert not outcomes[0]
+
+
+def test_recovering_may_be_cut_off_as_well(tmp_path):
+    for step in range(60):
+        output = tmp_path / str(step)
+        commit(output, "A", FIRST)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(committing, "_carry_out", lambda *_: None)
+            commit(output, "B", SECOND, SUPERSEDED)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            killed_at(step)(monkeypatch)
+            try:
+                recover(str(output))
+                break
+            except KilledError:
+                pass
+        recover(str(output))
+        assert set(versions(output).items()) == {(each, 1) for each in NEW}
+        assert scores(output) == NEW_SCORES
+    assert 5 < step < 59
+
+
+def test_clips_are_never_there_before_their_detections(tmp_path):
+    """At every moment of a commit, a clip that has its row has its detections."""
+    for step in range(40):
+        output = tmp_path / str(step)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            killed_at(step)(monkeypatch)
+            try:
+                commit(output, "A", FIRST)
+                break
+            except KilledError:
+                pass
+        if list((output / "clips").glob("*.parquet")):
+            assert scores(output) == OLD_SCORES
+    assert step < 39
+
+
+def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
+    commit(tmp_path, "A", FIRST)
+    commit(tmp_path, "B", SECOND, SUPERSEDED)
+    assert not (tmp_path / "clips" / FIRST_FILE).exists()
+    (less,) = (tmp_path / "clips").glob("A-*-less-*.parquet")
+    metadata = pq.read_metadata(less)
+    assert metadata.metadata[b"earmark.run_id"] == b"A"
+    detections = pq.ParquetFile(tmp_path / "detections" / less.name)
+    assert [c.column_index for c in detections.metadata.row_group(0).sorting_columns] == [4, 0, 1]
+    assert not (tmp_path / "failures" / less.name).exists()  # no row of it was left
+
+    commit(tmp_path, "C", [heard("/b", "7", 0.2)], {less.name: ["/b"]})
+    (again,) = (tmp_path / "clips").glob("A-*-less-*.parquet")
+    assert again.name != less.name
+    assert len(again.name) == len(less.name)
+    assert versions(tmp_path)[("/b", "7")] == 1
+    assert scores(tmp_path)[("/d", 0.5)] == 4
+
+
+def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
+    commit(tmp_path, "A", FIRST)
+    history = {each.uri: each for each in read_history(str(tmp_path), MADE_BY.settings())}
+    assert history["/b"] == Heard("/b", "1", None, FIRST_FILE)
+    assert history["/c"] == Heard("/c", "1", "io", FIRST_FILE)
+    assert len(history) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"min_score": 0.3}, "min_score 0.1, not 0.3"),
+        ({"model_sha256": "0" * 64}, "model_sha256 " + "f" * 64),
+        ({"top_k": 3}, "top_k all, not 3"),
+        ({"labels": ("a", "b")}, "labels_sha256"),
+        ({"hop_samples": 5}, "hop_samples 10, not 5"),
+    ],
+)
+def test_rows_made_in_another_way_are_not_added_to(tmp_path, change, told):
+    commit(tmp_path, "A", FIRST)
+    check_history(str(tmp_path), replace(MADE_BY, run_id="B", earmark_version="10").settings())
+    with pytest.raises(OtherSettingsError, match=told):
+        check_history(str(tmp_path), replace(MADE_BY, **change).settings())
+
+
+def test_a_parquet_file_of_somebody_elses_is_not_added_to(tmp_path):
+    (tmp_path / "clips").mkdir()
+    pq.write_table(
+        pq.read_table(_any_table(tmp_path / "elsewhere")), tmp_path / "clips" / "x.parquet"
+    )
+    with pytest.raises(OtherSettingsError, match="was not written by earmark"):
+        check_history(str(tmp_path), MADE_BY.settings())
+
+
+def _any_table(folder: Path) -> Path:
+    folder.mkdir()
+    path = folder / "any.parquet"
+    import pyarrow as pa
+
+    pq.write_table(pa.table({"clip": ["/a"]}), path)
+    return path
+
+
+def test_a_runs_file_sums_up_its_rounds_and_takes_their_place(tmp_path):
+    commit(tmp_path, "A", FIRST)
+    path = conclude(str(tmp_path), "A", {"note": "kept"})
+    said = json.loads(Path(path).read_text())
+    assert said["note"] == "kept"
+    assert said["listed"] == {"objects": 4, "skipped": {}}
+    assert said["totals"]["clips"] == 3
+    assert said["totals"]["failures"] == {"io": 1}
+    assert sorted(item.name for item in (tmp_path / "_runs").iterdir()) == ["A.json"]
+    assert not list(tmp_path.glob("_staging-*"))
+
+
+def test_reconciling_counts_both_clips_and_failures():
+    totals = Totals(clips=2, failures={"io": 1})
+    committing.reconcile(Listed(3, {}), totals)
+    with pytest.raises(ReconcileError):
+        committing.reconcile(Listed(2, {}), totals)
