@@ -8,7 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -133,7 +133,9 @@ def holding_output(run: Run) -> Iterator[None]:
             stack.enter_context(locked(output, run.made_by.run_id))
             recover(output)
             check_history(output, run.made_by.settings())
-        except (LockedError, OtherSettingsError, ReconcileError) as error:
+        except LockedError as error:
+            raise UsageError(f"--output {output}: {error}; wait for it to end") from error
+        except (OtherSettingsError, ReconcileError) as error:
             raise UsageError(f"--output {output}: {error}; name another folder") from error
         except (OSError, ValueError) as error:
             raise UsageError(f"--output {output}: cannot be written to: {error}") from error
@@ -166,7 +168,8 @@ def execute(run: Run) -> Outcome:
     except ListingError as error:
         raise RunError(f"{error}; {_committed(output, run_id)}") from None
     finally:
-        recover(output)
+        with suppress(OSError):  # the next run will do it
+            recover(output)
 
 
 def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
