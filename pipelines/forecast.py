@@ -19,7 +19,8 @@ from models.classifier import AudioClassifier
 from pipelines.local_runner import worker_threads
 from pipelines.rounds import Planned, ToHear, new_plan
 from pipelines.run import Run
-from transforms.decoding import Clock, decode_frames
+from transforms.decoder_messages import Clock
+from transforms.decoding import decode_frames
 from transforms.elements import AudioObject, Span
 from transforms.framing import FrameGrid
 from transforms.history import read_history

@@ -13,7 +13,8 @@ from models.classifier import AudioClassifier
 from pipelines.options import ClassifyOptions
 from transforms.aggregation import AggregateClips, Detecting
 from transforms.committing import CommitRound, ConcludeRun
-from transforms.decoding import Clock, DecodeFrames
+from transforms.decoder_messages import Clock
+from transforms.decoding import DecodeFrames
 from transforms.elements import AudioObject, Listed
 from transforms.listing import ListAudio
 from transforms.output_folder import round_id, staging_folder

@@ -10,7 +10,8 @@ import pytest
 
 from models.classifier import AudioClassifier
 from pipelines.cli import main
-from transforms.decoding import Clock, decode_frames
+from transforms.decoder_messages import Clock
+from transforms.decoding import decode_frames
 from transforms.elements import AudioObject, Span
 from transforms.framing import FrameGrid
 from transforms.scoring import score_block

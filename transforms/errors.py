@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import ClassVar
 
+from transforms.elements import Trouble
+
 
 class AudioError(Exception):
     """A recording that cannot be heard, or not to its end. The message is for the archivist."""
@@ -73,10 +75,32 @@ class TruncatedError(AudioError):
     reason = "truncated"
 
 
+class CrashedError(AudioError):
+    """The decoder itself came to an end over the content: it crashed, or ran out of memory."""
+
+    reason = "crashed"
+
+
+class TooSlowError(AudioError):
+    """The decoder took too long, and was ended."""
+
+    reason = "timeout"
+
+
 class ReadError(AudioError):
     """The object could not be read: no permission, gone, or the connection failed."""
 
     reason = "io"
+
+
+def trouble_of(error: AudioError, reached_s: float = 0.0) -> Trouble:
+    """What is told of an error, met after so many seconds of a recording."""
+    stage = "read" if isinstance(error, ReadError) else "decode"
+    # a name that the system could not decode must not make a message that Parquet cannot hold
+    message = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    if reached_s and not isinstance(error, TruncatedError):
+        message = f"{message}, after {reached_s:.3f} s"
+    return Trouble(stage, error.reason, message)
 
 
 _STORE_ERRORS = (

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms.audio_files import open_audio
+from transforms import decoder_pool
 from transforms.elements import AudioObject, Span
-from transforms.errors import AudioError
 from transforms.patterns import local_path
 
 _SHORT_BYTES = 1 << 20
@@ -48,11 +47,4 @@ def _length_s(clip: AudioObject) -> int | None:
     path = local_path(clip.uri)
     if path is None or (clip.size_bytes or 0) < _SHORT_BYTES:
         return None
-    try:
-        with open_audio(path) as reader:
-            samples = reader.header.declared_samples
-            if not reader.can_seek or samples is None:
-                return None
-            return -(-samples // reader.header.sample_rate_hz)
-    except AudioError:  # which decoding it will meet again, and tell
-        return None
+    return decoder_pool.SHARED.length_s(path)
