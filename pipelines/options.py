@@ -27,7 +27,8 @@ class ClassifyOptions(BaseModel):
     input: tuple[str, ...] = Field(
         min_length=1,
         description="a folder, file, pattern (** is any depth) or URI of recordings, or a manifest "
-        "(CSV, JSON lines or Parquet with a column uri); several may be given",
+        "(CSV, JSON lines or Parquet with a column uri); what is in tar, tar.gz and zip files is "
+        "heard, too; several may be given",
     )
     output: str = Field(description="the folder or URI that the tables go to")
     model: str = Field(

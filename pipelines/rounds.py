@@ -15,6 +15,7 @@ from typing import NamedTuple
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines import memory
 from pipelines.errors import RunError
 from pipelines.graph import ClassifyRound, Hearing
 from pipelines.interrupts import Interrupts
@@ -62,6 +63,7 @@ def run_in_rounds(
     source, skipped = plan.to_hear(), plan.skipped()
     waiting: list[ToHear] = []
     largest = ROUND_OBJECTS
+    memory.share_arenas()
     for number in count(1):
         waiting += islice(source, max(0, largest - len(waiting)))
         if not waiting or interrupts.number is not None:
@@ -77,6 +79,7 @@ def run_in_rounds(
         if committed != heard:
             raise RunError(f"{heard} objects were to be heard, but {committed} were")
         waiting = [each for each in waiting if each.object.uri in left]
+        memory.give_back()
         largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
 
 

@@ -7,16 +7,18 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.metrics import Metrics
 
+from transforms.archives import trouble_with_member
 from transforms.elements import AudioObject, Listed
 from transforms.manifests import is_manifest, read_manifest
-from transforms.matching import Found, list_pattern, look_up, trouble_with
+from transforms.matching import Found, trouble_with
+from transforms.member_listing import list_with_members, look_up_with_members
 from transforms.patterns import (
     ListingError,
     absolute,
@@ -67,6 +69,11 @@ class ListAudio(beam.PTransform):  # type: ignore[misc]
     folder that cannot be read, and a link that leads nowhere, are listed as objects of unknown
     size, and so get their rows among the failures: nothing is dropped in silence.
 
+    An archive, a tar, tar.gz or zip by its name, stands for its members, whose URIs are
+    `archive.tar!/a/b.flac`: as a folder does when it was found by a pattern, named, or an entry of
+    a manifest. Behind the `!/` there may be a name, a folder or a glob. What could not be read of
+    a damaged archive is an object of its own, `archive.tar!/`, without a size.
+
     Folders named _staging-*, in which earmark keeps unfinished output, are left out uncounted,
     unless a pattern begins in one.
 
@@ -96,7 +103,7 @@ class ListAudio(beam.PTransform):  # type: ignore[misc]
             | "Manifests" >> beam.Create(manifests)
             | "Read" >> beam.FlatMap(_read_in_batches)
             | "SpreadEntries" >> beam.Reshuffle()
-            | "LookUp" >> beam.FlatMap(_look_up_all)
+            | "LookUp" >> beam.FlatMap(_look_up_all, self.all_files)
         )
         found = (
             (matched, named)
@@ -126,7 +133,7 @@ def list_audio(
         yield from _match(pattern, all_files)
     for manifest in to_read:
         for batch in _read_in_batches(manifest):
-            yield from _look_up_all(batch)
+            yield from _look_up_all(batch, all_files)
 
 
 def check_patterns(
@@ -180,7 +187,7 @@ def _decoded(pattern: bytes) -> str:
 
 
 def _match(pattern: bytes, all_files: bool) -> Iterator[Found]:
-    return list_pattern(_decoded(pattern), all_files)
+    return list_with_members(_decoded(pattern), all_files)
 
 
 def _read_in_batches(manifest: bytes) -> Iterator[list[str]]:
@@ -188,9 +195,16 @@ def _read_in_batches(manifest: bytes) -> Iterator[list[str]]:
     return iter(lambda: list(islice(uris, _LOOK_UP_BATCH)), [])
 
 
-def _look_up_all(uris: list[str]) -> list[Found]:
+def _look_up_all(uris: list[str], all_files: bool) -> Iterator[Found]:
     with ThreadPoolExecutor(_LOOK_UP_THREADS) as threads:
-        return [Found(found) for found in threads.map(look_up, uris)]
+        for found in threads.map(lambda uri: _look_up(uri, all_files), uris):
+            yield from found
+
+
+def _look_up(uri: str, all_files: bool) -> Iterator[Found]:
+    """What an entry of a manifest means; its first object at once, since that takes its time."""
+    found = look_up_with_members(uri, all_files)
+    return chain(list(islice(found, 1)), found)
 
 
 def _by_uri(found: Found) -> tuple[str, tuple[int | None, str, str | None]]:
@@ -251,7 +265,7 @@ def _is_installed(module: str) -> bool:
 
 def _check_pattern(pattern: str, all_files: bool) -> None:
     unseen, skipped = None, Counter[str]()
-    for found in list_pattern(pattern, all_files):
+    for found in list_with_members(pattern, all_files):
         if found.skipped_as is not None:
             skipped[found.skipped_as] += 1
         elif found.object.size_bytes is None:
@@ -264,7 +278,8 @@ def _check_pattern(pattern: str, all_files: bool) -> None:
 def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) -> str:
     if unseen is not None:
         where = "" if unseen == pattern else f"{shown(pattern)}: "
-        return f"{where}{shown(unseen)} {trouble_with(unseen)}"
+        trouble = trouble_with_member(unseen) or trouble_with(unseen)
+        return f"{where}{shown(unseen)} {trouble}"
     if not skipped:
         return f"{shown(pattern)} matches nothing; in a pattern, ** stands for folders of any depth"
     kinds = ", ".join(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from apache_beam.io.filesystem import BeamIOError, FileMetadata
+from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import AudioObject
@@ -24,7 +24,16 @@ from transforms.patterns import (
     is_glob,
     local_path,
     local_uri,
+    masked,
     shown,
+)
+from transforms.stores import (
+    STORE_ERRORS,
+    UNUSABLE_ERRORS,
+    check_reachable,
+    reason,
+    stat_object,
+    version_of,
 )
 
 
@@ -62,9 +71,11 @@ def look_up(uri: str) -> AudioObject:
     path = local_path(uri)
     if path is not None:
         return _local_object(path)
+    if masked(uri) != uri:  # no store takes a password in a URI, and no row should hold one
+        return AudioObject(masked(uri), None, "")
     try:
-        return _remote_object(FileSystems.get_filesystem(uri).metadata(uri))
-    except BeamIOError:
+        return _remote_object(stat_object(uri))
+    except UNUSABLE_ERRORS:
         return AudioObject(uri, None, "")
 
 
@@ -182,6 +193,9 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
+    if masked(uri) != uri:
+        raise ListingError(f"{shown(uri)}: credentials don't go into URIs; docs/object_stores.md")
+    check_reachable(uri)
     itself = AudioObject(uri, None, "") if uri.endswith("/") else look_up(uri)
     if itself.size_bytes or (itself.size_bytes == 0 and is_glob(uri)):
         return iter([Found(itself)])
@@ -213,8 +227,8 @@ def _files_below(prefix: str) -> Iterator[FileMetadata]:
                 yield from _inside(file)
             elif not file.path.endswith("/"):  # an object store's stand-in for a folder
                 yield file
-    except OSError as error:
-        raise ListingError(f"{shown(prefix)} cannot be listed: {_reason(error)}") from error
+    except STORE_ERRORS as error:
+        raise ListingError(f"{shown(prefix)} cannot be listed: {reason(error)}") from error
 
 
 def _inside(file: FileMetadata) -> list[FileMetadata]:
@@ -226,10 +240,4 @@ def _inside(file: FileMetadata) -> list[FileMetadata]:
 
 
 def _remote_object(file: FileMetadata) -> AudioObject:
-    changed_ms = round((file.last_updated_in_seconds or 0) * 1000)
-    return AudioObject(file.path, file.size_in_bytes, f"{file.size_in_bytes}-{changed_ms}")
-
-
-def _reason(error: OSError) -> str:
-    causes = getattr(error, "exception_details", None) or {"": error}
-    return str(next(iter(causes.values()))).partition("\n")[0]
+    return AudioObject(file.path, file.size_in_bytes, version_of(file))

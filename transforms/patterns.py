@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote_to_bytes
@@ -162,8 +163,31 @@ class Glob:
 
 
 def shown(uri: str) -> str:
-    """A URI or pattern as it can stand in a line."""
+    """A URI or pattern as it can stand in a line, without the secrets in it."""
+    uri = masked(uri)
     return uri if uri.isprintable() else repr(uri)
+
+
+def masked(text: str) -> str:
+    """A URI, or a text with URIs in it, with *** for passwords, signatures and tokens."""
+    return _SIGNATURE.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
+
+
+def masked_flags(flags: Iterable[str]) -> list[str]:
+    """Flags of a command line, with *** for the values of those that hold secrets.
+
+    A value stands behind its flag's `=`, or is the next word.
+    """
+    shown_flags: list[str] = []
+    is_secret = False
+    for word in flags:
+        name, equals, _ = word.partition("=")
+        if not word.startswith("--"):
+            shown_flags.append("***" if is_secret else masked(word))
+            continue
+        is_secret = _SECRET_FLAG.search(name) is not None
+        shown_flags.append(f"{name}=***" if is_secret and equals else masked(word))
+    return shown_flags
 
 
 def _sign_regex(sign: re.Match[str]) -> str:
@@ -173,6 +197,13 @@ def _sign_regex(sign: re.Match[str]) -> str:
     return f"(?!/)[{'^' if sign['none'] else ''}{members}]"
 
 
+_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/?#:@]*:)[^\s/]*@", re.IGNORECASE)
+_SIGNATURE = re.compile(
+    r"""([?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|awsaccesskeyid
+    |(?:[a-z]+[_-])?(?:token|secret|password)|(?:api|access)[_-]?key)=)[^\s&#'"]+""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SECRET_FLAG = re.compile(r"secret|token|password|credential|access_key|api_key", re.IGNORECASE)
 _FILE_SCHEME = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _FOLDER_ENDS = re.compile(r"\*\*|/(?!\*\*)")

@@ -11,8 +11,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from transforms import decoder_pool
-from transforms.decoder_pool import DecoderPool
 from transforms.decoder_messages import Clock
+from transforms.decoder_pool import DecoderPool
 from transforms.decoding import DecodeFrames, decode_frames
 from transforms.elements import AudioObject, Span
 from transforms.framing import FrameGrid

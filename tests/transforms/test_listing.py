@@ -10,6 +10,8 @@ import json
 import os
 import re
 import string
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +26,9 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms.archives import member_copy, place_of
 from transforms.elements import AudioObject, Listed
-from transforms.listing import ListAudio, check_patterns
+from transforms.listing import ListAudio, check_patterns, list_audio
 from transforms.manifests import is_manifest, read_manifest
 from transforms.matching import list_pattern
 from transforms.patterns import (
@@ -779,6 +782,103 @@ class TestManifests:
             "gs://b/**/*.csv",
         ]
         assert [pattern for pattern in yes + no if is_manifest(pattern)] == yes
+
+
+class TestArchives:
+    TREE = ("a/x.wav", "a/n.txt", "y.flac")
+
+    def test_members_are_listed_in_the_place_of_their_archive(self, archive: Path) -> None:
+        fill(archive, "b.wav")
+        as_tar(self.TREE, archive / "t.tar.gz")
+        as_zip(self.TREE, archive / "z.zip")
+        found, summary = listing(ListAudio((str(archive), f"{archive}/t.tar.gz")))
+        inside = [f"{name}!/{member}" for name in ("t.tar.gz", "z.zip") for member in self.TREE]
+        heard = [name for name in inside if not name.endswith(".txt")]
+        assert [item.uri for item in found] == [f"{archive}/{name}" for name in ("b.wav", *heard)]
+        assert summary == Listed(5, {".txt": 2})
+        here = [each.object for each in list_audio([str(archive)]) if each.skipped_as is None]
+        assert here == found
+
+    def test_a_member_can_be_an_input(self, archive: Path) -> None:
+        as_tar(self.TREE, archive / "t.tar")
+        patterns = (f"{archive}/t.tar!/a/n.txt", f"file://{archive}/t.tar!/y.flac")
+        found, _ = listing(ListAudio(patterns))
+        assert [item.uri for item in found] == [f"{archive}/t.tar!/{n}" for n in self.TREE[1:]]
+        check_patterns(patterns)
+
+    def test_manifests_name_archives_and_members(self, archive: Path) -> None:
+        as_tar(self.TREE, archive / "t.tar")
+        as_zip(self.TREE, archive / "z.zip")
+        as_csv(["t.tar", "z.zip!/a/n.txt", "z.zip!/gone.wav", "gone.zip"], archive / "l.csv")
+        found, _ = listing(ListAudio((f"{archive}/l.csv",)))
+        sizes = {item.uri.removeprefix(f"{archive}/"): item.size_bytes for item in found}
+        expected = {"t.tar!/a/x.wav": 7, "t.tar!/y.flac": 6, "z.zip!/a/n.txt": 7}
+        assert sizes == {**expected, "z.zip!/gone.wav": None, "gone.zip": None}
+
+    def test_all_files_are_heard_in_archives_of_manifests_too(self, archive: Path) -> None:
+        as_tar(self.TREE, archive / "t.tar")
+        as_csv(["t.tar"], archive / "l.csv")
+        found, summary = listing(ListAudio((f"{archive}/l.csv",), all_files=True))
+        assert [item.uri for item in found] == [f"{archive}/t.tar!/{n}" for n in sorted(self.TREE)]
+        assert summary == Listed(3, {})
+
+    @pytest.mark.parametrize("name", ["t.tar", "t.tar.gz", "z.zip"])
+    @pytest.mark.parametrize("scheme", ["mem", "folders"])
+    def test_archives_elsewhere_are_read_where_they_are(
+        self, archive: Path, monkeypatch: pytest.MonkeyPatch, name: str, scheme: str
+    ) -> None:
+        (as_zip if name == "z.zip" else as_tar)(self.TREE, archive / name)
+        uri = f"{scheme}://b/{name}"
+        content = {uri: (archive / name).read_bytes(), f"{scheme}://b/c.tar!/d.wav": b"d"}
+        monkeypatch.setattr(MemoryFileSystem, "OBJECTS", content)
+        found, _ = listing(ListAudio((f"{scheme}://b/**",)))
+        members = [f"{uri}!/a/x.wav", f"{uri}!/y.flac"]
+        assert [item.uri for item in found] == [f"{scheme}://b/c.tar!/d.wav", *members]
+        place = place_of(members[0])
+        assert place is not None
+        with member_copy(place) as path:
+            assert Path(path).read_bytes() == b"a/x.wav"
+        pattern = f"{scheme}://b/{name[0]}*{name[1:]}!/**/*.flac"
+        assert [each.uri for each in listing(ListAudio((pattern,)))[0]] == members[1:]
+
+    @pytest.mark.parametrize(
+        ("pattern", "complaint"),
+        [
+            ("t.tar!/gone.wav", r"gone\.wav is not in the archive"),
+            (
+                "broken.zip",
+                r"broken\.zip!/ cannot be read: no more than 0 members of the archive",
+            ),
+            ("texts.tar", r"no file in it can be audio by name \(it has 1 \.txt\)"),
+            ("t.tar!/*.mp3", "matches nothing"),
+            ("gone.tar!/a.wav", "a.wav is not there"),
+        ],
+    )
+    def test_nothing_to_hear_in_archives_is_refused_in_one_line(
+        self, archive: Path, pattern: str, complaint: str
+    ) -> None:
+        as_tar(self.TREE, archive / "t.tar")
+        as_tar(["a.txt"], archive / "texts.tar")
+        (archive / "broken.zip").write_bytes(b"PK, but no more")
+        with pytest.raises(ListingError, match=complaint) as refused:
+            check_patterns((f"{archive}/{pattern}",))
+        assert "\n" not in str(refused.value)
+
+
+def as_tar(names: Iterable[str], path: Path) -> None:
+    """Each member with its name as content."""
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(name)
+            archive.addfile(entry, io.BytesIO(name.encode()))
+
+
+def as_zip(names: Iterable[str], path: Path) -> None:
+    """Each member with its name as content."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
 
 
 class TestChecks:

@@ -1,0 +1,79 @@
+"""The whole command on stores: rows are those of a local run, whatever the connection does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.stores.faults import SECRET, Faults, Store
+
+COMPARED = {
+    "detections": "* exclude clip, clip.split('/')[-1] as name",
+    "events": "* exclude clip, clip.split('/')[-1] as name",
+    "clips": "* exclude (clip, version, run_id), clip.split('/')[-1] as name",
+    "failures": "* exclude (clip, version, run_id), clip.split('/')[-1] as name",
+}
+
+
+@pytest.fixture
+def archive(tmp_path: Path, record: Callable[..., Path]) -> Path:
+    """Recordings of several formats and sizes, one of them damaged."""
+    folder = tmp_path / "archive"
+    for number in range(12):
+        kind = ("wav", "flac", "ogg")[number % 3]
+        record(folder / f"{number:02}.{kind}", "tone", "noise", seconds=2 + number % 3)
+    record(folder / "large.wav", "noise", seconds=30, rate=44_100, channels=2)
+    (folder / "damaged.wav").write_bytes(b"RIFF" + bytes(200))
+    return folder
+
+
+def upload(archive: Path, store: Store) -> None:
+    for path in sorted(archive.iterdir()):
+        store.put(f"in/{path.name}", path.read_bytes())
+
+
+def download(store: Store, folder: Path) -> Path:
+    for name, content in store.get_all().items():
+        if name.startswith("out/"):
+            path = folder / name.removeprefix("out/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return folder
+
+
+def compared(rows: Callable[..., list[tuple]], output: Path) -> dict[str, list[str]]:
+    return {
+        table: sorted(map(str, rows(output, table, columns))) for table, columns in COMPARED.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [Faults(refused=0.05, seed=1), Faults(refused=0.05, cut=0.05, slow=0.05, seed=2)],
+    ids=["refused", "all"],
+)
+def test_the_rows_are_those_of_a_local_run(
+    store: Store,
+    archive: Path,
+    faults: Faults,
+    classify: Callable[..., tuple[int, str, str]],
+    rows: Callable[..., list[tuple]],
+    tmp_path: Path,
+) -> None:
+    status, _, errors = classify(archive, tmp_path / "local")
+    assert status == 0, errors
+    upload(archive, store)
+    store.proxy.misbehave(faults)
+    status, said, errors = classify(store.uri("in"), store.uri("out"))  # type: ignore[arg-type]
+    assert status == 0, errors
+    output = download(store, tmp_path / "remote")
+    assert compared(rows, output) == compared(rows, tmp_path / "local")
+    assert store.proxy.done["refused"] > 0
+    everything = [said.encode(), errors.encode(), *store.get_all().values()]
+    assert not any(SECRET.encode() in each for each in everything)
+    assert {name.split("/")[1] for name in store.get_all() if name.startswith("out/")} == {
+        *COMPARED,
+        "_runs",
+    }

@@ -1,0 +1,111 @@
+"""Listing and reading objects, whatever the connection does."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.stores.faults import Faults, Store
+from transforms.errors import ReadError
+from transforms.listing import check_patterns
+from transforms.local_copies import local_copy, read_uri
+from transforms.matching import list_pattern, look_up
+from transforms.patterns import ListingError
+
+CONTENT = random.Random(1).randbytes(3_000_000)
+
+
+def copied(uri: str) -> bytes:
+    with local_copy(uri) as path:
+        return Path(path).read_bytes()
+
+
+class TestReading:
+    def test_an_object_comes_whole(self, store: Store) -> None:
+        store.put("a.wav", CONTENT)
+        assert copied(store.uri("a.wav")) == CONTENT
+
+    def test_the_copy_is_gone_afterwards(self, store: Store) -> None:
+        store.put("a.wav", b"x")
+        with local_copy(store.uri("a.wav")) as path:
+            assert Path(path).exists()
+        assert not Path(path).exists()
+
+    def test_an_empty_object_is_empty(self, store: Store) -> None:
+        store.put("a.wav", b"")
+        assert copied(store.uri("a.wav")) == b""
+
+    def test_few_requests_are_made(self, store: Store) -> None:
+        store.put("a.wav", CONTENT)
+        listed = look_up(store.uri("a.wav"))
+        store.proxy.misbehave(Faults())
+        with local_copy(listed.uri, listed):
+            pass
+        asked = [each for each in store.proxy.requests if "/token" not in each]
+        assert len(asked) <= 6, asked
+
+    @pytest.mark.parametrize(
+        "faults", [Faults(refused=0.3), Faults(cut=0.3), Faults(slow=0.5, slow_s=0.2)]
+    )
+    def test_faults_change_no_byte(self, store: Store, faults: Faults) -> None:
+        store.put("a.wav", CONTENT)
+        store.proxy.misbehave(faults)
+        for _ in range(4):
+            assert copied(store.uri("a.wav")) == CONTENT
+        assert store.proxy.done.total() > store.proxy.done["well"]
+
+    def test_a_missing_object_is_one_line(self, store: Store) -> None:
+        with pytest.raises(ReadError) as failed:
+            copied(store.uri("gone.wav"))
+        assert "\n" not in str(failed.value)
+        with pytest.raises(OSError, match=r"\S"):
+            read_uri(store.uri("gone.wav"))
+
+    def test_what_was_replaced_since_it_was_listed_is_told(self, store: Store) -> None:
+        store.put("a.wav", b"old")
+        listed = look_up(store.uri("a.wav"))
+        store.put("a.wav", b"newer")
+        with pytest.raises(ReadError, match="has changed since"), local_copy(listed.uri, listed):
+            pass
+
+
+class TestListing:
+    def test_the_pages_of_a_listing_all_come(self, store: Store) -> None:
+        names = {f"many/{number:05}.wav" for number in range(250 if "gs:" in store.url else 1100)}
+        for name in names:
+            store.put(name, b"x")
+        store.proxy.misbehave(Faults(refused=0.2))
+        found = [each.object for each in list_pattern(store.uri("many/**"))]
+        assert {each.uri for each in found} == {store.uri(name) for name in names}
+        pages = [each for each in store.proxy.requests if "list-type" in each or "prefix=" in each]
+        assert len(pages) >= 2
+
+    def test_listing_and_looking_up_agree_on_the_version(self, store: Store) -> None:
+        store.put("a.wav", b"x")
+        listed = next(iter(list_pattern(store.uri("**")))).object
+        assert listed == look_up(listed.uri)
+
+    def test_nobody_there_is_told_at_once(self, s3: Store, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        with pytest.raises(ListingError, match="Could not connect") as refused:
+            check_patterns((s3.uri("**"),))
+        assert "\n" not in str(refused.value)
+
+    def test_no_credentials_is_told_at_once(
+        self, s3: Store, environment: pytest.MonkeyPatch
+    ) -> None:
+        environment.delenv("AWS_ACCESS_KEY_ID")
+        environment.delenv("AWS_SECRET_ACCESS_KEY")
+        with pytest.raises(ListingError, match="credentials"):
+            check_patterns((s3.uri("**"),))
+
+    def test_a_missing_bucket_is_told(self, s3: Store) -> None:
+        with pytest.raises(ListingError, match="there is no bucket nowhere"):
+            check_patterns(("s3://nowhere/**",))
+
+    def test_a_password_in_a_uri_is_refused_unseen(self) -> None:
+        with pytest.raises(ListingError) as refused:
+            check_patterns(("s3://me:hush@archive/**",))
+        assert "hush" not in str(refused.value)

@@ -1,0 +1,153 @@
+"""Objects in stores such as S3 and GCS, through Beam's filesystems, with patience.
+
+Beam and the stores' own libraries try failed requests again; this adds what they leave out.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
+from apache_beam.io.filesystems import FileSystems
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from transforms.errors import store_errors
+from transforms.patterns import ListingError, masked, scheme, shown
+
+STORE_ERRORS: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, *store_errors())
+"""What reading and writing objects raises."""
+
+UNUSABLE_ERRORS: tuple[type[Exception], ...] = (*STORE_ERRORS, ValueError)
+"""The same, and what a URI raises that no store can take."""
+
+READ_BYTES = 8 << 20
+"""How much of an object is asked for at once."""
+
+_TRIES = 4
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 20.0
+
+
+def open_object(uri: str) -> BinaryIO:
+    """An object, to be read from any position; its bytes as they are stored.
+
+    Raises:
+      STORE_ERRORS: it cannot be opened.
+      ValueError: no filesystem is known for it.
+    """
+    filesystem = FileSystems.get_filesystem(uri)
+    if _is_s3(filesystem):
+        opened = _s3(filesystem).open(uri, "rb", read_buffer_size=READ_BYTES)
+    else:
+        opened = filesystem.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    return cast(BinaryIO, opened)
+
+
+def stat_object(uri: str) -> FileMetadata:
+    """An object's size and the time of its last change, by one request.
+
+    Raises:
+      STORE_ERRORS: it cannot be looked up, or isn't there.
+      ValueError: no filesystem is known for it.
+    """
+    filesystem = FileSystems.get_filesystem(uri)
+    if not _is_s3(filesystem):
+        return filesystem.metadata(uri)
+    status = _s3(filesystem)._status(uri)
+    return FileMetadata(uri, status["size"], status["last_updated"])
+
+
+def version_of(file: FileMetadata) -> str:
+    """What changes when an object does: SIZE-MILLISECONDS.
+
+    On S3 in whole seconds, since some S3-like stores say less when they are asked for one object
+    than when they list it.
+    """
+    changed_s = file.last_updated_in_seconds or 0
+    changed_ms = int(changed_s) * 1000 if scheme(file.path) == "s3" else round(changed_s * 1000)
+    return f"{file.size_in_bytes}-{changed_ms}"
+
+
+def retrying() -> Retrying:
+    """Tries again what failed in a way that passes, after longer and longer waits.
+
+    Not what Beam or a store's library has tried for minutes, nor what the store refuses.
+    """
+    return Retrying(
+        retry=retry_if_exception(_passes),
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S),
+        reraise=True,
+    )
+
+
+def check_reachable(uri: str) -> None:
+    """Ask a store once for its bucket; Beam would try for minutes, even without credentials.
+
+    Raises:
+      ListingError: nobody answers there, or there are no credentials, or no such bucket.
+    """
+    if scheme(uri) != "s3":
+        return
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket = uri.partition("://")[2].partition("/")[0]
+    try:
+        _s3(FileSystems.get_filesystem(uri)).client.client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in ("404", "NoSuchBucket"):
+            raise ListingError(f"{shown(uri)}: there is no bucket {masked(bucket)}") from error
+    except BotoCoreError as error:
+        raise ListingError(f"{shown(uri)}: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong: the first line of the first thing, without secrets."""
+    causes = getattr(error, "exception_details", None) or {"": error}
+    said = str(next(iter(causes.values()))).strip().partition("\n")[0]
+    return masked(" ".join(said.split()))
+
+
+_kept = threading.local()
+
+
+def _is_s3(filesystem: FileSystem) -> bool:
+    return bool(filesystem.scheme() == "s3")
+
+
+def _s3(filesystem: FileSystem) -> Any:
+    """Beam's S3IO, one for each thread.
+
+    Beam's filesystem makes one for each call, which takes 0.1 s, a new connection, and on EC2 two
+    requests for credentials.
+    """
+    from apache_beam.io.aws.s3io import S3IO
+
+    options = filesystem._options
+    if getattr(_kept, "options", None) is not options:
+        _kept.options, _kept.s3 = options, S3IO(options=options)
+    return _kept.s3
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether it can be another time; a connection that broke can."""
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
+        return False
+    if getattr(error, "exception_details", None):  # Beam's: it has tried what can be tried
+        return False
+    passing: tuple[type[Exception], ...] = (
+        OSError,
+        http.client.HTTPException,
+        *_connection_errors(),
+    )
+    return isinstance(error, passing)
+
+
+def _connection_errors() -> Iterator[type[Exception]]:
+    try:
+        from urllib3.exceptions import HTTPError
+    except ImportError:
+        return
+    yield HTTPError
