@@ -39,11 +39,12 @@ def _look_ahead(run: Run) -> None:
     from pipelines.errors import UsageError
     from pipelines.forecast import show_forecast
     from transforms.history import OtherSettingsError
+    from transforms.patterns import masked
 
     try:
         show_forecast(run, Console())
     except OtherSettingsError as error:
-        raise UsageError(f"--output {run.options.output}: {error}") from error
+        raise UsageError(f"--output {masked(run.options.output)}: {error}") from error
 
 
 def carry_out(run: Run) -> dict[str, Any] | None:

@@ -99,5 +99,11 @@ def quiet_libraries(quiet: bool) -> None:
 
 
 def _ended(message: object, status: int) -> int:
-    print(f"earmark: {message}", file=sys.stderr)
+    print(f"earmark: {_without_secrets(str(message))}", file=sys.stderr)
     return status
+
+
+def _without_secrets(message: str) -> str:
+    from transforms.patterns import masked
+
+    return masked(message)

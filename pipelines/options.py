@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.fields import FieldInfo
 
 from pipelines.errors import UsageError, nearest
+from transforms.patterns import masked_flags
 from transforms.recording_time import check_time_pattern
 from transforms.resampling import SEGMENT_S
 
@@ -261,7 +262,7 @@ def _check_beam_flags(flags: Sequence[str]) -> None:
         word = unknown[0].split("=")[0]
         known = [f"--{name}" for name in ("config", *ClassifyOptions.model_fields)]
         hint = nearest(word, [*known, *_flags_of(parser)])
-        raise UsageError(f"unknown argument {unknown[0]}{hint}")
+        raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
 
 
 def _flags_of(parser: argparse.ArgumentParser) -> Iterable[str]:

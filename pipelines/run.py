@@ -33,12 +33,14 @@ from pipelines.options import ClassifyOptions
 from pipelines.rounds import Planned, new_plan, run_in_rounds
 from transforms import progress, sharing
 from transforms.committing import ReconcileError, committed_objects, conclude, recover
+from transforms.errors import store_errors
 from transforms.history import OtherSettingsError, check_history, read_history
 from transforms.listing import check_patterns, list_audio
 from transforms.local_copies import read_uri
 from transforms.output_folder import is_taken, run_file
 from transforms.output_lock import LockedError, locked
-from transforms.patterns import ListingError, local_path
+from transforms.patterns import ListingError, local_path, masked, masked_flags
+from transforms.stores import UNUSABLE_ERRORS, reason
 from transforms.tables import Provenance
 
 _LIBRARIES = (
@@ -55,6 +57,7 @@ _LIBRARIES = (
 
 _EXPECTED_TROUBLE = (
     *("ListingError", "ModelError", "ReconcileError", "OutputTakenError", "BeamIOError"),
+    *(kind.__name__ for kind in store_errors()),
     *("OSError", *(kind.__name__ for kind in OSError.__subclasses__())),
     *(kind.__name__ for kind in ConnectionError.__subclasses__()),
 )
@@ -128,19 +131,20 @@ def holding_output(run: Run) -> Iterator[None]:
       UsageError: it cannot be written to, another run is writing to it, or it holds something else.
     """
     output = run.options.output
+    shown = f"--output {masked(output)}"
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(output, run.made_by.run_id))
             recover(output)
             check_history(output, run.made_by.settings())
         except LockedError as error:
-            raise UsageError(f"--output {output}: {error}; wait for it to end") from error
+            raise UsageError(f"{shown}: {error}; wait for it to end") from error
         except (OtherSettingsError, ReconcileError) as error:
-            raise UsageError(f"--output {output}: {error}; name another folder") from error
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--output {output}: cannot be written to: {error}") from error
+            raise UsageError(f"{shown}: {error}; name another folder") from error
+        except UNUSABLE_ERRORS as error:
+            raise UsageError(f"{shown}: cannot be written to: {reason(error)}") from error
         if not is_local(run.beam_options) and is_taken(output):
-            raise UsageError(f"--output {output}: holds the results of a run already")
+            raise UsageError(f"{shown}: holds the results of a run already")
         yield
 
 
@@ -164,11 +168,11 @@ def execute(run: Run) -> Outcome:
         message = _expected_trouble(str(error))
         if message is None:
             raise
-        raise RunError(f"{message}; {_committed(output, run_id)}") from None
+        raise RunError(f"{masked(message)}; {_committed(output, run_id)}") from None
     except ListingError as error:
         raise RunError(f"{error}; {_committed(output, run_id)}") from None
     finally:
-        with suppress(OSError):  # the next run will do it
+        with suppress(*UNUSABLE_ERRORS):  # the next run will do it
             recover(output)
 
 
@@ -278,17 +282,23 @@ def _run_id(options: ClassifyOptions, classifier: AudioClassifier, started_at: d
     return f"{started_at:%Y%m%dT%H%M%SZ}-{digest[:8]}"
 
 
+def _masked(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without the secrets that URIs may hold."""
+    plain = {name: masked(value) for name, value in options.items() if isinstance(value, str)}
+    return {**options, **plain, "input": [masked(pattern) for pattern in options["input"]]}
+
+
 def _record(run: Run) -> dict[str, Any]:
     """What the run's file says beside counts and times; JSON values."""
     made_by, classifier = run.made_by, run.classifier
     return {
         "run_id": made_by.run_id,
         "started_at": run.started_at.isoformat(timespec="seconds"),
-        "options": run.options.model_dump(mode="json"),
-        "beam_options": list(run.beam_flags),
+        "options": _masked(run.options.model_dump(mode="json")),
+        "beam_options": masked_flags(run.beam_flags),
         "model": {
             "name": classifier.name,
-            "location": run.model.location,
+            "location": masked(run.model.location),
             "sha256": classifier.sha256,
             "classes": classifier.classes,
             "sample_rate_hz": classifier.sample_rate_hz,

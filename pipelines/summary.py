@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipelines.rounds import Planned
 from pipelines.run import Outcome, Run
+from transforms.patterns import masked, masked_flags
 
 _LABELS_SHOWN = 12
 
@@ -68,9 +69,9 @@ def _settings(run: Run) -> list[tuple[str, str]]:
         f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
     }
     given = run.options.model_dump(exclude={"model", "hop_s", "dry_run", "verbose"})
-    shown |= {name: _plain(value) for name, value in given.items() if value is not None}
+    shown |= {name: masked(_plain(value)) for name, value in given.items() if value is not None}
     if run.beam_flags:
-        shown["beam"] = " ".join(run.beam_flags)
+        shown["beam"] = " ".join(masked_flags(run.beam_flags))
     return list(shown.items())
 
 

@@ -37,6 +37,7 @@ from transforms.output_folder import (
     sync,
     write_whole,
 )
+from transforms.stores import persisting
 from transforms.superseding import read_uris, write_without
 from transforms.tables import TABLES
 from transforms.writing import Totals, WrittenFile, WrittenShard
@@ -235,6 +236,12 @@ def _heard_anew(
 
 def _carry_out(output: str, journal: str) -> None:
     """Do what a journal says, or what of it is left to do."""
+    for attempt in persisting(output):
+        with attempt:
+            _do_what_is_left(output, journal)
+
+
+def _do_what_is_left(output: str, journal: str) -> None:
     said = _read(journal)
     run_id, number, done = said["run_id"], said["number"], said["round"]
     staging = staging_folder(output, run_id)

@@ -68,7 +68,7 @@ def decode_frames(span: Span, grid: FrameGrid, clock: Clock) -> Iterator[FrameBl
       Blocks of frames, then one without frames that holds the Ending.
     """
     try:
-        with local_copy(span.clip.uri) as path:
+        with local_copy(span.clip.uri, span.clip) as path:
             yield from decoder_pool.SHARED.decode(span, path, grid, clock)
     except AudioError as error:
         none = np.empty((0, grid.frame_samples), np.float32)

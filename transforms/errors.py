@@ -106,6 +106,7 @@ def trouble_of(error: AudioError, reached_s: float = 0.0) -> Trouble:
 _STORE_ERRORS = (
     ("apache_beam.io.aws.clients.s3.messages", "S3ClientError"),
     ("botocore.exceptions", "BotoCoreError"),
+    ("google.cloud.storage.exceptions", "InvalidResponse"),
     ("google.api_core.exceptions", "GoogleAPIError"),
     ("google.auth.exceptions", "GoogleAuthError"),
 )

@@ -16,6 +16,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.patterns import STAGING_PREFIX, local_path
+from transforms.stores import persisting
 from transforms.tables import TABLES
 
 RUNS = "_runs"
@@ -129,8 +130,12 @@ def write_whole(path: str, text: str) -> None:
         _write_locally(path, content)
         return
     # an object is there once it has been written whole
-    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as sink:
-        sink.write(content)
+    for attempt in persisting(path):
+        with (
+            attempt,
+            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as sink,
+        ):
+            sink.write(content)
 
 
 def _write_locally(path: str, content: bytes) -> None:

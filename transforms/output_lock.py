@@ -26,6 +26,7 @@ from transforms.output_folder import (
     remove_empty_folders,
     write_whole,
 )
+from transforms.stores import STORE_ERRORS
 
 BEAT_S = 30.0
 """How often a run renews its lock."""
@@ -61,7 +62,7 @@ def locked(output: str, run_id: str) -> Iterator[None]:
     finally:
         over.set()
         _held.discard(run_id)
-        with suppress(OSError):
+        with suppress(*STORE_ERRORS):
             delete(output, [path])
             remove_empty_folders(output)
 
@@ -72,7 +73,7 @@ _held: set[str] = set()
 
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
-        with suppress(OSError):  # a store may fail now and then; the next time is soon
+        with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
             _renew(path, run_id)
 
 

@@ -12,10 +12,16 @@ from typing import Any, BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
 
 from transforms.errors import store_errors
-from transforms.patterns import ListingError, masked, scheme, shown
+from transforms.patterns import ListingError, local_path, masked, scheme, shown
 
 STORE_ERRORS: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, *store_errors())
 """What reading and writing objects raises."""
@@ -78,6 +84,20 @@ def retrying() -> Retrying:
     return Retrying(
         retry=retry_if_exception(_passes),
         stop=stop_after_attempt(_TRIES),
+        wait=wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S),
+        reraise=True,
+    )
+
+
+def persisting(path: str) -> Retrying:
+    """Does again, from its beginning, what may be done twice: writing an object, or a commit.
+
+    An upload whose last answer is lost fails when it is asked after, and a deletion that is sent
+    again finds nothing. What fails on this machine is not tried again.
+    """
+    return Retrying(
+        retry=retry_if_exception_type(STORE_ERRORS),
+        stop=stop_after_attempt(1 if local_path(path) is not None else _TRIES),
         wait=wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S),
         reraise=True,
     )

@@ -17,6 +17,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import ClipResult, HeardClip
+from transforms.stores import persisting
 from transforms.tables import TABLES, Provenance, Table
 
 ROWS_PER_FILE = 1_000_000
@@ -178,6 +179,12 @@ def write_table(path: str, table: Table, rows: pa.Table, metadata: Mapping[str, 
       rows: its rows, sorted.
       metadata: what the file is to say of itself, by key.
     """
+    for attempt in persisting(path):
+        with attempt:
+            _write_once(path, table, rows, metadata)
+
+
+def _write_once(path: str, table: Table, rows: pa.Table, metadata: Mapping[str, str]) -> None:
     order = [pq.SortingColumn(rows.schema.get_field_index(name)) for name in table.sorted_by]
     uncompressed = CompressionTypes.UNCOMPRESSED
     with (

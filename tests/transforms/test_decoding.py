@@ -6,16 +6,17 @@ import apache_beam as beam
 import numpy as np
 import pytest
 import soundfile as sf
-from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.filesystem import FileMetadata
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from transforms import decoder_pool
+from transforms import decoder_pool, local_copies
 from transforms.decoder_messages import Clock
 from transforms.decoder_pool import DecoderPool
 from transforms.decoding import DecodeFrames, decode_frames
 from transforms.elements import AudioObject, Span
 from transforms.framing import FrameGrid
+from transforms.stores import version_of
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 FAULTY = Path(__file__).with_name("faulty_decoder.py")
@@ -30,10 +31,11 @@ def recording(path: Path, seconds: float = 3) -> AudioObject:
 def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch):
     span = Span(recording(tmp_path / "a.wav"))
     here = list(decode_frames(span, GRID, Clock()))
-    elsewhere = Span(AudioObject("store://bucket/a.wav", None, "v"))
-    monkeypatch.setattr(
-        FileSystems, "open", lambda *args, **kwargs: (tmp_path / "a.wav").open("rb")
-    )
+    path = tmp_path / "a.wav"
+    there = FileMetadata("store://bucket/a.wav", path.stat().st_size, 1.0)
+    elsewhere = Span(AudioObject(there.path, there.size_in_bytes, version_of(there)))
+    monkeypatch.setattr(local_copies, "open_object", lambda uri: path.open("rb"))
+    monkeypatch.setattr(local_copies, "stat_object", lambda uri: there)
     got = list(decode_frames(elsewhere, GRID, Clock()))
     assert [block.frames.tobytes() for block in got] == [block.frames.tobytes() for block in here]
     assert got[-1].ending == here[-1].ending
@@ -41,10 +43,10 @@ def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch
 
 
 def test_an_object_elsewhere_that_cannot_be_read_has_an_ending_that_says_so(monkeypatch):
-    def fail(*args, **kwargs):
-        raise OSError("the store is down")
+    def fail(uri):
+        raise PermissionError("the store is down")
 
-    monkeypatch.setattr(FileSystems, "open", fail)
+    monkeypatch.setattr(local_copies, "open_object", fail)
     (block,) = decode_frames(Span(AudioObject("store://bucket/a.wav", 1, "v")), GRID, Clock())
     assert block.frames.shape == (0, 15_600)
     assert block.ending.trouble[:2] == ("read", "io")
