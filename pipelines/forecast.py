@@ -17,14 +17,13 @@ from rich.table import Table
 
 from models.classifier import AudioClassifier
 from pipelines.local_runner import worker_threads
-from pipelines.rounds import Planned, ToHear, new_plan
+from pipelines.rounds import Planned, ToHear, list_inputs, new_plan
 from pipelines.run import Run
 from transforms.decoder_messages import Clock
 from transforms.decoding import decode_frames
 from transforms.elements import AudioObject, Span
 from transforms.framing import FrameGrid
 from transforms.history import read_history
-from transforms.listing import list_audio
 from transforms.patterns import file_kind
 from transforms.scoring import score_block
 
@@ -68,7 +67,8 @@ class Kind:
         if each.size_bytes:
             place = -zlib.crc32(each.uri.encode("utf-8", "surrogateescape"))
             heapq.heappush(self.sample, (place, each))
-            del self.sample[SAMPLES:]
+            if len(self.sample) > SAMPLES:
+                heapq.heappop(self.sample)
 
     @property
     def audio_s(self) -> float | None:
@@ -89,7 +89,7 @@ def show_forecast(run: Run, console: Console) -> None:
     """Print what there is to hear, what is done already, and how long the rest will take."""
     options, made_by = run.options, run.made_by
     with new_plan() as plan:
-        plan.add(list_audio(options.input, all_files=options.all_files))
+        plan.add(list_inputs(options))
         history = read_history(options.output, made_by.settings())
         planned = plan.choose(history, retry_failed=options.retry_failed)
         kinds = _kinds(plan.to_hear())

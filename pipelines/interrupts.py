@@ -56,7 +56,8 @@ def watch_signals(stop: Callable[[], None]) -> Iterator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupts  # Python lets only the main thread have a say in signals
         return
-    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in heeded}
     try:
         yield interrupts
     finally:

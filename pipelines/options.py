@@ -68,8 +68,8 @@ class ClassifyOptions(BaseModel):
     commit_every_s: float = Field(
         120.0,
         gt=0,
-        description="a local run commits what it has heard about every so many seconds; what is "
-        "lost when it is killed is never more",
+        description="a local run commits what it has heard about every so many seconds, once the "
+        "recordings that it has begun are finished",
     )
     retry_failed: bool = Field(
         False, description="try again what earlier runs found damaged, too, not just unreadable"

@@ -20,11 +20,14 @@ from pipelines.errors import RunError
 from pipelines.graph import ClassifyRound, Hearing
 from pipelines.interrupts import Interrupts
 from pipelines.local_runner import local_runner
+from pipelines.options import ClassifyOptions
 from transforms import sharing
 from transforms.committing import read_round
 from transforms.elements import AudioObject
 from transforms.history import Heard
+from transforms.listing import list_audio
 from transforms.matching import Found
+from transforms.output_folder import is_written_by_runs
 
 ROUND_OBJECTS = 2000
 """At most so many objects are heard in a round, since the engine keeps what it knows of each."""
@@ -71,6 +74,8 @@ def run_in_rounds(
         members = tuple(each.object for each in waiting)
         this_round = ClassifyRound(hearing, number, members, skipped, _superseded(waiting))
         with sharing.queue(run_id, options.commit_every_s) as left:
+            if interrupts.number is not None:  # it came when there was no queue to stop
+                return
             pipeline = beam.Pipeline(runner=local_runner(), options=beam_options)
             _ = pipeline | this_round
             pipeline.run().wait_until_finish()
@@ -81,6 +86,16 @@ def run_in_rounds(
         waiting = [each for each in waiting if each.object.uri in left]
         memory.give_back()
         largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
+
+
+def list_inputs(options: ClassifyOptions) -> Iterator[Found]:
+    """What a run's patterns mean, but for what runs have written to its output.
+
+    Raises:
+      ListingError: a manifest broke on the way.
+    """
+    found = list_audio(options.input, all_files=options.all_files)
+    return (each for each in found if not is_written_by_runs(each.object.uri, options.output))
 
 
 class ToHear(NamedTuple):

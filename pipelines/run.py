@@ -30,12 +30,12 @@ from pipelines.graph import ClassifyArchive, Hearing
 from pipelines.interrupts import StoppedError, watch_signals
 from pipelines.local_runner import is_local, use_all_cores
 from pipelines.options import ClassifyOptions
-from pipelines.rounds import Planned, new_plan, run_in_rounds
+from pipelines.rounds import Planned, list_inputs, new_plan, run_in_rounds
 from transforms import progress, sharing
 from transforms.committing import ReconcileError, committed_objects, conclude, recover
 from transforms.errors import store_errors
-from transforms.history import OtherSettingsError, check_history, read_history
-from transforms.listing import check_patterns, list_audio
+from transforms.history import HistoryError, check_history, read_history
+from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
 from transforms.output_folder import is_taken, run_file
 from transforms.output_lock import LockedError, locked
@@ -62,6 +62,13 @@ _EXPECTED_TROUBLE = (
     *(kind.__name__ for kind in ConnectionError.__subclasses__()),
 )
 """Errors in workers that are no bugs: those of reading recordings never get so far."""
+
+
+_TROUBLE: tuple[type[Exception], ...] = (
+    *(RuntimeError, ListingError, HistoryError),
+    *UNUSABLE_ERRORS,
+)
+"""What a run may end with: of RuntimeErrors, those that say one of the above."""
 
 
 class Outcome(NamedTuple):
@@ -139,7 +146,7 @@ def holding_output(run: Run) -> Iterator[None]:
             check_history(output, run.made_by.settings())
         except LockedError as error:
             raise UsageError(f"{shown}: {error}; wait for it to end") from error
-        except (OtherSettingsError, ReconcileError) as error:
+        except (HistoryError, ReconcileError) as error:
             raise UsageError(f"{shown}: {error}; name another folder") from error
         except UNUSABLE_ERRORS as error:
             raise UsageError(f"{shown}: cannot be written to: {reason(error)}") from error
@@ -157,23 +164,30 @@ def execute(run: Run) -> Outcome:
     """
     output, run_id = run.options.output, run.made_by.run_id
     hearing = Hearing(run.options, run.load, run.made_by)
+    if not is_local(run.beam_options):
+        return _execute_elsewhere(run, hearing)
     try:
-        if is_local(run.beam_options):
-            return _execute_in_rounds(run, hearing)
-        pipeline = beam.Pipeline(options=run.beam_options)
-        _ = pipeline | ClassifyArchive(hearing, _record(run))
-        pipeline.run().wait_until_finish()
-        return Outcome(None, read_record(output, run_id))
-    except RuntimeError as error:
-        message = _expected_trouble(str(error))
+        return _execute_in_rounds(run, hearing)
+    except _TROUBLE as error:
+        message = str(error) if not isinstance(error, RuntimeError) else _expected_trouble(error)
         if message is None:
             raise
-        raise RunError(f"{masked(message)}; {_committed(output, run_id)}") from None
-    except ListingError as error:
-        raise RunError(f"{error}; {_committed(output, run_id)}") from None
-    finally:
-        with suppress(*UNUSABLE_ERRORS):  # the next run will do it
+        with suppress(*UNUSABLE_ERRORS):  # else the next run will do it
             recover(output)
+        raise RunError(f"{masked(message)}; {_committed(output, run_id)}") from None
+
+
+def _execute_elsewhere(run: Run, hearing: Hearing) -> Outcome:
+    pipeline = beam.Pipeline(options=run.beam_options)
+    _ = pipeline | ClassifyArchive(hearing, _record(run))
+    try:
+        pipeline.run().wait_until_finish()
+    except RuntimeError as error:
+        message = _expected_trouble(error)
+        if message is None:
+            raise
+        raise RunError(masked(message)) from None
+    return Outcome(None, read_record(run.options.output, run.made_by.run_id))
 
 
 def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
@@ -182,24 +196,27 @@ def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
         new_plan() as plan,
         watch_signals(lambda: sharing.stop(run_id)) as interrupts,
     ):
-        found = list_audio(options.input, all_files=options.all_files)
-        plan.add(takewhile(lambda _: interrupts.number is None, found))
+        plan.add(takewhile(lambda _: interrupts.number is None, list_inputs(options)))
         history = read_history(options.output, run.made_by.settings())
         planned = plan.choose(history, retry_failed=options.retry_failed)
         progress.board(run_id).listed(planned.objects, planned.size_bytes)
         if planned.objects and interrupts.number is None:
             run_in_rounds(hearing, run.beam_options, plan, interrupts)
         if interrupts.number is not None:
+            recover(options.output)
             raise StoppedError(_committed(options.output, run_id), interrupts.number)
-    if not planned.objects:
-        return Outcome(planned, None)
-    conclude(options.output, run_id, {**_record(run), "heard_before": planned.done})
+        if not planned.objects:
+            return Outcome(planned, None)
+        conclude(options.output, run_id, {**_record(run), "heard_before": planned.done})
     return Outcome(planned, read_record(options.output, run_id))
 
 
 def _committed(output: str, run_id: str) -> str:
     """What there is of a run that did not come to its end, in words."""
-    objects = committed_objects(output, run_id)
+    try:
+        objects = committed_objects(output, run_id)
+    except UNUSABLE_ERRORS:
+        return "the same command again goes on from what is committed"
     if not objects:
         return "nothing was committed"
     return f"{objects:,} objects are committed; the same command again goes on from there"
@@ -211,10 +228,10 @@ def read_record(output: str, run_id: str) -> dict[str, Any]:
     return record
 
 
-def _expected_trouble(report: str) -> str | None:
+def _expected_trouble(error: RuntimeError) -> str | None:
     """What a worker's error says, if it is one that is no bug; runners give it as a traceback."""
     kinds = "|".join(_EXPECTED_TROUBLE)
-    last = report.rsplit("Traceback (most recent call last)", 1)[-1]
+    last = str(error).rsplit("Traceback (most recent call last)", 1)[-1]
     found = re.search(rf"\b(?:{kinds}): (.+?) \[while running", last, re.S)
     return " ".join(found[1].split()) if found else None
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from pathlib import PurePath
 from typing import Any
 
 import apache_beam as beam
@@ -37,8 +39,9 @@ from transforms.output_folder import (
     sync,
     write_whole,
 )
+from transforms.output_lock import is_held
 from transforms.stores import persisting
-from transforms.superseding import read_uris, write_without
+from transforms.superseding import original, read_uris, write_without
 from transforms.tables import TABLES
 from transforms.writing import Totals, WrittenFile, WrittenShard
 
@@ -150,12 +153,14 @@ def recover(output: str) -> int:
     Raises:
       ReconcileError: a file that was to be committed is gone.
     """
-    journals = staged_journals(output)
-    for journal in journals:
-        _carry_out(output, journal)
+    finished = 0
+    for journal in staged_journals(output):
+        with suppress(json.JSONDecodeError):  # it was not written to its end: nothing was begun
+            _carry_out(output, journal)
+            finished += 1
     discard_staging(output)
     remove_empty_folders(output)
-    return len(journals)
+    return finished
 
 
 def reconcile(listed: Listed, totals: Totals) -> None:
@@ -189,6 +194,8 @@ def _commit(
         return path
     if superseded is None and is_taken(output, by_other_than=run_id):
         raise OutputTakenError(f"another run has written to {output} in the meantime")
+    if superseded is not None and not is_held(output, run_id):
+        raise OutputTakenError(f"{output} is not locked by this run any more: was it suspended?")
     journal = journal_file(output, run_id, number)
     if not FileSystems.exists(journal):
         staging = staging_folder(output, run_id)
@@ -211,8 +218,12 @@ def _replacements(
     """Write files with superseded rows anew; gives those to be moved, and those to be deleted."""
     moves: list[str] = []
     obsolete: list[str] = []
-    for name, uris in sorted(superseded.items()):
-        for table in TABLES:
+    for table in TABLES:
+        there = {PurePath(path).name for path in matching(output, table.name, "*.parquet")}
+        for name in sorted(there):
+            uris = superseded.get(original(name))
+            if uris is None:
+                continue
             old = join(output, table.name, name)
             new = write_without(old, table, uris, join(staging, table.name), this_round)
             obsolete.append(f"{table.name}/{name}")
@@ -223,14 +234,16 @@ def _replacements(
 def _heard_anew(
     superseded: Mapping[str, Collection[str]], staging: str, files: Iterable[WrittenFile]
 ) -> dict[str, set[str]]:
-    """What is superseded of the objects that these files have a row for."""
+    """What is superseded of the objects that these files have a row for, by the original name."""
     paths = [
         join(staging, file.table, file.name)
         for file in files
         if file.table in ("clips", "failures") and superseded
     ]
     heard = {uri for path in paths for uri in read_uris(path)}
-    anew = {name: heard & set(uris) for name, uris in superseded.items()}
+    anew: dict[str, set[str]] = {}
+    for name, uris in superseded.items():  # an earlier round may have written the file anew
+        anew.setdefault(original(name), set()).update(heard.intersection(uris))
     return {name: uris for name, uris in anew.items() if uris}
 
 

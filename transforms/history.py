@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -13,9 +15,11 @@ from apache_beam.io.filesystems import FileSystems
 from transforms.output_folder import matching
 from transforms.tables import PREFIX
 
+_TABLES = ("clips", "failures")
 
-class OtherSettingsError(Exception):
-    """A folder holds rows that were made in another way; the message is one line."""
+
+class HistoryError(Exception):
+    """What a folder holds can't be added to: made in another way, or broken. One line says it."""
 
 
 class Heard(NamedTuple):
@@ -42,9 +46,9 @@ def read_history(output: str, settings: Mapping[str, str]) -> Iterator[Heard]:
       settings: how rows are to have been made: see `Provenance.settings`.
 
     Raises:
-      OtherSettingsError: some were made otherwise, or not by earmark.
+      HistoryError: some were made otherwise, or not by earmark, or a file cannot be read.
     """
-    for table in ("clips", "failures"):
+    for table in _TABLES:
         for path in matching(output, table, "*.parquet"):
             yield from _rows(path, settings)
 
@@ -53,28 +57,38 @@ def check_history(output: str, settings: Mapping[str, str]) -> None:
     """Check that all that has been heard was heard in the same way.
 
     Raises:
-      OtherSettingsError: some of it was not.
+      HistoryError: some of it was not, or a file cannot be read.
     """
-    for path in matching(output, "clips", "*.parquet"):
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
-            _check(path, pq.read_metadata(source), settings)
+    for table in _TABLES:
+        for path in matching(output, table, "*.parquet"):
+            with _opened(path, settings):
+                pass
 
 
 def _rows(path: str, settings: Mapping[str, str]) -> Iterator[Heard]:
     name = PurePath(path).name
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
-        file = pq.ParquetFile(source)
-        _check(path, file.metadata, settings)
+    with _opened(path, settings) as file:
         for batch in file.iter_batches(columns=["clip", "version", "reason"]):
             for row in batch.to_pylist():
                 yield Heard(row["clip"], row["version"], row["reason"], name)
 
 
+@contextmanager
+def _opened(path: str, settings: Mapping[str, str]) -> Iterator[pq.ParquetFile]:
+    try:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+            file = pq.ParquetFile(source)
+            _check(path, file.metadata, settings)
+            yield file
+    except pa.ArrowException as error:
+        raise HistoryError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
 def _check(path: str, metadata: pq.FileMetaData, settings: Mapping[str, str]) -> None:
     said = {k.decode(): v.decode() for k, v in (metadata.metadata or {}).items()}
     if f"{PREFIX}run_id" not in said:
-        raise OtherSettingsError(f"{path} was not written by earmark")
+        raise HistoryError(f"{path} was not written by earmark")
     for key, value in settings.items():
         there = said.get(f"{PREFIX}{key}")
         if there != value:
-            raise OtherSettingsError(f"holds rows made with {key} {there}, not {value}")
+            raise HistoryError(f"holds rows made with {key} {there}, not {value}")

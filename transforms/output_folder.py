@@ -66,6 +66,16 @@ def is_taken(output: str, by_other_than: str | None = None) -> bool:
     return any(by_other_than is None or not name.startswith(by_other_than) for name in names)
 
 
+def is_written_by_runs(uri: str, output: str) -> bool:
+    """Whether an object is one that runs have written to their output."""
+    path = local_path(output)
+    folder = output if path is None else os.path.abspath(path)
+    if not uri.startswith(folder.rstrip("/") + "/"):
+        return False
+    within = uri[len(folder.rstrip("/")) + 1 :].split("/")[0]
+    return within in (RUNS, LOCKS, *(table.name for table in TABLES))
+
+
 def matching(output: str, folder: str, name: str) -> Iterator[str]:
     """The files in a folder of the output whose names match; sorted."""
     where = join(output, folder)

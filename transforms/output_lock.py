@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from apache_beam.io.filesystems import FileSystems
+
 from transforms.local_copies import read_uri
 from transforms.output_folder import (
     LOCKS,
@@ -48,23 +50,30 @@ def locked(output: str, run_id: str) -> Iterator[None]:
       OSError: it cannot be written to.
       ValueError: no filesystem is known for it.
     """
-    path = join(output, LOCKS, f"{run_id}.json")
+    path = _lock_file(output, run_id)
     over = threading.Event()
+    beating = threading.Thread(target=_beat, args=(path, run_id, over), daemon=True)
     _held.add(run_id)
     try:
         _renew(path, run_id)
         _refuse_if_taken(output, path)
-        beating = threading.Thread(target=_beat, args=(path, run_id, over), daemon=True)
         beating.start()
         yield
-        over.set()
-        beating.join()
     finally:
         over.set()
         _held.discard(run_id)
+        is_ours = beating.ident is not None
+        if is_ours:
+            beating.join()
         with suppress(*STORE_ERRORS):
             delete(output, [path])
-            remove_empty_folders(output)
+            if is_ours:  # else another run is about to use them
+                remove_empty_folders(output)
+
+
+def is_held(output: str, run_id: str) -> bool:
+    """Whether a run still has the folder: another takes it over if the run seems to be dead."""
+    return bool(FileSystems.exists(_lock_file(output, run_id)))
 
 
 _held: set[str] = set()
@@ -74,7 +83,12 @@ _held: set[str] = set()
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
         with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
-            _renew(path, run_id)
+            if FileSystems.exists(path):  # else another run has taken over
+                _renew(path, run_id)
+
+
+def _lock_file(output: str, run_id: str) -> str:
+    return join(output, LOCKS, f"{run_id}.json")
 
 
 def _renew(path: str, run_id: str) -> None:
@@ -95,12 +109,18 @@ def _refuse_if_taken(output: str, own: str) -> None:
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """A lock's content; None if it is gone in the meantime."""
+    """A lock's content; None if it is gone in the meantime.
+
+    Raises:
+      LockedError: it is no lock.
+    """
     try:
         content: dict[str, Any] = json.loads(read_uri(path))
+        return {name: content[name] for name in ("run_id", "machine", "pid", "born", "renewed")}
     except OSError:
         return None
-    return content
+    except (ValueError, KeyError, TypeError) as error:
+        raise LockedError(f"{path} is no lock; delete it if no run is under way") from error
 
 
 def _is_alive(lock: dict[str, Any]) -> bool:

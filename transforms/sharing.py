@@ -72,21 +72,21 @@ def queue(run_id: str, seconds: float = math.inf) -> Iterator[set[str]]:
       A set which, once the context is left, holds the URIs of the clips that nobody had begun.
     """
     left: set[str] = set()
-    with _lock:
-        mine = _queues[run_id] = _Queue(seconds)
+    mine = _queues[run_id] = _Queue(seconds)
     try:
         yield left
         left |= mine.left
     finally:
-        with _lock:
-            _queues.pop(run_id, None)
+        _queues.pop(run_id, None)
 
 
 def stop(run_id: str) -> None:
-    """Have a pipeline end early: clips that nobody has begun are not heard."""
-    with _lock:
-        if run_id in _queues:
-            _queues[run_id].stop()
+    """Have a pipeline end early: clips that nobody has begun are not heard.
+
+    May be called by a signal's handler, which no lock must keep waiting.
+    """
+    if (mine := _queues.get(run_id)) is not None:
+        mine.stop()
 
 
 class _EnqueueFn(beam.DoFn):  # type: ignore[misc]
@@ -121,6 +121,7 @@ class _Queue:
         self._lock = threading.Lock()
         self._seconds = seconds
         self._stops_at: float | None = None
+        self._is_stopped = False
         self._numbers = count()
         self._spans: list[tuple[float, int, Span]] = []
         self._begun: dict[str, int] = {}
@@ -139,11 +140,11 @@ class _Queue:
                 _, _, span = heapq.heappop(self._spans)
                 uri = span.clip.uri
                 left = self._begun.pop(uri, None)
-                if self._stops_at is None:
-                    self._stops_at = now + self._seconds
-                elif left is None and now >= self._stops_at:
+                is_over = self._stops_at is not None and now >= self._stops_at
+                if left is None and (is_over or self._is_stopped):
                     self.left.add(uri)
                     continue
+                self._stops_at = self._stops_at or now + self._seconds
                 is_first, left = left is None, (span.count if left is None else left) - 1
                 if left:
                     self._begun[uri] = left
@@ -151,14 +152,11 @@ class _Queue:
             return None
 
     def stop(self) -> None:
-        with self._lock:
-            self._stops_at = -math.inf
+        self._is_stopped = True
 
 
 _queues: dict[str, _Queue] = {}
-_lock = threading.Lock()
 
 
 def _queue(run_id: str) -> _Queue:
-    with _lock:
-        return _queues[run_id]
+    return _queues[run_id]

@@ -19,6 +19,11 @@ from transforms.writing import write_table
 _ENDING = re.compile(r"(-less-[0-9a-f]{8})?\.parquet$")
 
 
+def original(name: str) -> str:
+    """The name that a file was first written under, whatever has been taken out of it since."""
+    return _ENDING.sub(".parquet", name)
+
+
 def read_uris(path: str) -> list[str]:
     """The clips that a Parquet file of any table has rows of, once for each row."""
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
@@ -39,10 +44,8 @@ def write_without(
       reason: what this is done for: the new file's name follows from it and from the old one's.
 
     Returns:
-      The new file's name; None if no row is left, or the old file is not there.
+      The new file's name; None if no row is left.
     """
-    if not FileSystems.exists(path):
-        return None
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
         old = pq.ParquetFile(source)
         rows = old.read()

@@ -50,9 +50,17 @@ def test_the_same_command_again_does_nothing_and_says_so(tmp_path, archive, clas
 
 def test_nothing_is_opened_of_what_is_done(tmp_path, archive, classify, monkeypatch):
     assert classify(archive, tmp_path / "out")[0] == 0
-    monkeypatch.setattr("transforms.local_copies.local_copy", None)
-    monkeypatch.setattr("transforms.splitting.open_audio", None, raising=False)
+
+    def opened(*_args, **_kwargs):
+        raise AssertionError("something was opened")
+
+    monkeypatch.setattr("transforms.decoding.local_copy", opened)
+    monkeypatch.setattr("transforms.decoder_pool.DecoderPool.decode", opened)
+    monkeypatch.setattr("transforms.decoder_pool.DecoderPool.length_s", opened)
     assert classify(archive, tmp_path / "out")[0] == 0
+    (archive / "a.wav").touch()
+    with pytest.raises(RuntimeError, match="something was opened"):
+        classify(archive, tmp_path / "out")
 
 
 def test_what_is_new_is_added(tmp_path, archive, classify, record, rows):
@@ -86,6 +94,40 @@ def test_what_has_changed_is_heard_anew_and_its_old_rows_are_gone(
 
     classify(archive, tmp_path / "anew")
     assert detections(rows, tmp_path / "out") == detections(rows, tmp_path / "anew")
+
+
+@pytest.mark.parametrize("in_a_round", [1, 3, 100])
+def test_what_lay_in_one_file_and_is_heard_anew_in_several_rounds_is_not_doubled(
+    tmp_path, archive, classify, rows, monkeypatch, in_a_round
+):
+    classify(archive, tmp_path / "out")
+    monkeypatch.setattr("pipelines.rounds.ROUND_OBJECTS", in_a_round)
+    for path in archive.iterdir():
+        path.touch()
+    assert classify(archive, tmp_path / "out")[0] == 0
+    assert len(heard(rows, tmp_path / "out")) == 4
+    classify(archive, tmp_path / "anew")
+    assert detections(rows, tmp_path / "out") == detections(rows, tmp_path / "anew")
+    assert "Nothing to do" in classify(archive, tmp_path / "out")[1]
+
+
+def test_what_runs_have_written_is_not_heard_when_the_output_lies_in_the_input(
+    tmp_path, archive, classify, rows
+):
+    assert classify(archive, archive / "out", "--all_files")[0] == 0
+    assert len(heard(rows, archive / "out")) == 4
+    assert "Nothing to do: all 4" in classify(archive, archive / "out", "--all_files")[1]
+
+
+@pytest.mark.parametrize("table", ["clips", "failures"])
+@pytest.mark.parametrize("options", [(), ("--dry_run",)])
+def test_a_table_that_is_broken_is_told_in_a_line(tmp_path, archive, classify, table, options):
+    classify(archive, tmp_path / "out")
+    (broken,) = (tmp_path / "out" / table).iterdir()
+    broken.write_bytes(b"PAR1 and no more")
+    status, _, err = classify(archive, tmp_path / "out", *options)
+    assert status == 2
+    assert f"{broken} cannot be read: " in err.splitlines()[-1]
 
 
 def test_what_was_deleted_keeps_its_rows(tmp_path, archive, classify, rows):

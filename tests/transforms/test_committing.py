@@ -28,7 +28,7 @@ from transforms.elements import (
     Span,
     Trouble,
 )
-from transforms.history import Heard, OtherSettingsError, check_history, read_history
+from transforms.history import Heard, HistoryError, check_history, read_history
 from transforms.levels import measure
 from transforms.output_folder import round_id, staging_folder
 from transforms.tables import TABLES, Provenance
@@ -65,7 +65,24 @@ def commit(output: Path, run_id: str, results: list[ClipResult], superseded=None
         Path(folder, table.name).mkdir(parents=True, exist_ok=True)
     shard = writing._write_shard((0, results), 1, folder, round_id(run_id, 1), made_by)
     listed = Listed(len(results), {})
-    committing._commit(b"", [shard], listed, str(output), run_id, 1, superseded or {})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(committing, "is_held", lambda *_: True)
+        committing._commit(b"", [shard], listed, str(output), run_id, 1, superseded or {})
+
+
+def test_a_run_whose_folder_was_taken_over_commits_nothing(tmp_path):
+    with pytest.raises(committing.OutputTakenError, match="not locked by this run any more"):
+        committing._commit(b"", [], Listed(0, {}), str(tmp_path), "A", 1, {})
+
+
+def test_a_journal_that_was_not_written_to_its_end_was_never_begun(tmp_path):
+    commit(tmp_path, "A", FIRST)
+    journal = Path(staging_folder(str(tmp_path), "B"), "00001.json")
+    journal.parent.mkdir()
+    journal.write_text('{"run_id": "B", "numb')
+    assert recover(str(tmp_path)) == 0
+    assert set(versions(tmp_path)) == OLD
+    assert not journal.parent.exists()
 
 
 def versions(output: Path) -> Counter[tuple[str, str]]:
@@ -220,7 +237,7 @@ def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
 def test_rows_made_in_another_way_are_not_added_to(tmp_path, change, told):
     commit(tmp_path, "A", FIRST)
     check_history(str(tmp_path), replace(MADE_BY, run_id="B", earmark_version="10").settings())
-    with pytest.raises(OtherSettingsError, match=told):
+    with pytest.raises(HistoryError, match=told):
         check_history(str(tmp_path), replace(MADE_BY, **change).settings())
 
 
@@ -229,7 +246,7 @@ def test_a_parquet_file_of_somebody_elses_is_not_added_to(tmp_path):
     pq.write_table(
         pq.read_table(_any_table(tmp_path / "elsewhere")), tmp_path / "clips" / "x.parquet"
     )
-    with pytest.raises(OtherSettingsError, match="was not written by earmark"):
+    with pytest.raises(HistoryError, match="was not written by earmark"):
         check_history(str(tmp_path), MADE_BY.settings())
 
 

@@ -79,3 +79,26 @@ def test_a_lock_is_renewed_while_it_is_held(tmp_path, monkeypatch):
         while json.loads(path.read_text())["renewed"] == first:
             assert time.monotonic() < until
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "no json"])
+def test_what_is_no_lock_is_told(tmp_path, content):
+    lock_file(tmp_path).write_text(content)
+    with pytest.raises(LockedError, match=r"other\.json is no lock"), locked(str(tmp_path), "two"):
+        pass
+
+
+def test_a_lock_that_was_taken_over_is_not_renewed(tmp_path, monkeypatch):
+    monkeypatch.setattr(output_lock, "BEAT_S", 0.01)
+    with locked(str(tmp_path), "one"):
+        (tmp_path / "_locks" / "one.json").unlink()
+        time.sleep(0.1)
+        assert not output_lock.is_held(str(tmp_path), "one")
+
+
+def test_a_run_that_is_refused_leaves_the_folders_of_the_other(tmp_path):
+    (tmp_path / "clips").mkdir()
+    with locked(str(tmp_path), "one"):
+        with pytest.raises(LockedError), locked(str(tmp_path), "two"):
+            pass
+        assert (tmp_path / "clips").exists()
