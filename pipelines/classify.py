@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,19 @@ def carry_out(run: Run) -> dict[str, Any] | None:
         show_start(run, console)
         with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
             outcome = execute(run)
-        show_end(outcome, Console())
+        _print_to_stdout(lambda: show_end(outcome, Console()))
     return outcome.record
+
+
+def _print_to_stdout(show: Callable[[], None]) -> None:
+    """Show what came of a run; that nobody can read it does not make the run a failure."""
+    try:
+        show()
+        sys.stdout.flush()
+    except (OSError, SystemExit) as error:  # the latter is rich's answer to a closed pipe
+        reason = error.strerror if isinstance(error, OSError) else "nobody reads it"
+        print(f"earmark: the summary cannot be shown: {reason}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _worker_tracebacks(shown: bool) -> AbstractContextManager[object]:

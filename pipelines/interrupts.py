@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a run in good order, the second at once."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first ends a run in good order, the second at once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StoppedError(Exception):
     """A run was ended by a signal, in good order.
 
     Attributes:
-      status: what the process is to exit with: 130 for Ctrl-C, 143 for SIGTERM.
+      status: what the process is to exit with: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
 
     def __init__(self, message: str, number: int) -> None:

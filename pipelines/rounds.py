@@ -6,7 +6,6 @@ So memory does not grow with the archive. What is to be heard is kept in a file 
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import count, islice
@@ -196,10 +195,8 @@ def new_plan() -> Iterator[Plan]:
     Raises:
       RunError: there is no room for it.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="earmark-") as folder,
-        closing(sqlite3.connect(f"{folder}/plan.sqlite", isolation_level=None)) as database,
-    ):
+    # a database without a name lies in a temporary file that SQLite deletes whatever happens
+    with closing(sqlite3.connect("", isolation_level=None)) as database:
         try:
             yield Plan(database)
         except sqlite3.OperationalError as error:

@@ -116,6 +116,8 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     """
     beam_options = _beam_options(beam_flags)
     output = local_path(options.output) or options.output
+    if not _is_utf_8(output):
+        raise UsageError("--output: its name is no UTF-8; name another folder")
     options = options.model_copy(update={"output": output})
     try:
         model, load = _model(options)
@@ -130,6 +132,14 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     )
 
 
+def _is_utf_8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
 def holding_output(run: Run) -> Iterator[None]:
     """Have the output for this run alone, with all that earlier runs had begun to commit.
@@ -139,15 +149,15 @@ def holding_output(run: Run) -> Iterator[None]:
     """
     output = run.options.output
     shown = f"--output {masked(output)}"
+    if os.path.isfile(output):
+        raise UsageError(f"{shown}: is a file; name a folder")
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(output, run.made_by.run_id))
             recover(output)
             check_history(output, run.made_by.settings())
-        except LockedError as error:
-            raise UsageError(f"{shown}: {error}; wait for it to end") from error
-        except (HistoryError, ReconcileError) as error:
-            raise UsageError(f"{shown}: {error}; name another folder") from error
+        except (LockedError, HistoryError, ReconcileError) as error:
+            raise UsageError(f"{shown}: {error}") from error
         except UNUSABLE_ERRORS as error:
             raise UsageError(f"{shown}: cannot be written to: {reason(error)}") from error
         if not is_local(run.beam_options) and is_taken(output):

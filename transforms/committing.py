@@ -41,9 +41,9 @@ from transforms.output_folder import (
 )
 from transforms.output_lock import is_held
 from transforms.stores import persisting
-from transforms.superseding import original, read_uris, write_without
+from transforms.superseding import name_without, original, read_uris, rows_without
 from transforms.tables import TABLES
-from transforms.writing import Totals, WrittenFile, WrittenShard
+from transforms.writing import Totals, WrittenFile, WrittenShard, write_table
 
 
 class ReconcileError(RuntimeError):
@@ -218,16 +218,18 @@ def _replacements(
     """Write files with superseded rows anew; gives those to be moved, and those to be deleted."""
     moves: list[str] = []
     obsolete: list[str] = []
-    for table in TABLES:
-        there = {PurePath(path).name for path in matching(output, table.name, "*.parquet")}
-        for name in sorted(there):
-            uris = superseded.get(original(name))
-            if uris is None:
-                continue
-            old = join(output, table.name, name)
-            new = write_without(old, table, uris, join(staging, table.name), this_round)
-            obsolete.append(f"{table.name}/{name}")
-            moves += [f"{table.name}/{new}"] if new else []
+    for path in matching(output, TABLES[0].name, "*.parquet"):
+        old = PurePath(path).name
+        uris = superseded.get(original(old))
+        if uris is None:
+            continue
+        obsolete += [f"{table.name}/{old}" for table in TABLES]
+        left = [rows_without(join(output, table.name, old), uris) for table in TABLES]
+        if any(rows.num_rows for rows, _ in left):
+            new = name_without(old, this_round)
+            moves += [f"{table.name}/{new}" for table in TABLES]
+            for table, (rows, metadata) in zip(TABLES, left, strict=True):
+                write_table(join(staging, table.name, new), table, rows, metadata)
     return moves, obsolete
 
 
@@ -256,6 +258,8 @@ def _carry_out(output: str, journal: str) -> None:
 
 def _do_what_is_left(output: str, journal: str) -> None:
     said = _read(journal)
+    if not isinstance(said, dict) or set(said) != {"run_id", "number", "obsolete", "round"}:
+        raise ReconcileError(f"{journal} is no journal of a commit; delete it")
     run_id, number, done = said["run_id"], said["number"], said["round"]
     staging = staging_folder(output, run_id)
     for table in TABLES:

@@ -13,7 +13,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.output_folder import matching
-from transforms.tables import PREFIX
+from transforms.tables import PREFIX, TABLES
 
 _TABLES = ("clips", "failures")
 
@@ -57,12 +57,28 @@ def check_history(output: str, settings: Mapping[str, str]) -> None:
     """Check that all that has been heard was heard in the same way.
 
     Raises:
-      HistoryError: some of it was not, or a file cannot be read.
+      HistoryError: some of it was not, or a file is missing or cannot be read.
     """
+    _check_names(output)
     for table in _TABLES:
         for path in matching(output, table, "*.parquet"):
             with _opened(path, settings):
                 pass
+
+
+def _check_names(output: str) -> None:
+    """Check that each file of a table has its like in the others."""
+    names = {
+        table.name: {PurePath(path).name for path in matching(output, table.name, "*.parquet")}
+        for table in TABLES
+    }
+    every = set().union(*names.values())
+    for table, there in names.items():
+        if missing := sorted(every - there):
+            raise HistoryError(
+                f"{table}/{missing[0]} is missing, though other tables have a file of that name; "
+                "put it back, or delete those"
+            )
 
 
 def _rows(path: str, settings: Mapping[str, str]) -> Iterator[Heard]:
@@ -91,4 +107,6 @@ def _check(path: str, metadata: pq.FileMetaData, settings: Mapping[str, str]) ->
     for key, value in settings.items():
         there = said.get(f"{PREFIX}{key}")
         if there != value:
-            raise HistoryError(f"holds rows made with {key} {there}, not {value}")
+            raise HistoryError(
+                f"holds rows made with {key} {there}, not {value}; name another folder"
+            )

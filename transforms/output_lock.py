@@ -103,7 +103,7 @@ def _refuse_if_taken(output: str, own: str) -> None:
         if _is_alive(other):
             raise LockedError(
                 f"run {other['run_id']} is writing to it (process {other['pid']} on "
-                f"{other['machine'].split()[0]})"
+                f"{other['machine'].split()[0]}); wait for it to end"
             )
         delete(output, [path])
 

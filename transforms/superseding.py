@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Collection
-from pathlib import PurePath
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-
-from transforms.tables import Table
-from transforms.writing import write_table
 
 _ENDING = re.compile(r"(-less-[0-9a-f]{8})?\.parquet$")
 
@@ -31,28 +27,16 @@ def read_uris(path: str) -> list[str]:
     return uris
 
 
-def write_without(
-    path: str, table: Table, uris: Collection[str], folder: str, reason: str
-) -> str | None:
-    """Write a file anew, without the rows of some clips.
-
-    Args:
-      path: a Parquet file.
-      table: the table it belongs to.
-      uris: the clips whose rows are to be left out.
-      folder: where to write.
-      reason: what this is done for: the new file's name follows from it and from the old one's.
-
-    Returns:
-      The new file's name; None if no row is left.
-    """
+def rows_without(path: str, uris: Collection[str]) -> tuple[pa.Table, dict[str, str]]:
+    """The rows of a Parquet file but for those of some clips, and the file's metadata."""
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
-        old = pq.ParquetFile(source)
-        rows = old.read()
-        metadata = {k.decode(): v.decode() for k, v in (old.metadata.metadata or {}).items()}
-    left = rows.filter(pc.invert(pc.is_in(rows["clip"], pa.array(sorted(uris), pa.string()))))
-    if not left.num_rows:
-        return None
-    name = _ENDING.sub(f"-less-{zlib.crc32(reason.encode()):08x}.parquet", PurePath(path).name)
-    write_table(str(FileSystems.join(folder, name)), table, left, metadata)
-    return name
+        file = pq.ParquetFile(source)
+        rows = file.read()
+        metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
+    is_left = pc.invert(pc.is_in(rows["clip"], pa.array(sorted(uris), pa.string())))
+    return rows.filter(is_left), metadata
+
+
+def name_without(name: str, reason: str) -> str:
+    """What a file is called that is written anew: follows from its name and from what for."""
+    return _ENDING.sub(f"-less-{zlib.crc32(reason.encode()):08x}.parquet", name)

@@ -241,7 +241,9 @@ def wait_for(condition, process: subprocess.Popen[str], seconds: float = 60) -> 
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_a_run_in_good_order_and_the_next_goes_on(
     tmp_path, record, classify, rows, number, status
 ):
@@ -262,6 +264,36 @@ def test_a_signal_ends_a_run_in_good_order_and_the_next_goes_on(
     second = heard(rows, output)
     assert len(second) == 600
     assert {name: second[name] for name in first} == first
+
+
+@pytest.mark.parametrize("stdout", ["/dev/full", "closed"])
+def test_a_summary_that_cannot_be_shown_does_not_fail_the_run(tmp_path, archive, rows, stdout):
+    reading, writing = os.pipe()
+    os.close(reading)
+    closed = os.fdopen(writing, "w")
+    with closed, Path("/dev/full").open("w") as full:
+        shown_in = full if stdout == "/dev/full" else closed
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.classify", "--model", "builtin"]
+            + ["--input", str(archive), "--output", str(tmp_path / "out")],
+            cwd=ROOT,
+            stdout=shown_in,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "the summary cannot be shown" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(heard(rows, tmp_path / "out")) == 4
+
+
+def test_an_output_that_is_a_file_or_has_no_proper_name_is_refused(tmp_path, archive, classify):
+    (tmp_path / "file").touch()
+    status, _, err = classify(archive, tmp_path / "file")
+    assert (status, "is a file; name a folder" in err) == (2, True)
+    status, _, err = classify(archive, tmp_path / "x\udcff")
+    assert (status, "its name is no UTF-8" in err) == (2, True)
 
 
 def test_a_second_run_into_one_folder_is_refused(tmp_path, record, classify):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -206,7 +207,7 @@ def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
     assert metadata.metadata[b"earmark.run_id"] == b"A"
     detections = pq.ParquetFile(tmp_path / "detections" / less.name)
     assert [c.column_index for c in detections.metadata.row_group(0).sorting_columns] == [4, 0, 1]
-    assert not (tmp_path / "failures" / less.name).exists()  # no row of it was left
+    assert pq.read_metadata(tmp_path / "failures" / less.name).num_rows == 0
 
     commit(tmp_path, "C", [heard("/b", "7", 0.2)], {less.name: ["/b"]})
     (again,) = (tmp_path / "clips").glob("A-*-less-*.parquet")
@@ -242,21 +243,35 @@ def test_rows_made_in_another_way_are_not_added_to(tmp_path, change, told):
 
 
 def test_a_parquet_file_of_somebody_elses_is_not_added_to(tmp_path):
-    (tmp_path / "clips").mkdir()
-    pq.write_table(
-        pq.read_table(_any_table(tmp_path / "elsewhere")), tmp_path / "clips" / "x.parquet"
-    )
+    for table in TABLES:
+        (tmp_path / table.name).mkdir()
+        pq.write_table(pa.table({"clip": ["/a"]}), tmp_path / table.name / "x.parquet")
     with pytest.raises(HistoryError, match="was not written by earmark"):
         check_history(str(tmp_path), MADE_BY.settings())
 
 
-def _any_table(folder: Path) -> Path:
-    folder.mkdir()
-    path = folder / "any.parquet"
-    import pyarrow as pa
+@pytest.mark.parametrize("table", [table.name for table in TABLES])
+def test_a_file_that_got_lost_is_noticed(tmp_path, table):
+    commit(tmp_path, "A", FIRST)
+    (tmp_path / table / FIRST_FILE).unlink()
+    with pytest.raises(HistoryError, match=f"{table}/{FIRST_FILE} is missing"):
+        check_history(str(tmp_path), MADE_BY.settings())
 
-    pq.write_table(pa.table({"clip": ["/a"]}), path)
-    return path
+
+def test_a_file_of_which_no_row_is_left_goes_in_all_tables(tmp_path):
+    commit(tmp_path, "A", [heard("/a", "1", 0.5)])
+    commit(tmp_path, "B", [heard("/a", "2", 0.9)], {FIRST_FILE: ["/a"]})
+    assert not list(tmp_path.glob("*/A-*"))
+    check_history(str(tmp_path), MADE_BY.settings())
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"run_id": "B"}'])
+def test_a_journal_that_is_none_is_told(tmp_path, content):
+    journal = Path(staging_folder(str(tmp_path), "B"), "00001.json")
+    journal.parent.mkdir()
+    journal.write_text(content)
+    with pytest.raises(ReconcileError, match="is no journal of a commit"):
+        recover(str(tmp_path))
 
 
 def test_a_runs_file_sums_up_its_rounds_and_takes_their_place(tmp_path):
