@@ -40,7 +40,7 @@ from transforms.local_copies import read_uri
 from transforms.output_folder import is_taken, run_file
 from transforms.output_lock import LockedError, locked
 from transforms.patterns import ListingError, local_path, masked, masked_flags
-from transforms.stores import UNUSABLE_ERRORS, reason
+from transforms.stores import STORE_ERRORS, UNUSABLE_ERRORS, reason
 from transforms.tables import Provenance
 
 _LIBRARIES = (
@@ -66,7 +66,7 @@ _EXPECTED_TROUBLE = (
 
 _TROUBLE: tuple[type[Exception], ...] = (
     *(RuntimeError, ListingError, HistoryError),
-    *UNUSABLE_ERRORS,
+    *STORE_ERRORS,
 )
 """What a run may end with: of RuntimeErrors, those that say one of the above."""
 
