@@ -110,7 +110,8 @@ def _watched(pid: int) -> Iterator[Callable[[], float]]:
     def look() -> None:
         while not ended.wait(_LOOK_EVERY_S):
             for each in _with_descendants(pid):
-                peaks_mb[each] = max(_peak_mb(each), peaks_mb.get(each, 0))
+                # the latest: a process that is being started has what its parent holds
+                peaks_mb[each] = _peak_mb(each) or peaks_mb.get(each, 0)
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
