@@ -92,10 +92,11 @@ def test_input_that_is_not_there_is_one_line(
 def test_output_that_cannot_be_written_to_is_one_line(archive, tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
+    output = f"{blocked}/below"
     line = said(
-        capsys, "classify", "--input", str(archive), "--output", str(blocked), "--model", "builtin"
+        capsys, "classify", "--input", str(archive), "--output", output, "--model", "builtin"
     )
-    assert line.startswith(f"--output {blocked}: cannot be written to")
+    assert line.startswith(f"--output {output}: cannot be written to")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
