@@ -63,7 +63,11 @@ class ClassifyOptions(BaseModel):
         "a multiple of 60; no row depends on it",
     )
     num_shards: int | None = Field(
-        None, ge=1, le=100_000, description="files for each table; default: as suits their size"
+        None,
+        ge=1,
+        le=100_000,
+        description="files for each table, of each round; default: one, on other engines as suits "
+        "their size",
     )
     commit_every_s: float = Field(
         120.0,
