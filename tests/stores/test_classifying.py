@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from apache_beam.io.filesystems import FileSystems
 
 from tests.stores.faults import SECRET, Faults, Store
 
@@ -77,3 +78,34 @@ def test_the_rows_are_those_of_a_local_run(
         *COMPARED,
         "_runs",
     }
+
+
+def test_a_commit_that_was_cut_off_is_finished_by_the_next_run(
+    store: Store,
+    archive: Path,
+    classify: Callable[..., tuple[int, str, str]],
+    rows: Callable[..., list[tuple]],
+    tmp_path: Path,
+) -> None:
+    assert classify(archive, tmp_path / "local")[0] == 0
+    upload(archive, store)
+    renamed: list[list[str]] = []
+
+    def rename_once(sources: list[str], destinations: list[str]) -> None:
+        renamed.append(sources)
+        if len(renamed) == 2:
+            raise RuntimeError("killed")
+        rename(sources, destinations)
+
+    rename = FileSystems.rename
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileSystems, "rename", staticmethod(rename_once))
+        with pytest.raises(RuntimeError, match="killed"):
+            classify(store.uri("in"), store.uri("out"))
+    assert any("/_staging-" in name for name in store.get_all())
+
+    status, said, errors = classify(store.uri("in"), store.uri("out"))
+    assert (status, "Nothing to do" in said) == (0, True), errors
+    output = download(store, tmp_path / "remote")
+    assert compared(rows, output) == compared(rows, tmp_path / "local")
+    assert not any("/_staging-" in name or "/_locks" in name for name in store.get_all())
