@@ -201,9 +201,12 @@ def _commit(
         staging = staging_folder(output, run_id)
         # a run that is stopped before it has begun a clip leaves no empty files
         files = [file for shard in shards for file in shard.files if totals.objects]
-        anew = _heard_anew(superseded or {}, staging, files)
-        moves, obsolete = _replacements(output, round_id(run_id, number), staging, anew)
-        moves += [f"{file.table}/{file.name}" for file in files]
+        moves = [f"{file.table}/{file.name}" for file in files]
+        obsolete: list[str] = []
+        if superseded:
+            anew = _heard_anew(superseded, staging, files)
+            less, obsolete = _replacements(output, round_id(run_id, number), staging, anew)
+            moves += less
         sync(join(staging, *move.split("/")) for move in moves)
         done = {"listed": asdict(listed), "totals": asdict(totals), "files": sorted(moves)}
         content = {"run_id": run_id, "number": number, "obsolete": obsolete, "round": done}
@@ -240,7 +243,7 @@ def _heard_anew(
     paths = [
         join(staging, file.table, file.name)
         for file in files
-        if file.table in ("clips", "failures") and superseded
+        if file.table in ("clips", "failures")
     ]
     heard = {uri for path in paths for uri in read_uris(path)}
     anew: dict[str, set[str]] = {}
