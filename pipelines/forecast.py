@@ -17,14 +17,15 @@ from rich.table import Table
 
 from models.classifier import AudioClassifier
 from pipelines.local_runner import worker_threads
-from pipelines.rounds import Planned, ToHear, list_inputs, new_plan
+from pipelines.rounds import list_inputs, retry
 from pipelines.run import Run
 from transforms.decoder_messages import Clock
 from transforms.decoding import decode_frames
-from transforms.elements import AudioObject, Span
+from transforms.elements import AudioObject, Span, ToHear
 from transforms.framing import FrameGrid
 from transforms.history import read_history
 from transforms.patterns import file_kind
+from transforms.plan import Planned, new_plan
 from transforms.scoring import score_block
 
 SAMPLES = 5
@@ -91,7 +92,8 @@ def show_forecast(run: Run, console: Console) -> None:
     with new_plan() as plan:
         plan.add(list_inputs(options))
         history = read_history(options.output, made_by.settings())
-        planned = plan.choose(history, retry_failed=options.retry_failed)
+        plan.note(history)
+        planned = plan.choose(retry(options))
         kinds = _kinds(plan.to_hear())
     if planned.objects:
         console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")

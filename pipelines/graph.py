@@ -1,27 +1,36 @@
-"""The graph: from recordings to a committed round of a run. Composition only."""
+"""The graphs: from recordings to committed rows. Composition only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import apache_beam as beam
+from apache_beam.transforms.periodicsequence import PeriodicImpulse
+from apache_beam.transforms.window import FixedWindows
+from apache_beam.utils.timestamp import Timestamp
 
 from models.classifier import AudioClassifier
-from pipelines.options import ClassifyOptions
+from pipelines.options import ClassifyOptions, look_every_s
 from transforms.aggregation import AggregateClips, Detecting
-from transforms.committing import CommitRound, ConcludeRun
+from transforms.committing import CommitRound
 from transforms.decoder_messages import Clock
 from transforms.decoding import DecodeFrames
-from transforms.elements import AudioObject, Listed
-from transforms.listing import ListAudio
+from transforms.elements import ClipResult, Listed, Span, ToHear
+from transforms.listing import anywhere
+from transforms.notifications import ReadNotifications, parse_source
 from transforms.output_folder import round_id, staging_folder
+from transforms.plan import superseded
+from transforms.plan_files import ReadPlan
 from transforms.scoring import ScoreFrames
 from transforms.sharing import ShareAmongThreads
 from transforms.splitting import SplitLongClips
+from transforms.spreading import SpreadObjects
 from transforms.tables import Provenance
+from transforms.watching import WatchAudio, Watched
+from transforms.windows import CommitWindows
 from transforms.writing import WriteParquet
 
 
@@ -40,56 +49,68 @@ class Hearing:
     made_by: Provenance
 
 
-@dataclass
-class ClassifyArchive(beam.PTransform):  # type: ignore[misc]
-    """The whole job on any engine, from patterns to a committed run; gives the run's file.
-
-    Attributes:
-      hearing: how recordings are heard.
-      record: what the run's file is to say beside counts and times; JSON values.
-    """
-
-    hearing: Hearing
-    record: Mapping[str, Any]
-
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Apply the transform."""
-        options, run_id = self.hearing.options, self.hearing.made_by.run_id
-        listing = root | ListAudio(options.input, all_files=options.all_files)
-        return (
-            listing.objects
-            | SplitLongClips(options.span_s)
-            | "Spread" >> beam.Reshuffle()
-            | _ClassifySpans(self.hearing, 1, listing.summary, options.num_shards)
-            | ConcludeRun(options.output, run_id, self.record)
-        )
+def watched(hearing: Hearing) -> Watched:
+    """What a run that goes on for ever looks for."""
+    options = hearing.options
+    settings = hearing.made_by.settings()
+    patterns = tuple(map(anywhere, options.input))  # workers elsewhere are in folders of their own
+    return Watched(patterns, options.all_files, options.output, settings)
 
 
 @dataclass
 class ClassifyRound(beam.PTransform):  # type: ignore[misc]
+    """A round of a run, on any engine; gives the path of the round's file.
+
+    Attributes:
+      hearing: how recordings are heard.
+      name: of the round in the run.
+      plan: the file that says what is to be heard.
+      listed: how much that is.
+    """
+
+    hearing: Hearing
+    name: str
+    plan: str
+    listed: Listed
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
+        """Apply the transform."""
+        planned = root | ReadPlan(self.plan)
+        spans = (
+            planned
+            | "Objects" >> beam.Map(lambda each: each.object)
+            | SpreadObjects()
+            | SplitLongClips(self.hearing.options.span_s)
+            | "SpreadSpans" >> beam.Reshuffle()
+        )
+        listed = root | "Listed" >> beam.Create([self.listed], reshuffle=False)
+        shards = self.hearing.options.num_shards
+        return spans | _HearAndCommit(self.hearing, self.name, planned, listed, shards)
+
+
+@dataclass
+class ClassifyRoundHere(beam.PTransform):  # type: ignore[misc]
     """A round of a run whose workers are threads of this process; gives the round's file.
 
     Attributes:
       hearing: how recordings are heard.
-      number: of the round in the run, from 1 on.
-      objects: what is to be heard.
+      name: of the round in the run.
+      planned: what is to be heard.
       skipped: what the listing left out, to be said in this round's file.
-      superseded: see CommitRound.
     """
 
     hearing: Hearing
-    number: int
-    objects: tuple[AudioObject, ...]
+    name: str
+    planned: tuple[ToHear, ...]
     skipped: Mapping[str, int]
-    superseded: Mapping[str, Sequence[str]]
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Apply the transform."""
-        options = self.hearing.options
+        planned = root | "Planned" >> beam.Create(self.planned)
         shared = (
-            root
-            | "Objects" >> beam.Create(self.objects)
-            | SplitLongClips(options.span_s)
+            planned
+            | "Objects" >> beam.Map(lambda each: each.object)
+            | SplitLongClips(self.hearing.options.span_s)
             | ShareAmongThreads(self.hearing.made_by.run_id)
         )
         listed = (
@@ -97,34 +118,96 @@ class ClassifyRound(beam.PTransform):  # type: ignore[misc]
             | "CountClips" >> beam.CombineGlobally(sum)
             | "Listed" >> beam.Map(Listed, self.skipped)
         )
-        shards = options.num_shards or 1
-        return shared.spans | _ClassifySpans(
-            self.hearing, self.number, listed, shards, self.superseded
+        shards = self.hearing.options.num_shards or 1
+        return shared.spans | _HearAndCommit(self.hearing, self.name, planned, listed, shards)
+
+
+@dataclass
+class ClassifyStream(beam.PTransform):  # type: ignore[misc]
+    """A run that never ends: looks for new recordings, and commits what it hears by windows.
+
+    Attributes:
+      hearing: how recordings are heard.
+    """
+
+    hearing: Hearing
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
+        """Apply the transform; gives the paths of the rounds' files."""
+        options, made_by = self.hearing.options, self.hearing.made_by
+        is_notified = options.notifications is not None
+        planned = (
+            self._occasions(root)
+            | WatchAudio(watched(self.hearing), look_every_s(options), is_notified)
+            | "Window" >> beam.WindowInto(FixedWindows(options.window_s))
+        )
+        return (
+            planned
+            | "Objects" >> beam.Map(lambda each: each.object)
+            | SplitLongClips(options.span_s)
+            | "SpreadSpans" >> beam.Reshuffle()
+            | _Hear(self.hearing)
+            | CommitWindows(options.output, made_by, planned)
+        )
+
+    def _occasions(self, root: beam.pvalue.PBegin) -> beam.PCollection[str | None]:
+        """Ticks, and URIs of what is new: what WatchAudio takes."""
+        options = self.hearing.options
+        begin, every_s = Timestamp.of(int(time.time())), look_every_s(options)
+        ticks = (
+            root
+            | "Ticks" >> PeriodicImpulse(begin, fire_interval=every_s)
+            | "Tick" >> beam.Map(lambda _: None).with_output_types(str | None)
+        )
+        if options.notifications is None:
+            return ticks
+        source = parse_source(options.notifications)
+        notified = (
+            root
+            | ReadNotifications(source, watched(self.hearing))
+            # of the same type as ticks, since not every engine flattens two encodings
+            | "Notified" >> beam.Map(lambda uri: uri).with_output_types(str | None)
+        )
+        return (ticks, notified) | "Occasions" >> beam.Flatten()
+
+
+@dataclass
+class _HearAndCommit(beam.PTransform):  # type: ignore[misc]
+    """From spans to a committed round; gives the round's file."""
+
+    hearing: Hearing
+    name: str
+    planned: beam.PCollection[ToHear]
+    listed: beam.PCollection[Listed]
+    num_shards: int | None
+
+    def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[str]:
+        """Apply the transform."""
+        output, made_by = self.hearing.options.output, self.hearing.made_by
+        staging = staging_folder(output, made_by.run_id)
+        obsolete = self.planned | "Superseded" >> beam.FlatMap(superseded)
+        return (
+            spans
+            | _Hear(self.hearing)
+            | WriteParquet(staging, round_id(made_by.run_id, self.name), made_by, self.num_shards)
+            | CommitRound(output, made_by.run_id, self.name, self.listed, obsolete)
         )
 
 
 @dataclass
-class _ClassifySpans(beam.PTransform):  # type: ignore[misc]
-    """From spans to a committed round; gives the round's file."""
+class _Hear(beam.PTransform):  # type: ignore[misc]
+    """From spans to what was heard in each clip."""
 
     hearing: Hearing
-    number: int
-    listed: beam.PCollection[Listed]
-    num_shards: int | None
-    superseded: Mapping[str, Sequence[str]] | None = None
 
-    def expand(self, spans: beam.PCollection) -> beam.PCollection[str]:
+    def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[ClipResult]:
         """Apply the transform."""
         options, made_by = self.hearing.options, self.hearing.made_by
         clock = Clock(options.time_pattern, ZoneInfo(options.time_zone))
         detecting = Detecting(made_by.grid, made_by.labels, options.min_score, options.top_k)
-        this_round = round_id(made_by.run_id, self.number)
-        staging = staging_folder(options.output, made_by.run_id)
         return (
             spans
             | DecodeFrames(made_by.grid, clock, made_by.run_id)
             | ScoreFrames(self.hearing.load)
             | AggregateClips(detecting)
-            | WriteParquet(staging, this_round, made_by, self.num_shards)
-            | CommitRound(options.output, made_by.run_id, self.number, self.listed, self.superseded)
         )

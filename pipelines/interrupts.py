@@ -34,14 +34,31 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._stop: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Have something called when the first signal comes, or now if it has; it must not wait."""
+        self._stop = stop
+        try:
+            if self.number is not None:
+                stop()
+            yield
+        finally:
+            self._stop = lambda: None
+
+    def note(self, number: int) -> None:
+        """Note that a signal has come, and have done what was asked for."""
+        self.number = number
+        self._stop()
 
 
 @contextmanager
-def watch_signals(stop: Callable[[], None]) -> Iterator[Interrupts]:
+def watch_signals(saying: str) -> Iterator[Interrupts]:
     """Have the first signal ask for an end, and the second end the process.
 
     Args:
-      stop: called when the first comes; it should return at once.
+      saying: what to tell when the first comes.
     """
     interrupts = Interrupts()
 
@@ -49,9 +66,8 @@ def watch_signals(stop: Callable[[], None]) -> Iterator[Interrupts]:
         if interrupts.number is not None:
             _say("stopped at once; what was under way is not committed")
             os._exit(128 + number)
-        interrupts.number = number
-        _say("finishing what is under way, and committing it; once more to stop at once")
-        stop()
+        _say(f"{saying}; once more to stop at once")
+        interrupts.note(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupts  # Python lets only the main thread have a say in signals

@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
+from pipelines.engines import job_server, known_flags
 from pipelines.errors import UsageError, nearest
+from transforms.notifications import parse_source
 from transforms.patterns import masked_flags
 from transforms.recording_time import check_time_pattern
 from transforms.resampling import SEGMENT_S
@@ -69,11 +71,25 @@ class ClassifyOptions(BaseModel):
         description="files for each table, of each round; default: one, on other engines as suits "
         "their size",
     )
-    commit_every_s: float = Field(
-        120.0,
+    commit_every_s: float | None = Field(
+        None,
         gt=0,
-        description="a local run commits what it has heard about every so many seconds, once the "
-        "recordings that it has begun are finished",
+        description="a run commits what it has heard about every so many seconds, once the "
+        "recordings that it has begun are finished; default: 120, on other engines 1800",
+    )
+    watch: bool = Field(
+        False, description="go on for ever: hear new recordings as they appear; Ctrl-C ends it"
+    )
+    window_s: int = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="a watch commits what it has heard every so many seconds",
+    )
+    notifications: str | None = Field(
+        None,
+        description="a watch of Dataflow's or Flink's is told what is new rather than looking for "
+        "it: pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT,.../TOPIC; see docs/streams.md",
     )
     retry_failed: bool = Field(
         False, description="try again what earlier runs found damaged, too, not just unreadable"
@@ -103,6 +119,15 @@ class ClassifyOptions(BaseModel):
             name.encode("utf-8", "surrogateescape")
         return given
 
+    @field_validator("notifications")
+    @classmethod
+    def _of_a_watch(cls, source: str | None, others: ValidationInfo) -> str | None:
+        if source is not None:
+            parse_source(source)
+            if not others.data.get("watch"):
+                raise ValueError("is for a watch: add --watch, or leave it out")
+        return source
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
@@ -118,6 +143,11 @@ class ClassifyOptions(BaseModel):
         if pattern is not None:
             check_time_pattern(pattern)
         return pattern
+
+
+def look_every_s(options: ClassifyOptions) -> float:
+    """How often a watch looks for new recordings: some times in a window, at most each second."""
+    return max(1.0, min(30.0, options.window_s / 5))
 
 
 def parse(arguments: Sequence[str], prog: str) -> tuple[ClassifyOptions, list[str]]:
@@ -256,16 +286,21 @@ def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_beam_flags(flags: Sequence[str]) -> None:
-    """Refuse what Beam doesn't know either; it would only warn, and go on with the default."""
+    """Refuse what Beam and the engine don't know either; Beam would only warn, and ignore it."""
     parser = Parser(prog="earmark classify", allow_abbrev=False)
     for kind in _subclasses(PipelineOptions):
         if "_add_argparse_args" in vars(kind):
             kind._add_argparse_args(parser)
     _, unknown = parser.parse_known_args(list(flags))
+    engine: frozenset[str] = frozenset()
+    if unknown:
+        endpoint = job_server(PipelineOptions(list(flags)))
+        engine = known_flags(endpoint) if endpoint else engine
+        unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:
         word = unknown[0].split("=")[0]
         known = [f"--{name}" for name in ("config", *ClassifyOptions.model_fields)]
-        hint = nearest(word, [*known, *_flags_of(parser)])
+        hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
         raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
 
 

@@ -1,90 +1,48 @@
-"""A local run, round by round: each hears a part of the archive and commits it.
+"""A run, round by round: each hears a part of the archive and commits it.
 
-So memory does not grow with the archive. What is to be heard is kept in a file meanwhile.
+So a run that is cut off loses little, and in a local one memory does not grow with the archive.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count, islice
-from typing import NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
 
 from pipelines import memory
+from pipelines.engines import await_end, named
 from pipelines.errors import RunError
-from pipelines.graph import ClassifyRound, Hearing
+from pipelines.graph import ClassifyRound, ClassifyRoundHere, Hearing
 from pipelines.interrupts import Interrupts
 from pipelines.local_runner import local_runner
 from pipelines.options import ClassifyOptions
-from transforms import sharing
-from transforms.committing import read_round
-from transforms.elements import AudioObject
-from transforms.history import Heard
+from transforms import output_lock, progress, sharing
+from transforms.committing import ConcludeRun, read_round
+from transforms.elements import Listed, ToHear
 from transforms.listing import list_audio
 from transforms.matching import Found
-from transforms.output_folder import is_written_by_runs
+from transforms.output_folder import is_written_by_runs, join, staging_folder
+from transforms.plan import Plan, Retry
+from transforms.plan_files import write_plan
 
 ROUND_OBJECTS = 2000
-"""At most so many objects are heard in a round, since the engine keeps what it knows of each."""
+"""At most so many objects are heard in a local round: the engine keeps what it knows of each."""
 
+FIRST_OBJECTS = 10_000
+FIRST_BYTES = 10 * 1000**3
+"""As much as a first round elsewhere hears, when nobody knows yet how fast the engine is."""
 
-class Planned(NamedTuple):
-    """What is to be heard of an archive, and what was heard of it before.
+_GROWTH = 10
+_LARGEST_OBJECTS = 1_000_000
 
-    Attributes:
-      objects: how many are to be heard.
-      size_bytes: of those.
-      done: how many others have been heard, by earlier runs.
-      changed: how many of those to be heard are so since they have changed.
-      retried: how many are so since they could not be heard before.
-    """
-
-    objects: int
-    size_bytes: int
-    done: int
-    changed: int
-    retried: int
-
-
-def run_in_rounds(
-    hearing: Hearing, beam_options: PipelineOptions, plan: Plan, interrupts: Interrupts
-) -> None:
-    """Hear what is planned in threads of this process, and commit it round by round.
-
-    A round ends when its time is over: what nobody has begun by then goes into the next.
-
-    Raises:
-      RunError: the engine lost an object.
-      RuntimeError: a worker failed; Beam tells how.
-    """
-    options, run_id = hearing.options, hearing.made_by.run_id
-    source, skipped = plan.to_hear(), plan.skipped()
-    waiting: list[ToHear] = []
-    largest = ROUND_OBJECTS
-    memory.share_arenas()
-    for number in count(1):
-        waiting += islice(source, max(0, largest - len(waiting)))
-        if not waiting or interrupts.number is not None:
-            return
-        members = tuple(each.object for each in waiting)
-        this_round = ClassifyRound(hearing, number, members, skipped, _superseded(waiting))
-        with sharing.queue(run_id, options.commit_every_s) as left:
-            if interrupts.number is not None:  # it came when there was no queue to stop
-                return
-            pipeline = beam.Pipeline(runner=local_runner(), options=beam_options)
-            _ = pipeline | this_round
-            pipeline.run().wait_until_finish()
-        heard = len(waiting) - len(left)
-        committed = read_round(options.output, run_id, number)["listed"]["objects"]
-        if committed != heard:
-            raise RunError(f"{heard} objects were to be heard, but {committed} were")
-        waiting = [each for each in waiting if each.object.uri in left]
-        memory.give_back()
-        largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
+COMMIT_EVERY_S = 120.0
+COMMIT_EVERY_ELSEWHERE_S = 1800.0
+"""How long a round lasts, unless the options say so: elsewhere it takes a while to begin one."""
 
 
 def list_inputs(options: ClassifyOptions) -> Iterator[Found]:
@@ -97,124 +55,147 @@ def list_inputs(options: ClassifyOptions) -> Iterator[Found]:
     return (each for each in found if not is_written_by_runs(each.object.uri, options.output))
 
 
-class ToHear(NamedTuple):
-    """An object that is to be heard.
-
-    Attributes:
-      object: where it is.
-      old_file: the name of the file in each table's folder with its rows, where it has some.
-    """
-
-    object: AudioObject
-    old_file: str | None = None
+def retry(options: ClassifyOptions) -> Retry:
+    """What a run hears again though it has not changed."""
+    return Retry.FAILED if options.retry_failed else Retry.UNREADABLE
 
 
-class Plan:
-    """What there is to hear, each object once, in the order of their URIs."""
+def run_here(
+    hearing: Hearing,
+    beam_options: PipelineOptions,
+    plan: Plan,
+    interrupts: Interrupts,
+    numbers: Iterator[int],
+) -> None:
+    """Hear what is planned in threads of this process, and commit it round by round.
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-        database.execute("pragma synchronous = off")
-        database.execute(
-            "create table object (uri blob primary key, size integer, version text, kind text)"
-            " without rowid"
-        )
-        database.execute(
-            "create table heard (uri blob primary key, version text, reason text, file text)"
-            " without rowid"
-        )
-        database.execute("create table chosen (uri blob primary key, why text) without rowid")
+    A round ends when its time is over: what nobody has begun by then goes into the next.
 
-    def add(self, found: Iterable[Found]) -> None:
-        """Note what was found; what is meant by one pattern is heard, even if others skip it."""
-        rows = ((_encoded(o.uri), o.size_bytes, o.version, skipped_as) for o, skipped_as in found)
-        self._insert(
-            "insert into object values (?, ?, ?, ?) on conflict (uri) do update set"
-            " size = excluded.size, version = excluded.version, kind = excluded.kind"
-            " where (excluded.kind is null, excluded.version) > (kind is null, version)",
-            rows,
-        )
-
-    def choose(self, history: Iterable[Heard], *, retry_failed: bool) -> Planned:
-        """Decide what is to be heard of what was found: what is new, has changed, or failed.
-
-        Args:
-          history: what has been heard by earlier runs.
-          retry_failed: try again whatever could not be heard to its end; else only what could not
-            be read.
-        """
-        rows = ((_encoded(h.uri), h.version, h.reason, h.file) for h in history)
-        self._insert("insert or replace into heard values (?, ?, ?, ?)", rows)
-        self._database.execute(
-            "insert into chosen select uri, case when heard.uri is null then 'new'"
-            " when heard.version != object.version then 'changed' else 'retried' end"
-            " from object left join heard using (uri) where kind is null and (heard.uri is null"
-            " or heard.version != object.version or heard.reason = 'io'"
-            " or (? and heard.reason is not null))",
-            (retry_failed,),
-        )
-        return self._planned()
-
-    def skipped(self) -> dict[str, int]:
-        """How many files are left out since by name they can't be audio, by extension."""
-        return dict(
-            self._database.execute(
-                "select kind, count(*) from object where kind is not null group by kind"
-            )
-        )
-
-    def to_hear(self) -> Iterator[ToHear]:
-        """All that is to be heard."""
-        rows = self._database.execute(
-            "select uri, size, object.version, file from chosen join object using (uri)"
-            " left join heard using (uri) order by uri"
-        )
-        for uri, size, version, file in rows:
-            yield ToHear(AudioObject(_decoded(uri), size, version), file)
-
-    def _insert(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        self._database.execute("begin")
-        self._database.executemany(statement, rows)
-        self._database.execute("commit")
-
-    def _planned(self) -> Planned:
-        objects, size_bytes, changed, retried = self._database.execute(
-            "select count(*), sum(size), sum(why = 'changed'), sum(why = 'retried')"
-            " from chosen join object using (uri)"
-        ).fetchone()
-        (listed,) = self._database.execute(
-            "select count(*) from object where kind is null"
-        ).fetchone()
-        return Planned(objects, size_bytes or 0, listed - objects, changed or 0, retried or 0)
-
-
-@contextmanager
-def new_plan() -> Iterator[Plan]:
-    """An empty plan, in a file that is gone afterwards.
+    Args:
+      hearing: how recordings are heard.
+      beam_options: Beam's own.
+      plan: what is to be heard.
+      interrupts: whether to stop.
+      numbers: of the rounds in the run.
 
     Raises:
-      RunError: there is no room for it.
+      RunError: the engine lost an object.
+      RuntimeError: a worker failed; Beam tells how.
     """
-    # a database without a name lies in a temporary file that SQLite deletes whatever happens
-    with closing(sqlite3.connect("", isolation_level=None)) as database:
-        try:
-            yield Plan(database)
-        except sqlite3.OperationalError as error:
-            raise RunError(f"cannot list in the folder for temporary files: {error}") from error
+    options, run_id = hearing.options, hearing.made_by.run_id
+    seconds = options.commit_every_s or COMMIT_EVERY_S
+    source, skipped = plan.to_hear(), plan.skipped()
+    waiting: list[ToHear] = []
+    largest = ROUND_OBJECTS
+    memory.share_arenas()
+    while True:
+        waiting += islice(source, max(0, largest - len(waiting)))
+        if not waiting or interrupts.number is not None:
+            return
+        name = _name(next(numbers))
+        this_round = ClassifyRoundHere(hearing, name, tuple(waiting), skipped)
+        with sharing.queue(run_id, seconds) as left:
+            if interrupts.number is not None:  # it came when there was no queue to stop
+                return
+            pipeline = beam.Pipeline(runner=local_runner(), options=beam_options)
+            _ = pipeline | this_round
+            pipeline.run().wait_until_finish()
+        heard = len(waiting) - len(left)
+        _check_committed(options.output, run_id, name, heard)
+        waiting = [each for each in waiting if each.object.uri in left]
+        memory.give_back()
+        largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
 
 
-def _superseded(members: Iterable[ToHear]) -> dict[str, list[str]]:
-    """The URIs whose old rows do not count any more, by the name of the files that hold them."""
-    superseded: dict[str, list[str]] = {}
-    for each in members:
-        if each.old_file is not None:
-            superseded.setdefault(each.old_file, []).append(each.object.uri)
-    return superseded
+def run_elsewhere(
+    hearing: Hearing, beam_options: PipelineOptions, plan: Plan, interrupts: Interrupts
+) -> None:
+    """Hear what is planned on another engine, a job for each round.
+
+    A round is as large as will take the time that it is to last, going by how long those before it
+    took.
+
+    Raises:
+      RunError: the engine lost an object, or a job was cancelled there.
+      RuntimeError: a job failed; Beam tells how.
+    """
+    options, run_id = hearing.options, hearing.made_by.run_id
+    seconds = options.commit_every_s or COMMIT_EVERY_ELSEWHERE_S
+    planned, skipped = plan.to_hear(), plan.skipped()
+    objects, size_bytes = FIRST_OBJECTS, FIRST_BYTES
+    board = progress.board(run_id)
+    for number in count(1):
+        members = list(_up_to(planned, objects, size_bytes))
+        if not members or interrupts.number is not None:
+            return
+        name = _name(number)
+        path = join(staging_folder(options.output, run_id), f"{name}.plan")
+        write_plan(path, members)
+        began = time.monotonic()
+        job = named(beam_options, f"{run_id}-{name}")
+        pipeline = beam.Pipeline(options=job)
+        _ = pipeline | ClassifyRound(hearing, name, path, Listed(len(members), skipped))
+        state = await_end(pipeline.run(), interrupts, job)
+        if interrupts.number is not None:
+            return
+        if state != PipelineState.DONE:
+            raise RunError(f"the job has ended, and not by itself: {state}")
+        took_s = time.monotonic() - began
+        committed = _check_committed(options.output, run_id, name, len(members))
+        heard_bytes = _size(members)
+        board.committed(len(members), heard_bytes, committed["totals"])
+        fits = min(_GROWTH, seconds / took_s)
+        objects = max(1, min(_LARGEST_OBJECTS, round(len(members) * fits)))
+        size_bytes = max(1, round(heard_bytes * fits))
+        skipped = {}
 
 
-def _encoded(uri: str) -> bytes:
-    return uri.encode("utf-8", "surrogateescape")
+def leave_to_engine(
+    hearing: Hearing, beam_options: PipelineOptions, plan: Plan, record: Mapping[str, Any]
+) -> None:
+    """Write down a job that hears all that is planned in one round, and ends the run by itself.
+
+    Args:
+      hearing: how recordings are heard.
+      beam_options: Beam's own.
+      plan: what is to be heard.
+      record: what the run's file is to say beside counts and times; JSON values.
+    """
+    output, run_id = hearing.options.output, hearing.made_by.run_id
+    path = join(staging_folder(output, run_id), f"{_name(1)}.plan")
+    members = list(plan.to_hear())
+    write_plan(path, members)
+    listed = Listed(len(members), plan.skipped())
+    pipeline = beam.Pipeline(options=named(beam_options, run_id))
+    _ = (
+        pipeline
+        | ClassifyRound(hearing, _name(1), path, listed)
+        | ConcludeRun(output, run_id, record)
+    )
+    pipeline.run()
+    output_lock.leave_to_engine(output, run_id)
 
 
-def _decoded(uri: bytes) -> str:
-    return uri.decode("utf-8", "surrogateescape")
+def _up_to(planned: Iterator[ToHear], objects: int, size_bytes: int) -> Iterator[ToHear]:
+    """The next objects, so many or of so many bytes, whichever is less; at least one."""
+    for each in islice(planned, objects):
+        yield each
+        size_bytes -= each.object.size_bytes or 0
+        if size_bytes <= 0:
+            return
+
+
+def _size(members: Iterable[ToHear]) -> int:
+    return sum(each.object.size_bytes or 0 for each in members)
+
+
+def _check_committed(output: str, run_id: str, name: str, heard: int) -> dict[str, Any]:
+    committed = read_round(output, run_id, name)
+    if committed["listed"]["objects"] != heard:
+        objects = committed["listed"]["objects"]
+        raise RunError(f"{heard} objects were to be heard, but {objects} were")
+    return committed
+
+
+def _name(number: int) -> str:
+    return f"{number:05d}"

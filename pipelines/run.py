@@ -9,37 +9,41 @@ import platform
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Any, NamedTuple
 
-import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.runner import create_runner
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from models.classifier import AudioClassifier, load_classifier, read_labels
 from models.errors import ModelError
-from models.sources import ModelSource, resolve
+from models.sources import BUILTIN, ModelSource, resolve
 from pipelines import __version__
+from pipelines.engines import check_seen_by_workers, engine_flags, is_template
 from pipelines.errors import RunError, UsageError, nearest
-from pipelines.graph import ClassifyArchive, Hearing
+from pipelines.graph import Hearing
 from pipelines.interrupts import StoppedError, watch_signals
 from pipelines.local_runner import is_local, use_all_cores
+from pipelines.notifications import check_notifications
 from pipelines.options import ClassifyOptions
-from pipelines.rounds import Planned, list_inputs, new_plan, run_in_rounds
+from pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
+from pipelines.watches import watch_elsewhere, watch_here
 from transforms import progress, sharing
 from transforms.committing import ReconcileError, committed_objects, conclude, recover
 from transforms.errors import store_errors
 from transforms.history import HistoryError, check_history, read_history
 from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
-from transforms.output_folder import is_taken, run_file
+from transforms.output_folder import join, run_file, staging_folder, write_bytes
 from transforms.output_lock import LockedError, locked
 from transforms.patterns import ListingError, local_path, masked, masked_flags
+from transforms.plan import PlanError, Planned, new_plan
 from transforms.stores import STORE_ERRORS, UNUSABLE_ERRORS, reason
 from transforms.tables import Provenance
 
@@ -65,7 +69,7 @@ _EXPECTED_TROUBLE = (
 
 
 _TROUBLE: tuple[type[Exception], ...] = (
-    *(RuntimeError, ListingError, HistoryError),
+    *(RuntimeError, ListingError, HistoryError, PlanError),
     *STORE_ERRORS,
 )
 """What a run may end with: of RuntimeErrors, those that say one of the above."""
@@ -75,12 +79,15 @@ class Outcome(NamedTuple):
     """What came of a run.
 
     Attributes:
-      planned: what there was to hear, and what had been heard before; None on other engines.
-      record: the content of the run's file; None if there was nothing to do.
+      planned: what there was to hear, and what had been heard before.
+      record: the content of the run's file; None if there was nothing to do, or if it is left to
+        an engine, which will write it.
+      is_left: whether an engine ends the run, without us.
     """
 
-    planned: Planned | None
+    planned: Planned
     record: dict[str, Any] | None
+    is_left: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,15 +121,19 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     Raises:
       UsageError: the model, the input or the output cannot be used.
     """
-    beam_options = _beam_options(beam_flags)
+    beam_options = _beam_options(beam_flags, options.watch)
+    check_seen_by_workers(options, beam_options)
     output = local_path(options.output) or options.output
+    if not is_local(beam_options) and local_path(output) is not None:
+        output = os.path.abspath(output)  # workers elsewhere are in folders of their own
     if not _is_utf_8(output):
         raise UsageError("--output: its name is no UTF-8; name another folder")
     options = options.model_copy(update={"output": output})
+    check_notifications(options, beam_options)
     try:
         model, load = _model(options)
         classifier = load()
-        check_patterns(options.input, all_files=options.all_files)
+        check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
     except (ModelError, ListingError) as error:
         raise UsageError(str(error)) from error
     started_at = datetime.now(timezone.utc)
@@ -160,8 +171,6 @@ def holding_output(run: Run) -> Iterator[None]:
             raise UsageError(f"{shown}: {error}") from error
         except UNUSABLE_ERRORS as error:
             raise UsageError(f"{shown}: cannot be written to: {reason(error)}") from error
-        if not is_local(run.beam_options) and is_taken(output):
-            raise UsageError(f"{shown}: holds the results of a run already")
         yield
 
 
@@ -174,10 +183,9 @@ def execute(run: Run) -> Outcome:
     """
     output, run_id = run.options.output, run.made_by.run_id
     hearing = Hearing(run.options, run.load, run.made_by)
-    if not is_local(run.beam_options):
-        return _execute_elsewhere(run, hearing)
+    how = _watch if run.options.watch else _execute_in_rounds
     try:
-        return _execute_in_rounds(run, hearing)
+        return how(run, hearing)
     except _TROUBLE as error:
         message = str(error) if not isinstance(error, RuntimeError) else _expected_trouble(error)
         if message is None:
@@ -187,38 +195,63 @@ def execute(run: Run) -> Outcome:
         raise RunError(f"{masked(message)}; {_committed(output, run_id)}") from None
 
 
-def _execute_elsewhere(run: Run, hearing: Hearing) -> Outcome:
-    pipeline = beam.Pipeline(options=run.beam_options)
-    _ = pipeline | ClassifyArchive(hearing, _record(run))
-    try:
-        pipeline.run().wait_until_finish()
-    except RuntimeError as error:
-        message = _expected_trouble(error)
-        if message is None:
-            raise
-        raise RunError(masked(message)) from None
-    return Outcome(None, read_record(run.options.output, run.made_by.run_id))
-
-
 def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
     options, run_id = run.options, run.made_by.run_id
-    with (
-        new_plan() as plan,
-        watch_signals(lambda: sharing.stop(run_id)) as interrupts,
-    ):
+    saying = (
+        "finishing what is under way, and committing it"
+        if is_local(run.beam_options)
+        else "cancelling the job; what was heard since the last commit is heard again next time"
+    )
+    is_left = is_template(run.beam_options)
+    with new_plan() as plan, watch_signals(saying) as interrupts:
         plan.add(takewhile(lambda _: interrupts.number is None, list_inputs(options)))
-        history = read_history(options.output, run.made_by.settings())
-        planned = plan.choose(history, retry_failed=options.retry_failed)
+        plan.note(read_history(options.output, run.made_by.settings()))
+        planned = plan.choose(retry(options))
         progress.board(run_id).listed(planned.objects, planned.size_bytes)
         if planned.objects and interrupts.number is None:
-            run_in_rounds(hearing, run.beam_options, plan, interrupts)
+            if is_local(run.beam_options):
+                with interrupts.stopping(lambda: sharing.stop(run_id)):
+                    run_here(hearing, run.beam_options, plan, interrupts, count(1))
+            elif is_left:
+                record = {**_record(run), "heard_before": planned.done}
+                leave_to_engine(_travelling(hearing, run), run.beam_options, plan, record)
+            else:
+                run_elsewhere(_travelling(hearing, run), run.beam_options, plan, interrupts)
         if interrupts.number is not None:
             recover(options.output)
             raise StoppedError(_committed(options.output, run_id), interrupts.number)
-        if not planned.objects:
-            return Outcome(planned, None)
+        if not planned.objects or is_left:
+            return Outcome(planned, None, is_left=is_left and planned.objects > 0)
         conclude(options.output, run_id, {**_record(run), "heard_before": planned.done})
     return Outcome(planned, read_record(options.output, run_id))
+
+
+def _watch(run: Run, hearing: Hearing) -> Outcome:
+    output, run_id = run.options.output, run.made_by.run_id
+    with watch_signals("ending the watch") as interrupts:
+        if is_local(run.beam_options):
+            watch_here(hearing, run.beam_options, interrupts)
+        else:
+            watch_elsewhere(_travelling(hearing, run), run.beam_options, interrupts)
+    nothing = Planned(0, 0, 0, 0, 0)
+    if is_template(run.beam_options):
+        return Outcome(nothing, None, is_left=True)
+    recover(output)
+    heard = committed_objects(output, run_id)
+    if not heard:
+        return Outcome(nothing, None)
+    conclude(output, run_id, _record(run))
+    return Outcome(nothing._replace(objects=heard), read_record(output, run_id))
+
+
+def _travelling(hearing: Hearing, run: Run) -> Hearing:
+    """The same, with a model that workers elsewhere can read: a copy beside the output."""
+    source = run.model
+    if source.location == BUILTIN or "://" in source.location:
+        return hearing
+    copy = join(staging_folder(run.options.output, run.made_by.run_id), f"{source.name}.tflite")
+    write_bytes(copy, source.read())
+    return replace(hearing, load=_load(run.options, replace(source, location=copy)))
 
 
 def _committed(output: str, run_id: str) -> str:
@@ -246,19 +279,22 @@ def _expected_trouble(error: RuntimeError) -> str | None:
     return " ".join(found[1].split()) if found else None
 
 
-def _beam_options(flags: Sequence[str]) -> PipelineOptions:
+def _beam_options(flags: Sequence[str], is_stream: bool) -> PipelineOptions:
     options = PipelineOptions(list(flags))
     if is_local(options):
         use_all_cores(options, flags)
     else:
-        _check_runner(options.view_as(StandardOptions).runner)
+        runner = _runner(options.view_as(StandardOptions).runner)
+        options = PipelineOptions([*flags, *engine_flags(options, flags, is_stream)])
+        if errors := PipelineOptionsValidator(options, runner).validate():
+            raise UsageError("; ".join(" ".join(error.split()) for error in errors))
     FileSystems.set_options(options)
     return options
 
 
-def _check_runner(name: str) -> None:
+def _runner(name: str) -> PipelineRunner:
     try:
-        create_runner(name)
+        return create_runner(name)
     except (ValueError, ImportError, AttributeError, TypeError) as error:
         hint = nearest(name, StandardOptions.KNOWN_RUNNER_NAMES)
         raise UsageError(f"--runner {name}: there is no such runner here{hint}") from error
@@ -266,15 +302,18 @@ def _check_runner(name: str) -> None:
 
 def _model(options: ClassifyOptions) -> tuple[ModelSource, Callable[[], AudioClassifier]]:
     source = resolve(options.model, read_uri)
+    return source, _load(options, source)
+
+
+def _load(options: ClassifyOptions, source: ModelSource) -> Callable[[], AudioClassifier]:
     labels = read_labels(options.labels) if options.labels else None
-    load = partial(
+    return partial(
         load_classifier,
         source,
         read=read_uri,
         labels=labels,
         sample_rate_hz=options.sample_rate,
     )
-    return source, load
 
 
 def _made_by(

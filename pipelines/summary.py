@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.rounds import Planned
 from pipelines.run import Outcome, Run
 from transforms.patterns import masked, masked_flags
+from transforms.plan import Planned
 
 _LABELS_SHOWN = 12
 
@@ -31,10 +31,13 @@ def show_start(run: Run, console: Console) -> None:
 
 def show_end(outcome: Outcome, console: Console) -> None:
     """Print what was heard, what could not be heard and why, and where the rows are."""
-    planned, record = outcome
+    planned, record = outcome.planned, outcome.record
+    if outcome.is_left:
+        console.print("\nThe run is left to the engine, whose job will end it.")
+        return
     if record is None:
-        done = 0 if planned is None else planned.done
-        console.print(f"\nNothing to do: all {done:,} objects have been heard before.")
+        before = f"all {planned.done:,} objects have been heard before"
+        console.print(f"\nNothing to do: {before if planned.done else 'nothing new came'}.")
         return
     totals = record["totals"]
     console.print(_headline(totals), highlight=False)
@@ -43,8 +46,7 @@ def show_end(outcome: Outcome, console: Console) -> None:
     _show_reasons("could not be heard", "failures", totals["failures"], console)
     _show_reasons("heard in part", "clips", totals["partial"], console)
     _show_skipped(record["listed"]["skipped"], console)
-    if planned is not None:
-        _show_before(planned, console)
+    _show_before(planned, console)
     _show_where(record, console)
 
 

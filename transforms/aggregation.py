@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.transforms.window import BoundedWindow
+from apache_beam.utils.windowed_value import WindowedValue
 from numpy.typing import NDArray
 
 from transforms.elements import (
@@ -51,7 +53,8 @@ class AggregateClips(beam.PTransform):  # type: ignore[misc]
     A clip ends at the first trouble in it, however it was cut into spans: what was heard in spans
     behind that does not count.
 
-    Detections are picked and summed up before the shuffle, so that only they cross it.
+    Detections are picked and put together span by span before the shuffle, so that only they cross
+    it. A CombineFn would leave that to the engine, and Flink's does not do it.
     """
 
     detecting: Detecting
@@ -60,36 +63,42 @@ class AggregateClips(beam.PTransform):  # type: ignore[misc]
         """Apply the transform."""
         return (
             scores
-            | "KeyByUri" >> beam.WithKeys(lambda block: block.span.clip.uri)
-            | "Combine" >> beam.CombinePerKey(_ClipFn(self.detecting))
-            | "Results" >> beam.Values()
+            | "Tally" >> beam.ParDo(_TallyFn(self.detecting))
+            | "Group" >> beam.GroupByKey()
+            | "Summarise" >> beam.Map(_summarise, self.detecting)
         )
 
 
-class _ClipFn(beam.CombineFn):  # type: ignore[misc]
+class _TallyFn(beam.DoFn):  # type: ignore[misc]
+    """A tally for each span, by the clip's URI, as soon as its last block has come."""
+
     def __init__(self, detecting: Detecting) -> None:
         self._detecting = detecting
 
-    def create_accumulator(self) -> Tally:
-        return Tally()
+    def start_bundle(self) -> None:
+        self._unfinished: dict[tuple[BoundedWindow, Span], Tally] = {}
 
-    def add_input(self, tally: Tally, block: FrameScores) -> Tally:
+    def process(
+        self, block: FrameScores, window: BoundedWindow = beam.DoFn.WindowParam
+    ) -> Iterator[tuple[str, Tally]]:
+        tally = self._unfinished.setdefault((window, block.span), Tally())
         tally.add(block, self._detecting)
-        return tally
+        if block.ending is not None:
+            del self._unfinished[window, block.span]
+            yield block.span.clip.uri, tally.compacted()
 
-    def merge_accumulators(self, tallies: Iterable[Tally]) -> Tally:
-        merged = Tally()
-        for tally in tallies:
-            merged.merge(tally)
-        return merged
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
+        for (window, span), tally in self._unfinished.items():
+            keyed = span.clip.uri, tally.compacted()
+            yield WindowedValue(keyed, window.max_timestamp(), (window,))
 
-    def compact(self, tally: Tally) -> Tally:
-        for part in tally.parts.values():
-            part.hits = [_joined(part.hits)]
-        return tally
 
-    def extract_output(self, tally: Tally) -> ClipResult:
-        return summarise_clip(tally, self._detecting)
+def _summarise(of_clip: tuple[str, Iterable[Tally]], detecting: Detecting) -> ClipResult:
+    whole = Tally()
+    for tally in of_clip[1]:
+        whole.merge(tally)
+    return summarise_clip(whole, detecting)
 
 
 @dataclass
@@ -151,6 +160,12 @@ class Tally:
         self.last = self.last or other.last
         for index, part in other.parts.items():
             self._part(index).merge(part)
+
+    def compacted(self) -> Tally:
+        """The same, in one piece for each span, in the order in which that is packed best."""
+        for part in self.parts.values():
+            part.hits = [_sorted(_joined(part.hits))]
+        return self
 
     def _part(self, index: int) -> Part:
         return self.parts.setdefault(index, Part())

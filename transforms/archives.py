@@ -84,6 +84,11 @@ def split_at_archives(pattern: str) -> list[tuple[str, str]]:
     return [(pattern[:end], pattern[end + 2 :]) for end in ends if end < len(pattern)]
 
 
+def archives_of(uri: str) -> set[str]:
+    """The archives, by their names, that an object may be a member of."""
+    return {archive for archive, _ in split_at_archives(uri)}
+
+
 def member_uri(archive: str, name: str) -> str:
     """The URI of a member; with an empty name, of what could not be read of the archive."""
     return f"{archive}!/{quote(name) if archive.startswith('file:') else name}"

@@ -19,13 +19,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.elements import Listed
+from transforms.elements import Listed, Superseded
 from transforms.local_copies import read_uri
 from transforms.output_folder import (
     RUNS,
     delete,
     discard_staging,
-    is_taken,
     join,
     journal_file,
     make_folder,
@@ -39,7 +38,7 @@ from transforms.output_folder import (
     sync,
     write_whole,
 )
-from transforms.output_lock import is_held
+from transforms.output_lock import is_held, release
 from transforms.stores import persisting
 from transforms.superseding import name_without, original, read_uris, rows_without
 from transforms.tables import TABLES
@@ -61,40 +60,33 @@ class CommitRound(beam.PTransform):  # type: ignore[misc]
     Attributes:
       output: the folder that holds the tables' folders.
       run_id: names the run.
-      number: of the round in it.
+      name: of the round in it.
       listed: how much was listed, a PCollection of one.
-      superseded: of objects that were to be heard anew, the URIs by the name of the files that hold
-        their old rows, which will not count any more; None where the folder is to be the run's
-        alone.
+      superseded: objects that were to be heard anew.
     """
 
     output: str
     run_id: str
-    number: int
+    name: str
     listed: beam.PCollection[Listed]
-    superseded: Mapping[str, Collection[str]] | None = None
+    superseded: beam.PCollection[Superseded]
 
     def expand(self, shards: beam.PCollection[WrittenShard]) -> beam.PCollection[str]:
         """Apply the transform; gives the path of the round's file, once it is written."""
         return (
-            shards.pipeline
-            | beam.Impulse()
-            | "Commit"
-            >> beam.Map(
-                _commit,
-                beam.pvalue.AsList(shards),
-                beam.pvalue.AsSingleton(self.listed),
-                self.output,
-                self.run_id,
-                self.number,
-                self.superseded,
-            )
+            (shards, self.listed, self.superseded)
+            | beam.Flatten()
+            | "Together" >> beam.WithKeys(None)
+            | "Group" >> beam.GroupByKey()
+            | "Commit" >> beam.Map(_commit_together, self.output, self.run_id, self.name)
         )
 
 
 @dataclass
 class ConcludeRun(beam.PTransform):  # type: ignore[misc]
-    """Write the run's file when its only round is committed; gives its path.
+    """Write the run's file when its only round is committed, and give the folder back.
+
+    For a run that was left to an engine. Gives the path of the run's file.
 
     Attributes:
       output: the folder that holds the tables' folders.
@@ -109,8 +101,14 @@ class ConcludeRun(beam.PTransform):  # type: ignore[misc]
     def expand(self, rounds: beam.PCollection[str]) -> beam.PCollection[str]:
         """Apply the transform."""
         return rounds | "Conclude" >> beam.Map(
-            lambda _: conclude(self.output, self.run_id, self.record)
+            _conclude_and_release, self.output, self.run_id, self.record
         )
+
+
+def _conclude_and_release(_: str, output: str, run_id: str, record: Mapping[str, Any]) -> str:
+    path = conclude(output, run_id, record)
+    release(output, run_id)
+    return path
 
 
 def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
@@ -134,9 +132,9 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
     return path
 
 
-def read_round(output: str, run_id: str, number: int) -> dict[str, Any]:
+def read_round(output: str, run_id: str, name: str) -> dict[str, Any]:
     """The content of a committed round's file."""
-    return _read(round_file(output, run_id, number))
+    return _read(round_file(output, run_id, name))
 
 
 def committed_objects(output: str, run_id: str) -> int:
@@ -176,27 +174,41 @@ def reconcile(listed: Listed, totals: Totals) -> None:
         )
 
 
-def _commit(
-    _: bytes,
+def commit_round(
     shards: Sequence[WrittenShard],
     listed: Listed,
+    superseded: Collection[Superseded],
     output: str,
     run_id: str,
-    number: int,
-    superseded: Mapping[str, Collection[str]] | None,
+    name: str,
 ) -> str:
+    """Check that every listed object has its row, and move the files into place.
+
+    Args:
+      shards: what has been written aside.
+      listed: how much was listed.
+      superseded: objects that were to be heard anew.
+      output: the folder that holds the tables' folders.
+      run_id: names the run.
+      name: of the round in it.
+
+    Returns:
+      The path of the round's file.
+
+    Raises:
+      ReconcileError: an object has no row, or more than one.
+      OutputTakenError: another run has taken the folder over.
+    """
     totals = Totals()
     for shard in shards:
         totals.add(shard.totals)
     reconcile(listed, totals)
-    path = round_file(output, run_id, number)
+    path = round_file(output, run_id, name)
     if FileSystems.exists(path):  # this was done before, and not known to be
         return path
-    if superseded is None and is_taken(output, by_other_than=run_id):
-        raise OutputTakenError(f"another run has written to {output} in the meantime")
-    if superseded is not None and not is_held(output, run_id):
+    if not is_held(output, run_id):
         raise OutputTakenError(f"{output} is not locked by this run any more: was it suspended?")
-    journal = journal_file(output, run_id, number)
+    journal = journal_file(output, run_id, name)
     if not FileSystems.exists(journal):
         staging = staging_folder(output, run_id)
         # a run that is stopped before it has begun a clip leaves no empty files
@@ -205,14 +217,27 @@ def _commit(
         obsolete: list[str] = []
         if superseded:
             anew = _heard_anew(superseded, staging, files)
-            less, obsolete = _replacements(output, round_id(run_id, number), staging, anew)
+            less, obsolete = _replacements(output, round_id(run_id, name), staging, anew)
             moves += less
         sync(join(staging, *move.split("/")) for move in moves)
         done = {"listed": asdict(listed), "totals": asdict(totals), "files": sorted(moves)}
-        content = {"run_id": run_id, "number": number, "obsolete": obsolete, "round": done}
+        content = {"run_id": run_id, "name": name, "obsolete": obsolete, "round": done}
         write_whole(journal, _as_json(content))
     _carry_out(output, journal)
     return path
+
+
+def _commit_together(
+    parts: tuple[None, Iterable[WrittenShard | Listed | Superseded]],
+    output: str,
+    run_id: str,
+    name: str,
+) -> str:
+    every = list(parts[1])
+    shards = [part for part in every if isinstance(part, WrittenShard)]
+    superseded = [part for part in every if isinstance(part, Superseded)]
+    (listed,) = (part for part in every if isinstance(part, Listed))
+    return commit_round(shards, listed, superseded, output, run_id, name)
 
 
 def _replacements(
@@ -237,7 +262,7 @@ def _replacements(
 
 
 def _heard_anew(
-    superseded: Mapping[str, Collection[str]], staging: str, files: Iterable[WrittenFile]
+    superseded: Iterable[Superseded], staging: str, files: Iterable[WrittenFile]
 ) -> dict[str, set[str]]:
     """What is superseded of the objects that these files have a row for, by the original name."""
     paths = [
@@ -247,9 +272,10 @@ def _heard_anew(
     ]
     heard = {uri for path in paths for uri in read_uris(path)}
     anew: dict[str, set[str]] = {}
-    for name, uris in superseded.items():  # an earlier round may have written the file anew
-        anew.setdefault(original(name), set()).update(heard.intersection(uris))
-    return {name: uris for name, uris in anew.items() if uris}
+    for each in superseded:
+        if each.uri in heard:  # in a file that an earlier round may have written anew
+            anew.setdefault(original(each.file), set()).add(each.uri)
+    return anew
 
 
 def _carry_out(output: str, journal: str) -> None:
@@ -261,9 +287,9 @@ def _carry_out(output: str, journal: str) -> None:
 
 def _do_what_is_left(output: str, journal: str) -> None:
     said = _read(journal)
-    if not isinstance(said, dict) or set(said) != {"run_id", "number", "obsolete", "round"}:
+    if not isinstance(said, dict) or set(said) != {"run_id", "name", "obsolete", "round"}:
         raise ReconcileError(f"{journal} is no journal of a commit; delete it")
-    run_id, number, done = said["run_id"], said["number"], said["round"]
+    run_id, name, done = said["run_id"], said["name"], said["round"]
     staging = staging_folder(output, run_id)
     for table in TABLES:
         folder = join(output, table.name)
@@ -271,7 +297,7 @@ def _do_what_is_left(output: str, journal: str) -> None:
         names = [file.split("/")[1] for file in done["files"] if file.startswith(f"{table.name}/")]
         _move(join(staging, table.name), folder, names)
     delete(output, (join(output, *file.split("/")) for file in said["obsolete"]))
-    write_whole(round_file(output, run_id, number), _as_json(done))
+    write_whole(round_file(output, run_id, name), _as_json(done))
     delete(output, [journal])
 
 

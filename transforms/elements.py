@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -25,6 +26,30 @@ class AudioObject(NamedTuple):
     uri: str
     size_bytes: int | None
     version: str
+
+
+class ToHear(NamedTuple):
+    """An object that is to be heard.
+
+    Attributes:
+      object: where it is.
+      old_file: the name of the file in each table's folder with its rows, where it has some.
+    """
+
+    object: AudioObject
+    old_file: str | None = None
+
+
+class Superseded(NamedTuple):
+    """An object that is heard anew: its old rows do not count any more.
+
+    Attributes:
+      uri: of the object.
+      file: the name of the file in each table's folder that holds those rows.
+    """
+
+    uri: str
+    file: str
 
 
 @dataclass(frozen=True)
@@ -160,7 +185,8 @@ class Detections:
     """In which frames of a clip which label was heard.
 
     Times follow from the frames; they are computed where rows are made, since this crosses the
-    shuffle.
+    shuffle. For that it is pickled packed: in the order of a HeardClip's, where steps are small,
+    a detection takes one byte or two.
 
     Attributes:
       frame: int32 [n], the index of the frame in the clip.
@@ -175,6 +201,20 @@ class Detections:
     def take(self, order: NDArray[np.intp]) -> Detections:
         """Those at the given indices, [m]."""
         return Detections(self.frame[order], self.label_index[order], self.score[order])
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Detections], tuple[bytes]]:
+        steps = (np.diff(column, prepend=np.int32(0)) for column in (self.frame, self.label_index))
+        columns = (*steps, self.score)
+        return _unpacked, (zlib.compress(b"".join(column.tobytes() for column in columns)),)
+
+
+def _unpacked(packed: bytes) -> Detections:
+    frame_steps, label_steps, score = np.split(np.frombuffer(zlib.decompress(packed), np.int32), 3)
+    return Detections(
+        np.cumsum(frame_steps, dtype=np.int32),
+        np.cumsum(label_steps, dtype=np.int32),
+        score.view(np.float32),
+    )
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -16,6 +18,9 @@ from transforms.output_folder import matching
 from transforms.tables import PREFIX, TABLES
 
 _TABLES = ("clips", "failures")
+
+_NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]{10})-)?")
+_CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class HistoryError(Exception):
@@ -38,19 +43,29 @@ class Heard(NamedTuple):
     file: str
 
 
-def read_history(output: str, settings: Mapping[str, str]) -> Iterator[Heard]:
+def read_history(
+    output: str,
+    settings: Mapping[str, str],
+    known: set[str] | None = None,
+    since: datetime | None = None,
+) -> Iterator[Heard]:
     """What has been heard, a folder's files one after another.
 
     Args:
       output: the folder that holds the tables' folders.
       settings: how rows are to have been made: see `Provenance.settings`.
+      known: paths of files that are left out; those that were read are added.
+      since: leave out what was committed before; what was not long before may be left in.
 
     Raises:
       HistoryError: some were made otherwise, or not by earmark, or a file cannot be read.
     """
     for table in _TABLES:
         for path in matching(output, table, "*.parquet"):
-            yield from _rows(path, settings)
+            if (known is None or path not in known) and (since is None or _is_since(path, since)):
+                yield from _rows(path, settings)
+                if known is not None:
+                    known.add(path)
 
 
 def check_history(output: str, settings: Mapping[str, str]) -> None:
@@ -79,6 +94,17 @@ def _check_names(output: str) -> None:
                 f"{table}/{missing[0]} is missing, though other tables have a file of that name; "
                 "put it back, or delete those"
             )
+
+
+def _is_since(path: str, moment: datetime) -> bool:
+    """Whether a file's name doesn't rule out that it was committed then or later."""
+    found = _NAME.match(PurePath(path).name)
+    if found is None:
+        return True
+    if found["window"] is not None:  # which is when it began, in seconds since 1970
+        return int(found["window"]) >= (moment - _CLOCKS_DIFFER).timestamp()
+    began = datetime.strptime(found["run"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    return began >= moment - _CLOCKS_DIFFER
 
 
 def _rows(path: str, settings: Mapping[str, str]) -> Iterator[Heard]:

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain, islice
-from typing import NamedTuple
 
-import apache_beam as beam
 from apache_beam.io.filesystem import FileSystem
-from apache_beam.metrics import Metrics
 
 from transforms.archives import trouble_with_member
-from transforms.elements import AudioObject, Listed
 from transforms.manifests import is_manifest, read_manifest
 from transforms.matching import Found, trouble_with
 from transforms.member_listing import list_with_members, look_up_with_members
@@ -37,21 +32,10 @@ _EXTRAS = {
 }
 
 
-class Listing(NamedTuple):
-    """What ListAudio gives.
-
-    Attributes:
-      objects: what is to be heard, each URI once.
-      summary: how much that is, and how much is left out; one element.
-    """
-
-    objects: beam.PCollection[AudioObject]
-    summary: beam.PCollection[Listed]
-
-
-@dataclass  # not frozen: Beam notes the pipeline on a transform that begins one
-class ListAudio(beam.PTransform):  # type: ignore[misc]
-    """List what there is to hear, each object once, however many patterns match it.
+def list_audio(
+    patterns: Iterable[str], manifests: Iterable[str] = (), *, all_files: bool = False
+) -> Iterator[Found]:
+    """List what there is to hear; what several patterns match comes several times.
 
     A pattern is a file, a folder, which means everything below it, a glob (see pattern_regex), or a
     URI of any filesystem that Beam knows, where the same goes. What exists locally by exactly that
@@ -80,69 +64,39 @@ class ListAudio(beam.PTransform):  # type: ignore[misc]
     The version of an object is its size and the time of its last change: SIZE-NANOSECONDS for a
     local one, SIZE-MILLISECONDS for others; it is empty where the object couldn't be looked up.
 
-    Attributes:
+    Args:
       patterns: what to list.
       manifests: CSV, JSON lines or Parquet files with a column uri, whatever their names.
       all_files: hear files of any name.
-    """
-
-    patterns: tuple[str, ...]
-    manifests: tuple[str, ...] = ()
-    all_files: bool = False
-
-    def expand(self, root: beam.pvalue.PBegin) -> Listing:
-        """Apply the transform."""
-        patterns, manifests = _sorted_out(self.patterns, self.manifests)
-        matched = (
-            root
-            | "Patterns" >> beam.Create(patterns)
-            | "Match" >> beam.FlatMap(_match, self.all_files)
-        )
-        named = (
-            root
-            | "Manifests" >> beam.Create(manifests)
-            | "Read" >> beam.FlatMap(_read_in_batches)
-            | "SpreadEntries" >> beam.Reshuffle()
-            | "LookUp" >> beam.FlatMap(_look_up_all, self.all_files)
-        )
-        found = (
-            (matched, named)
-            | beam.Flatten()
-            | "KeyByUri" >> beam.Map(_by_uri)
-            | "Group" >> beam.GroupByKey()
-            | "Once" >> beam.MapTuple(_once)
-        )
-        return Listing(
-            found
-            | "Hear" >> beam.FlatMap(_to_hear)
-            | "Spread" >> beam.Reshuffle().with_output_types(AudioObject),
-            found | "Count" >> beam.Map(_count) | "Sum" >> beam.CombineGlobally(_sum),
-        )
-
-
-def list_audio(
-    patterns: Iterable[str], manifests: Iterable[str] = (), *, all_files: bool = False
-) -> Iterator[Found]:
-    """List here and now what ListAudio lists; what several patterns match comes several times.
 
     Raises:
       ListingError: a manifest broke on the way.
     """
     to_match, to_read = _sorted_out(patterns, manifests)
     for pattern in to_match:
-        yield from _match(pattern, all_files)
+        yield from list_with_members(pattern, all_files)
     for manifest in to_read:
         for batch in _read_in_batches(manifest):
             yield from _look_up_all(batch, all_files)
 
 
 def check_patterns(
-    patterns: Iterable[str], manifests: Iterable[str] = (), *, all_files: bool = False
+    patterns: Iterable[str],
+    manifests: Iterable[str] = (),
+    *,
+    all_files: bool = False,
+    may_be_empty: bool = False,
 ) -> None:
     """Check, before anything runs, that there is something to hear.
 
     It stops at the first object of each pattern. Manifests are read to their end, but what they
     name isn't looked up. Beam's filesystems must know their options already.
+
+    Args:
+      patterns: what to list.
+      manifests: the same for manifests.
+      all_files: hear files of any name.
+      may_be_empty: whether a pattern may match nothing yet.
 
     Raises:
       ListingError: a pattern that matches nothing, or nothing that can be audio by name; a file,
@@ -153,45 +107,34 @@ def check_patterns(
     if not all((*patterns, *manifests)):
         raise ListingError("an input is empty: name a file, a folder, a pattern or a URI")
     to_match, to_read = _sorted_out(patterns, manifests)
-    for pattern in map(_decoded, to_match):
+    for pattern in to_match:
         _check_scheme(pattern)
-        _check_pattern(pattern, all_files)
-    for manifest in map(_decoded, to_read):
+        _check_pattern(pattern, all_files, may_be_empty)
+    for manifest in to_read:
         _check_scheme(manifest)
         _check_manifest(manifest)
 
 
-# the steps of the transform
+def anywhere(pattern: str) -> str:
+    """A pattern that means the same wherever it is listed: a local one is made absolute."""
+    path = local_path(pattern)
+    return pattern if path is None else absolute(path)
 
 
-def _sorted_out(
-    patterns: Iterable[str], manifests: Iterable[str]
-) -> tuple[list[bytes], list[bytes]]:
-    """The patterns, and the manifests with those among the patterns; absolute, as bytes."""
+# the steps of listing
+
+
+def _sorted_out(patterns: Iterable[str], manifests: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The patterns, and the manifests with those among the patterns; both absolute."""
     to_match: list[str] = []
     to_read = list(manifests)
     for pattern in patterns:
         (to_read if is_manifest(pattern) else to_match).append(pattern)
-    return [_encoded(each) for each in to_match], [_encoded(each) for each in to_read]
+    return list(map(anywhere, to_match)), list(map(anywhere, to_read))
 
 
-def _encoded(pattern: str) -> bytes:
-    """A pattern that doesn't depend on where we are, as bytes since a path may not be UTF-8."""
-    path = local_path(pattern)
-    anywhere = pattern if path is None else absolute(path)
-    return anywhere.encode("utf-8", "surrogateescape")
-
-
-def _decoded(pattern: bytes) -> str:
-    return pattern.decode("utf-8", "surrogateescape")
-
-
-def _match(pattern: bytes, all_files: bool) -> Iterator[Found]:
-    return list_with_members(_decoded(pattern), all_files)
-
-
-def _read_in_batches(manifest: bytes) -> Iterator[list[str]]:
-    uris = read_manifest(_decoded(manifest))
+def _read_in_batches(manifest: str) -> Iterator[list[str]]:
+    uris = read_manifest(manifest)
     return iter(lambda: list(islice(uris, _LOOK_UP_BATCH)), [])
 
 
@@ -205,37 +148,6 @@ def _look_up(uri: str, all_files: bool) -> Iterator[Found]:
     """What an entry of a manifest means; its first object at once, since that takes its time."""
     found = look_up_with_members(uri, all_files)
     return chain(list(islice(found, 1)), found)
-
-
-def _by_uri(found: Found) -> tuple[str, tuple[int | None, str, str | None]]:
-    """Beam's own coders take plain tuples several times as fast as named ones."""
-    uri, size_bytes, version = found.object
-    return uri, (size_bytes, version, found.skipped_as)
-
-
-def _once(uri: str, times: Iterable[tuple[int | None, str, str | None]]) -> Found:
-    """What is meant by one pattern is heard, even where others leave it out."""
-    size_bytes, version, skipped_as = max(times, key=lambda each: (each[2] is None, each[1]))
-    return Found(AudioObject(uri, size_bytes, version), skipped_as)
-
-
-def _to_hear(found: Found) -> Iterator[AudioObject]:
-    if found.skipped_as is None:
-        Metrics.counter(ListAudio, "objects").inc()
-        yield found.object
-
-
-def _count(found: Found) -> Listed:
-    kind = found.skipped_as
-    return Listed(1, {}) if kind is None else Listed(0, {kind: 1})
-
-
-def _sum(counts: Iterable[Listed]) -> Listed:
-    objects, skipped = 0, Counter[str]()
-    for count in counts:
-        objects += count.objects
-        skipped.update(count.skipped)
-    return Listed(objects, dict(sorted(skipped.items())))
 
 
 # the checks
@@ -263,7 +175,7 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _check_pattern(pattern: str, all_files: bool) -> None:
+def _check_pattern(pattern: str, all_files: bool, may_be_empty: bool) -> None:
     unseen, skipped = None, Counter[str]()
     for found in list_with_members(pattern, all_files):
         if found.skipped_as is not None:
@@ -272,7 +184,8 @@ def _check_pattern(pattern: str, all_files: bool) -> None:
             unseen = unseen or found.object.uri
         else:
             return
-    raise ListingError(_nothing_to_hear(pattern, unseen, skipped))
+    if unseen is not None or not may_be_empty:
+        raise ListingError(_nothing_to_hear(pattern, unseen, skipped))
 
 
 def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) -> str:

@@ -31,6 +31,7 @@ from transforms.stores import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
     check_reachable,
+    is_missing,
     reason,
     stat_object,
     version_of,
@@ -79,6 +80,27 @@ def look_up(uri: str) -> AudioObject:
         return AudioObject(uri, None, "")
 
 
+def find(uri: str) -> AudioObject | None:
+    """The same; None if it is certain that it isn't there, as after a deletion."""
+    found = look_up(uri)
+    return None if found.size_bytes is None and _is_missing(uri) else found
+
+
+def means(pattern: str, uri: str, all_files: bool = False) -> bool:
+    """Whether list_pattern gives an object, if it is there, as one to be heard.
+
+    It goes by names alone, and asks no filesystem: links are not known, and a glob that is also the
+    name of something means both.
+    """
+    pattern_path, path = local_path(pattern), local_path(uri)
+    if (pattern_path is None) != (path is None) or uri.endswith("/"):
+        return False
+    whole = pattern if pattern_path is None else absolute(pattern_path)
+    name = uri if path is None else path
+    globs = [each for each in _globs(whole, path is not None) if each.matches(name)]
+    return name == whole or any(_skipped_as(name, each, all_files) is None for each in globs)
+
+
 def trouble_with(uri: str) -> str:
     """What keeps an object from being looked up, or a folder from being read: "is not there"."""
     path = local_path(uri)
@@ -92,6 +114,23 @@ def trouble_with(uri: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return f"cannot be read: {getattr(error, 'strerror', None) or error}"
     return "is no regular file"
+
+
+def _is_missing(uri: str) -> bool:
+    path = local_path(uri)
+    try:
+        _ = stat_object(uri) if path is None else os.lstat(path)
+    except UNUSABLE_ERRORS as error:
+        return is_missing(error)
+    return False
+
+
+def _globs(pattern: str, is_local: bool) -> Iterator[Glob]:
+    """What a pattern means beside the object of exactly that name."""
+    if is_local or not is_glob(pattern):
+        yield Glob(f"{glob.escape(pattern.removesuffix('/'))}/**")
+    if is_glob(pattern):
+        yield Glob(f"{pattern}**" if pattern.endswith("/") else pattern)
 
 
 # local files

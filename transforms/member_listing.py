@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from transforms.archives import (
@@ -14,7 +14,7 @@ from transforms.archives import (
     split_at_archives,
 )
 from transforms.elements import AudioObject
-from transforms.matching import Found, list_pattern, look_up
+from transforms.matching import Found, list_pattern, look_up, means
 from transforms.patterns import (
     APPLE_DOUBLE,
     AUDIO_EXTENSIONS,
@@ -53,6 +53,32 @@ def look_up_with_members(uri: str, all_files: bool = False) -> Iterator[Found]:
     else:
         named = look_up(uri) if place is None else place.archive
         yield from _expanded(Found(named), _Wanted("", all_files))
+
+
+def is_meant(uri: str, patterns: Iterable[str], all_files: bool = False) -> bool:
+    """Whether patterns mean an object, if it is there; of an archive, all or some of its members.
+
+    It goes by names alone, as `means` does.
+    """
+    return any(True for pattern in patterns for _ in _meant_of(uri, pattern, all_files))
+
+
+def list_meant(found: AudioObject, patterns: Iterable[str], all_files: bool) -> Iterator[Found]:
+    """What patterns mean of an object that was looked up: itself, or members of an archive."""
+    for pattern in patterns:
+        for inside in _meant_of(found.uri, pattern, all_files):
+            yield from _expanded(Found(found), _Wanted(inside, all_files))
+
+
+def _meant_of(uri: str, pattern: str, all_files: bool) -> Iterator[str]:
+    """What a pattern means in an object, in each way to take it; empty for all that it is."""
+    if means(pattern, uri, all_files or is_archive(uri)):
+        yield ""
+    if is_archive(uri):
+        path = local_path(pattern)
+        for archives, inside in split_at_archives(pattern if path is None else path):
+            if means(archives, uri, all_files=True):
+                yield inside
 
 
 def _split(pattern: str) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -28,19 +28,19 @@ def staging_folder(output: str, run_id: str) -> str:
     return join(output, f"{STAGING_PREFIX}{run_id}")
 
 
-def round_id(run_id: str, number: int) -> str:
+def round_id(run_id: str, name: str) -> str:
     """What the names of a round's files begin with."""
-    return f"{run_id}-{number:05d}"
+    return f"{run_id}-{name}"
 
 
-def journal_file(output: str, run_id: str, number: int) -> str:
+def journal_file(output: str, run_id: str, name: str) -> str:
     """The file that says what is to be done to commit a round; gone when it is done."""
-    return join(staging_folder(output, run_id), f"{number:05d}.json")
+    return join(staging_folder(output, run_id), f"{name}.json")
 
 
-def round_file(output: str, run_id: str, number: int) -> str:
+def round_file(output: str, run_id: str, name: str) -> str:
     """The file whose presence says that a round is whole, until the run is."""
-    return join(output, RUNS, run_id, f"{number:05d}.json")
+    return join(output, RUNS, run_id, f"{name}.json")
 
 
 def run_file(output: str, run_id: str) -> str:
@@ -51,19 +51,6 @@ def run_file(output: str, run_id: str) -> str:
 def join(*parts: str) -> str:
     """A path, or a URI, of its parts."""
     return str(FileSystems.join(*parts))
-
-
-def is_taken(output: str, by_other_than: str | None = None) -> bool:
-    """Whether a folder holds results, be they of a whole run or of one that was cut off.
-
-    Args:
-      output: the folder.
-      by_other_than: the run whose own files do not count.
-    """
-    results = [(RUNS, "*.json"), *((table.name, "*.parquet") for table in TABLES)]
-    found = (path for folder, name in results for path in matching(output, folder, name))
-    names = (PurePath(path).name for path in found)
-    return any(by_other_than is None or not name.startswith(by_other_than) for name in names)
 
 
 def is_written_by_runs(uri: str, output: str) -> bool:
@@ -134,7 +121,11 @@ def make_folder(folder: str) -> None:
 
 def write_whole(path: str, text: str) -> None:
     """Write a file that is there whole or not at all; a file of that name is replaced."""
-    content = text.encode("utf-8", "backslashreplace")  # which is how JSON escapes, too
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # which is how JSON escapes, too
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """The same, for a file that is no text."""
     make_folder(FileSystems.split(path)[0])
     if local_path(path) is not None:
         _write_locally(path, content)

@@ -2,7 +2,8 @@
 
 Each run leaves a file of its own in the folder, then looks for those of others: of two that come at
 once both may be refused, but never both let in. The lock of a run that is dead locks nobody out: on
-the same machine it is seen at once, elsewhere when its file has not been renewed for a while.
+the same machine it is seen at once, elsewhere when its file has not been renewed for a while. That
+of a run which was left to an engine stays until the engine has done with it.
 """
 
 from __future__ import annotations
@@ -65,10 +66,24 @@ def locked(output: str, run_id: str) -> Iterator[None]:
         is_ours = beating.ident is not None
         if is_ours:
             beating.join()
-        with suppress(*STORE_ERRORS):
-            delete(output, [path])
-            if is_ours:  # else another run is about to use them
-                remove_empty_folders(output)
+        if run_id not in _left:
+            with suppress(*STORE_ERRORS):
+                delete(output, [path])
+                if is_ours:  # else another run is about to use them
+                    remove_empty_folders(output)
+        _left.discard(run_id)
+
+
+def leave_to_engine(output: str, run_id: str) -> None:
+    """Have the lock of a run outlive this process: an engine will end the run, and `release` it."""
+    _left.add(run_id)
+    _renew(_lock_file(output, run_id), run_id)
+
+
+def release(output: str, run_id: str) -> None:
+    """Give back the folder for a run that was left to an engine."""
+    delete(output, [_lock_file(output, run_id)])
+    remove_empty_folders(output)
 
 
 def is_held(output: str, run_id: str) -> bool:
@@ -79,11 +94,14 @@ def is_held(output: str, run_id: str) -> bool:
 _held: set[str] = set()
 """The locks of this process."""
 
+_left: set[str] = set()
+"""Those of them that are left to an engine."""
+
 
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
         with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
-            if FileSystems.exists(path):  # else another run has taken over
+            if FileSystems.exists(path) and run_id not in _left:  # else another has taken over
                 _renew(path, run_id)
 
 
@@ -93,6 +111,7 @@ def _lock_file(output: str, run_id: str) -> str:
 
 def _renew(path: str, run_id: str) -> None:
     whose = {"run_id": run_id, "machine": _machine(), "pid": os.getpid()}
+    whose["left_to_engine"] = run_id in _left
     write_whole(path, json.dumps({**whose, "born": _born(os.getpid()), "renewed": time.time()}))
 
 
@@ -100,6 +119,11 @@ def _refuse_if_taken(output: str, own: str) -> None:
     for path in matching(output, LOCKS, "*.json"):
         if path == own or (other := _read(path)) is None:
             continue
+        if other["left_to_engine"]:
+            raise LockedError(
+                f"run {other['run_id']} was left to an engine, which may be writing to it; if its "
+                f"job has ended, and failed, delete {path}"
+            )
         if _is_alive(other):
             raise LockedError(
                 f"run {other['run_id']} is writing to it (process {other['pid']} on "
@@ -116,7 +140,9 @@ def _read(path: str) -> dict[str, Any] | None:
     """
     try:
         content: dict[str, Any] = json.loads(read_uri(path))
-        return {name: content[name] for name in ("run_id", "machine", "pid", "born", "renewed")}
+        fields = ("run_id", "machine", "pid", "born", "renewed")
+        whose = {name: content[name] for name in fields}
+        return {**whose, "left_to_engine": content.get("left_to_engine", False)}
     except OSError:
         return None
     except (ValueError, KeyError, TypeError) as error:

@@ -8,7 +8,9 @@ processes or machines, nobody reads theirs.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from transforms.elements import Span
 
@@ -76,6 +78,24 @@ class Board:
                 finished=now.finished + (not left),
                 finished_bytes=now.finished_bytes + (span.clip.size_bytes or 0) // span.count,
                 failed=now.failed + (not left and all_failed),
+            )
+
+    def committed(self, objects: int, size_bytes: int, totals: Mapping[str, Any]) -> None:
+        """Objects were heard by workers that have boards of their own.
+
+        Args:
+          objects: how many.
+          size_bytes: of those.
+          totals: what a round's file says of their rows.
+        """
+        with self._lock:
+            now = self._now
+            self._now = replace(
+                now,
+                finished=now.finished + objects,
+                finished_bytes=now.finished_bytes + size_bytes,
+                failed=now.failed + sum(totals["failures"].values()),
+                audio_s=now.audio_s + totals["audio_s"],
             )
 
     def snapshot(self) -> Snapshot:

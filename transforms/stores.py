@@ -123,11 +123,24 @@ def check_reachable(uri: str) -> None:
         raise ListingError(f"{shown(uri)}: {reason(error)}") from error
 
 
+def is_missing(error: BaseException) -> bool:
+    """Whether a store says with an error that there is no such object."""
+    return any(
+        isinstance(each, (FileNotFoundError, NotADirectoryError))
+        or getattr(each, "code", None) == http.client.NOT_FOUND
+        for each in _causes(error)
+    )
+
+
 def reason(error: BaseException) -> str:
     """What went wrong: the first line of the first thing, without secrets."""
-    causes = getattr(error, "exception_details", None) or {"": error}
-    said = str(next(iter(causes.values()))).strip().partition("\n")[0]
+    said = str(_causes(error)[0]).strip().partition("\n")[0]
     return masked(" ".join(said.split()))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """What Beam has wrapped into an error; itself if nothing."""
+    return list((getattr(error, "exception_details", None) or {"": error}).values())
 
 
 _kept = threading.local()

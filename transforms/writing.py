@@ -6,7 +6,7 @@ Rows are written aside, then moved into place by committing.py, so that nobody r
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -139,24 +139,16 @@ class WriteParquet(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[WrittenShard]:
         """Apply the transform."""
-        shards = beam.pvalue.AsSingleton(self._shard_count(results))
+        shards = self.num_shards or beam.pvalue.AsSingleton(_shard_count(results))
         sharded = results | "Shard" >> beam.Map(_with_shard, shards)
-        all_shards = results.pipeline | beam.Impulse() | "Shards" >> beam.FlatMap(_empty, shards)
+        if self.num_shards is not None:  # as many as asked for, even if there are fewer clips
+            nothing = [(shard, None) for shard in range(self.num_shards)]
+            asked_for = results.pipeline | "AskedFor" >> beam.Create(nothing, reshuffle=False)
+            sharded = (sharded, asked_for) | beam.Flatten()
         return (
-            (sharded, all_shards)
-            | beam.Flatten()
+            sharded
             | "Group" >> beam.GroupByKey()
             | "Write" >> beam.Map(_write_shard, shards, self.folder, self.name, self.made_by)
-        )
-
-    def _shard_count(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[int]:
-        if self.num_shards is not None:
-            return results.pipeline | "Given" >> beam.Create([self.num_shards], reshuffle=False)
-        return (
-            results
-            | "Rows" >> beam.Map(_detections)
-            | "AllRows" >> beam.CombineGlobally(sum)
-            | "Count" >> beam.Map(lambda rows: max(1, -(-rows // ROWS_PER_FILE)))
         )
 
 
@@ -168,6 +160,22 @@ def shard_of(uri: str, shards: int) -> int:
 def file_name(beginning: str, shard: int, shards: int) -> str:
     """The name of a shard's file, in each table's folder."""
     return f"{beginning}-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def write_shard(
+    results: Iterable[ClipResult], folder: str, name: str, made_by: Provenance
+) -> WrittenShard:
+    """Write what came of clips to a file for each table.
+
+    Args:
+      results: one for each clip, in any order.
+      folder: where the tables' folders are to be.
+      name: of the file in each of them; what is there is replaced.
+      made_by: goes into every file.
+    """
+    ordered = sorted(results, key=lambda result: result.clip.uri)
+    files = [_write(folder, table, name, ordered, made_by) for table in TABLES]
+    return WrittenShard(tuple(files), _totals(ordered, files))
 
 
 def write_table(path: str, table: Table, rows: pa.Table, metadata: Mapping[str, str]) -> None:
@@ -207,12 +215,17 @@ def _add_counts(counts: dict[str, int], more: Mapping[str, int]) -> None:
         counts[name] = counts.get(name, 0) + count
 
 
-def _with_shard(result: ClipResult, shards: int) -> tuple[int, ClipResult | None]:
+def _shard_count(results: beam.PCollection[ClipResult]) -> beam.PCollection[int]:
+    return (
+        results
+        | "Rows" >> beam.Map(_detections)
+        | "AllRows" >> beam.CombineGlobally(sum)
+        | "Count" >> beam.Map(lambda rows: max(1, -(-rows // ROWS_PER_FILE)))
+    )
+
+
+def _with_shard(result: ClipResult, shards: int) -> tuple[int, ClipResult]:
     return shard_of(result.clip.uri, shards), result
-
-
-def _empty(_: bytes, shards: int) -> Iterator[tuple[int, ClipResult | None]]:
-    return ((shard, None) for shard in range(shards))
 
 
 def _detections(result: ClipResult) -> int:
@@ -227,10 +240,8 @@ def _write_shard(
     made_by: Provenance,
 ) -> WrittenShard:
     index, members = shard
-    results = sorted((r for r in members if r is not None), key=lambda result: result.clip.uri)
-    name = file_name(beginning, index, shards)
-    files = [_write(folder, table, name, results, made_by) for table in TABLES]
-    return WrittenShard(tuple(files), _totals(results, files))
+    results = (result for result in members if result is not None)
+    return write_shard(results, folder, file_name(beginning, index, shards), made_by)
 
 
 def _write(

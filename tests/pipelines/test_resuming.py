@@ -189,14 +189,14 @@ def test_a_round_that_fails_leaves_those_before_it(tmp_path, archive, classify, 
     with pytest.MonkeyPatch.context() as patch:
         from transforms import committing
 
-        commit = committing._commit
+        commit = committing.commit_round
 
         def second_fails(*arguments):
-            if arguments[5] == 2:
+            if arguments[5] == "00002":
                 raise OSError(28, "No space left on device")
             return commit(*arguments)
 
-        patch.setattr(committing, "_commit", second_fails)
+        patch.setattr(committing, "commit_round", second_fails)
         status, _, err = classify(archive, tmp_path / "out")
     assert status == 1
     assert err.splitlines()[-1] == (

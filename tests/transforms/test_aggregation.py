@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import apache_beam as beam
 import numpy as np
 import pytest
@@ -288,3 +290,21 @@ def test_each_clip_comes_out_once_from_two_workers():
             | AggregateClips(Detecting(GRID, LABELS))
         )
         assert_that(results, every_clip_once)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            *(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), st.floats(width=32)),
+        )
+    )
+)
+def test_detections_come_through_a_shuffle_as_they_were(hits):
+    frame, label_index, score = zip(*hits, strict=True) if hits else ((), (), ())
+    sent = Detections(
+        np.array(frame, np.int32), np.array(label_index, np.int32), np.array(score, np.float32)
+    )
+    got = pickle.loads(pickle.dumps(sent))
+    for column in ("frame", "label_index", "score"):
+        there, here = getattr(sent, column), getattr(got, column)
+        assert (there.dtype, there.tobytes()) == (here.dtype, here.tobytes())

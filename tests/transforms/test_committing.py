@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from transforms import committing, writing
+from transforms import committing
 from transforms.aggregation import Detecting, Tally, summarise_clip
-from transforms.committing import ReconcileError, conclude, recover
+from transforms.committing import ReconcileError, commit_round, conclude, recover
 from transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -27,13 +27,14 @@ from transforms.elements import (
     FrameScores,
     Listed,
     Span,
+    Superseded,
     Trouble,
 )
 from transforms.history import Heard, HistoryError, check_history, read_history
 from transforms.levels import measure
 from transforms.output_folder import round_id, staging_folder
 from transforms.tables import TABLES, Provenance
-from transforms.writing import Totals
+from transforms.writing import Totals, file_name, write_shard
 
 LABELS = ("wind", "bird")
 MADE_BY = Provenance("A", "9.9", "toy", "f" * 64, LABELS, 10, 10, 10, 0.1, None, 0.0)
@@ -56,24 +57,24 @@ def failed(uri: str, version: str) -> ClipResult:
 FIRST = [heard("/a", "1", 0.5), heard("/b", "1", 0.5), failed("/c", "1"), heard("/d", "1", 0.5)]
 SECOND = [heard("/a", "2", 0.9), heard("/c", "2", 0.9), heard("/e", "1", 0.9)]
 FIRST_FILE = "A-00001-00000-of-00001.parquet"
-SUPERSEDED = {FIRST_FILE: ["/a", "/c", "/never begun"]}
+SUPERSEDED = [Superseded(uri, FIRST_FILE) for uri in ("/a", "/c", "/never begun")]
 
 
-def commit(output: Path, run_id: str, results: list[ClipResult], superseded=None) -> None:
+def commit(output: Path, run_id: str, results: list[ClipResult], superseded=()) -> None:
     """Write results aside and commit them, without Beam around it."""
     made_by, folder = replace(MADE_BY, run_id=run_id), staging_folder(str(output), run_id)
     for table in TABLES:
         Path(folder, table.name).mkdir(parents=True, exist_ok=True)
-    shard = writing._write_shard((0, results), 1, folder, round_id(run_id, 1), made_by)
+    shard = write_shard(results, folder, file_name(round_id(run_id, "00001"), 0, 1), made_by)
     listed = Listed(len(results), {})
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(committing, "is_held", lambda *_: True)
-        committing._commit(b"", [shard], listed, str(output), run_id, 1, superseded or {})
+        commit_round([shard], listed, superseded, str(output), run_id, "00001")
 
 
 def test_a_run_whose_folder_was_taken_over_commits_nothing(tmp_path):
     with pytest.raises(committing.OutputTakenError, match="not locked by this run any more"):
-        committing._commit(b"", [], Listed(0, {}), str(tmp_path), "A", 1, {})
+        commit_round([], Listed(0, {}), [], str(tmp_path), "A", "00001")
 
 
 def test_a_journal_that_was_not_written_to_its_end_was_never_begun(tmp_path):
@@ -209,7 +210,7 @@ def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
     assert [c.column_index for c in detections.metadata.row_group(0).sorting_columns] == [4, 0, 1]
     assert pq.read_metadata(tmp_path / "failures" / less.name).num_rows == 0
 
-    commit(tmp_path, "C", [heard("/b", "7", 0.2)], {less.name: ["/b"]})
+    commit(tmp_path, "C", [heard("/b", "7", 0.2)], [Superseded("/b", less.name)])
     (again,) = (tmp_path / "clips").glob("A-*-less-*.parquet")
     assert again.name != less.name
     assert len(again.name) == len(less.name)
@@ -260,7 +261,7 @@ def test_a_file_that_got_lost_is_noticed(tmp_path, table):
 
 def test_a_file_of_which_no_row_is_left_goes_in_all_tables(tmp_path):
     commit(tmp_path, "A", [heard("/a", "1", 0.5)])
-    commit(tmp_path, "B", [heard("/a", "2", 0.9)], {FIRST_FILE: ["/a"]})
+    commit(tmp_path, "B", [heard("/a", "2", 0.9)], [Superseded("/a", FIRST_FILE)])
     assert not list(tmp_path.glob("*/A-*"))
     check_history(str(tmp_path), MADE_BY.settings())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import fnmatch
@@ -11,26 +12,25 @@ import os
 import re
 import string
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.archives import member_copy, place_of
 from transforms.elements import AudioObject, Listed
-from transforms.listing import ListAudio, check_patterns, list_audio
+from transforms.listing import check_patterns, list_audio
 from transforms.manifests import is_manifest, read_manifest
-from transforms.matching import list_pattern
+from transforms.matching import find, list_pattern, look_up
+from transforms.member_listing import is_meant, list_meant
 from transforms.patterns import (
     Glob,
     ListingError,
@@ -39,6 +39,8 @@ from transforms.patterns import (
     local_uri,
     pattern_regex,
 )
+from transforms.plan import Retry, new_plan
+from transforms.stores import is_missing
 
 AS_ROOT = os.geteuid() == 0
 
@@ -121,13 +123,6 @@ def objects(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Flags for two workers, without the timed flush that makes Beam 2.77 lose elements."""
-    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 0)
-    return ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
-
-
-@pytest.fixture
 def archive(tmp_path: Path) -> Path:
     folder = tmp_path / "archive"
     folder.mkdir()
@@ -140,22 +135,15 @@ def fill(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(name.encode())
 
 
-COLLECTED: dict[str, list[Any]] = {}
-
-
-def _collect(element: Any, into: str) -> None:
-    COLLECTED.setdefault(into, []).append(element)
-
-
-def listing(stage: ListAudio, *flags: str) -> tuple[list[AudioObject], Listed]:
-    """Run the transform."""
-    COLLECTED.clear()
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(list(flags))) as pipeline:
-        listed = pipeline | stage
-        _ = listed.objects | "Objects" >> beam.Map(_collect, "objects")
-        _ = listed.summary | "Summary" >> beam.Map(_collect, "summary")
-    [summary] = COLLECTED["summary"]
-    return sorted(COLLECTED.get("objects", [])), summary
+def listing(
+    patterns: Iterable[str], manifests: Iterable[str] = (), all_files: bool = False
+) -> tuple[list[AudioObject], Listed]:
+    """What a run hears of an archive of which nothing has been heard."""
+    with new_plan() as plan:
+        plan.add(list_audio(patterns, manifests, all_files=all_files))
+        plan.choose(Retry.NOTHING)
+        objects = [each.object for each in plan.to_hear()]
+        return objects, Listed(len(objects), plan.skipped())
 
 
 def meant_by(pattern: str, all_files: bool = False) -> tuple[list[AudioObject], dict[str, int]]:
@@ -352,7 +340,7 @@ class TestLocalListing:
     ) -> None:
         fill(archive, "a/x.wav")
         monkeypatch.chdir(archive)
-        [found], _ = listing(ListAudio(("a/*.wav",)))
+        [found], _ = listing(("a/*.wav",))
         assert found.uri == str(archive / "a/x.wav")
 
     @pytest.mark.parametrize(
@@ -369,7 +357,7 @@ class TestLocalListing:
         os.mkdir(folder)
         Path(os.fsdecode(folder + b"/\xff.wav")).write_bytes(b"abc")
         for pattern in (str(archive), os.fsdecode(folder), f"file://{archive}/caf%E9/*.wav"):
-            [found], _ = listing(ListAudio((pattern,)))
+            [found], _ = listing((pattern,))
             assert found.uri == f"file://{archive}/caf%E9/%FF.wav"
             assert Path(local_path(found.uri) or "").read_bytes() == b"abc"
             assert found.size_bytes == 3
@@ -387,21 +375,19 @@ class TestLocalListing:
     def test_what_several_patterns_match_is_listed_once(self, archive: Path) -> None:
         fill(archive, "a.wav", "b.txt")
         patterns = (str(archive), f"{archive}/*.wav", f"{archive}/a.wav", f"file://{archive}/a.wav")
-        found, summary = listing(ListAudio((*patterns, f"{archive}/../archive/b.txt")))
+        found, summary = listing((*patterns, f"{archive}/../archive/b.txt"))
         assert [item.uri for item in found] == [f"{archive}/a.wav", f"{archive}/b.txt"]
         assert summary == Listed(2, {})
 
-    def test_every_object_is_an_audio_object_and_is_counted(
-        self, archive: Path, two_threads: list[str]
-    ) -> None:
+    def test_every_object_is_an_audio_object_and_is_counted(self, archive: Path) -> None:
         fill(archive, *(f"{number}.wav" for number in range(200)))
-        found, summary = listing(ListAudio((str(archive),)), *two_threads)
+        found, summary = listing((str(archive),))
         assert {type(item) for item in found} == {AudioObject}
         assert len(found) == summary.objects == 200
 
     def test_nothing_at_all_gives_an_empty_summary(self, archive: Path) -> None:
-        assert listing(ListAudio((f"{archive}/*.wav",))) == ([], Listed(0, {}))
-        assert listing(ListAudio(())) == ([], Listed(0, {}))
+        assert listing((f"{archive}/*.wav",)) == ([], Listed(0, {}))
+        assert listing(()) == ([], Listed(0, {}))
 
 
 class TestSkippedFiles:
@@ -441,7 +427,7 @@ class TestSkippedFiles:
 
     def test_what_one_pattern_means_is_not_skipped_by_another(self, archive: Path) -> None:
         fill(archive, *self.NAMES)
-        found, summary = listing(ListAudio((str(archive), f"{archive}/*.dat")))
+        found, summary = listing((str(archive), f"{archive}/*.dat"))
         assert [item.uri for item in found] == [f"{archive}/a.wav", f"{archive}/e.dat"]
         assert summary == Listed(2, {"": 1, "._*": 1, ".txt": 2})
 
@@ -552,7 +538,7 @@ class TestLinksAndLockedFolders:
 
     def test_a_nul_in_a_name_is_a_file_that_is_not_there(self, archive: Path) -> None:
         (archive / "l.jsonl").write_text(json.dumps({"uri": "a\0.wav"}))
-        found, _ = listing(ListAudio((f"{archive}/l.jsonl",)))
+        found, _ = listing((f"{archive}/l.jsonl",))
         assert found == [AudioObject(f"{archive}/a\0.wav", None, "")]
         for pattern in ("a\0.wav", "a\0", "a\0/*.wav", "*\0.wav"):
             with pytest.raises(ListingError):
@@ -625,7 +611,7 @@ class TestRemoteListing:
         expected = AudioObject("mem://b/x.wav", 13, "13-1700000000250")
         for pattern in ("mem://b/x.wav", "mem://b", "mem://b/*"):
             assert meant_by(pattern) == ([expected], {})
-        assert listing(ListAudio(("mem://b",), ())) == ([expected], Listed(1, {}))
+        assert listing(("mem://b",), ()) == ([expected], Listed(1, {}))
 
     @pytest.mark.parametrize(
         "pattern", ["folders://b/a", "folders://b/a/**", "folders://b/**/*.wav"]
@@ -677,9 +663,7 @@ class TestManifests:
         manifest = archive / f"list.{extension if named == 'by extension' else 'txt'}"
         WRITERS[extension.lower()](entries, manifest)
         how = {"patterns": (str(manifest),)} if named == "by extension" else {}
-        found, summary = listing(
-            ListAudio(**{"patterns": (), "manifests": (str(manifest),), **how})
-        )
+        found, summary = listing(**{"patterns": (), "manifests": (str(manifest),), **how})
         local = ["*.wav", 'a, "b"\nc.wav', "gone.wav", "sub/notes.txt"]
         expected = [*(f"{archive}/{name}" for name in local), "mem://b/gone.wav", "mem://b/x.wav"]
         assert [item.uri for item in found] == expected
@@ -706,12 +690,10 @@ class TestManifests:
         (archive / "l.csv").write_text(content, encoding="utf-8", newline="")
         assert list(read_manifest(f"{archive}/l.csv")) == [f"{archive}/a.wav"]
 
-    def test_a_long_manifest_is_looked_up_whole(
-        self, archive: Path, two_threads: list[str]
-    ) -> None:
+    def test_a_long_manifest_is_looked_up_whole(self, archive: Path) -> None:
         fill(archive, "a.wav")
         as_csv((f"{number}.wav" for number in range(3000)), archive / "l.csv")
-        _, summary = listing(ListAudio((f"{archive}/l.csv",)), *two_threads)
+        _, summary = listing((f"{archive}/l.csv",))
         assert summary == Listed(3000, {})
 
     @pytest.mark.parametrize(
@@ -791,7 +773,7 @@ class TestArchives:
         fill(archive, "b.wav")
         as_tar(self.TREE, archive / "t.tar.gz")
         as_zip(self.TREE, archive / "z.zip")
-        found, summary = listing(ListAudio((str(archive), f"{archive}/t.tar.gz")))
+        found, summary = listing((str(archive), f"{archive}/t.tar.gz"))
         inside = [f"{name}!/{member}" for name in ("t.tar.gz", "z.zip") for member in self.TREE]
         heard = [name for name in inside if not name.endswith(".txt")]
         assert [item.uri for item in found] == [f"{archive}/{name}" for name in ("b.wav", *heard)]
@@ -802,7 +784,7 @@ class TestArchives:
     def test_a_member_can_be_an_input(self, archive: Path) -> None:
         as_tar(self.TREE, archive / "t.tar")
         patterns = (f"{archive}/t.tar!/a/n.txt", f"file://{archive}/t.tar!/y.flac")
-        found, _ = listing(ListAudio(patterns))
+        found, _ = listing(patterns)
         assert [item.uri for item in found] == [f"{archive}/t.tar!/{n}" for n in self.TREE[1:]]
         check_patterns(patterns)
 
@@ -810,7 +792,7 @@ class TestArchives:
         as_tar(self.TREE, archive / "t.tar")
         as_zip(self.TREE, archive / "z.zip")
         as_csv(["t.tar", "z.zip!/a/n.txt", "z.zip!/gone.wav", "gone.zip"], archive / "l.csv")
-        found, _ = listing(ListAudio((f"{archive}/l.csv",)))
+        found, _ = listing((f"{archive}/l.csv",))
         sizes = {item.uri.removeprefix(f"{archive}/"): item.size_bytes for item in found}
         expected = {"t.tar!/a/x.wav": 7, "t.tar!/y.flac": 6, "z.zip!/a/n.txt": 7}
         assert sizes == {**expected, "z.zip!/gone.wav": None, "gone.zip": None}
@@ -818,7 +800,7 @@ class TestArchives:
     def test_all_files_are_heard_in_archives_of_manifests_too(self, archive: Path) -> None:
         as_tar(self.TREE, archive / "t.tar")
         as_csv(["t.tar"], archive / "l.csv")
-        found, summary = listing(ListAudio((f"{archive}/l.csv",), all_files=True))
+        found, summary = listing((f"{archive}/l.csv",), all_files=True)
         assert [item.uri for item in found] == [f"{archive}/t.tar!/{n}" for n in sorted(self.TREE)]
         assert summary == Listed(3, {})
 
@@ -831,7 +813,7 @@ class TestArchives:
         uri = f"{scheme}://b/{name}"
         content = {uri: (archive / name).read_bytes(), f"{scheme}://b/c.tar!/d.wav": b"d"}
         monkeypatch.setattr(MemoryFileSystem, "OBJECTS", content)
-        found, _ = listing(ListAudio((f"{scheme}://b/**",)))
+        found, _ = listing((f"{scheme}://b/**",))
         members = [f"{uri}!/a/x.wav", f"{uri}!/y.flac"]
         assert [item.uri for item in found] == [f"{scheme}://b/c.tar!/d.wav", *members]
         place = place_of(members[0])
@@ -839,7 +821,7 @@ class TestArchives:
         with member_copy(place) as path:
             assert Path(path).read_bytes() == b"a/x.wav"
         pattern = f"{scheme}://b/{name[0]}*{name[1:]}!/**/*.flac"
-        assert [each.uri for each in listing(ListAudio((pattern,)))[0]] == members[1:]
+        assert [each.uri for each in listing((pattern,))[0]] == members[1:]
 
     @pytest.mark.parametrize(
         ("pattern", "complaint"),
@@ -995,3 +977,165 @@ def metadata_noted_in(looked_up: list[str]) -> Callable[..., FileMetadata]:
         return metadata(self, path)
 
     return noted
+
+
+# what patterns mean, by name alone
+
+NAMES = [
+    *("a.wav", "b.WAV", "c.txt", "d", "._a.wav", ".hidden.flac", "e.dat", "x[1].wav"),
+    *("sub/a.wav", "sub/deep/b.flac", "sub/deep/c.dat", "sub.wav/a.txt", "sub.wav/b.wav"),
+    *("_staging-1/a.wav", "sub/_staging-2/x/a.wav", "2024-01/rec 1.wav", "2024-02/ré.wav"),
+]
+TREE_PATTERNS = [
+    *("", "/", "/**", "/*", "/*.wav", "/**/*.wav", "/**/*", "/**.wav", "/**/*.dat", "/a.wav"),
+    *("/c.txt", "/._a.wav", "/**/._*", "/sub", "/sub/", "/sub/**/", "/sub/*", "/sub.wav", "/su*"),
+    *("/sub*/", "/sub/**/c.*", "/[ab].*", "/[!a]*", "/2024-*/*", "/2024-*/**", "/**/deep/**"),
+    *("/d", "/*/*/*.flac", "/_staging-1", "/_staging-1/*.wav", "/_*/**", "/x[[]1].wav", "/?.wav"),
+    *("/sub/../a.wav", "//sub//a.wav", "/missing", "/missing/**", "/**/rec *", "/**/r?.wav"),
+]
+
+
+def listed_uris(patterns: list[str], all_files: bool = False) -> set[str]:
+    found = list_audio(patterns, all_files=all_files)
+    return {each.object.uri for each in found if each.skipped_as is None and each.object.size_bytes}
+
+
+def uris_below(folder: Path) -> set[str]:
+    return {local_uri(str(path)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("all_files", [False, True])
+@pytest.mark.parametrize("pattern", TREE_PATTERNS)
+def test_a_pattern_means_by_name_what_it_lists(archive, pattern, all_files):
+    fill(archive, *NAMES)
+    (archive / os.fsdecode(b"\xff.wav")).write_bytes(b"no UTF-8")
+    fill(archive.parent, "archive.wav", "archive2/a.wav")
+    patterns = [f"{archive}{pattern}"]
+    meant = {uri for uri in uris_below(archive.parent) if is_meant(uri, patterns, all_files)}
+    assert meant == listed_uris(patterns, all_files)
+
+
+def test_what_exists_by_exactly_that_name_is_meant_whatever_signs_are_in_it(archive):
+    fill(archive, "x[1].wav", "y[1]/a.wav", "y[1]/b/c.wav")
+    for pattern in (f"{archive}/x[1].wav", f"{archive}/y[1]", f"file://{archive}/y[1]/b"):
+        meant = {uri for uri in uris_below(archive) if is_meant(uri, [pattern])}
+        assert meant == listed_uris([pattern])
+        assert meant
+
+
+@given(
+    st.lists(st.text("ab./*?[]!{_-~", min_size=1, max_size=12), min_size=1, max_size=3),
+    st.lists(st.text("ab._-", min_size=1, max_size=6), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_any_patterns_mean_by_name_what_they_list(patterns, names, all_files):
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made).resolve()
+        for name in names:
+            with contextlib.suppress(OSError):  # "..", and what is a file already
+                fill(folder / "a", f"{name}/a.wav", f"{name}/{name}", name)
+        whole = [f"{folder}/a/{pattern}" for pattern in patterns if ".." not in pattern]
+        with contextlib.suppress(ListingError):  # a range that runs backwards
+            meant = {uri for uri in uris_below(folder) if is_meant(uri, whole, all_files)}
+            assert meant == listed_uris(whole, all_files)
+
+
+@pytest.mark.parametrize("all_files", [False, True])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("mem://b", "mem://b/", "mem://b/**", "mem://b/*.wav", "mem://b/**/*.wav", "mem://b/a"),
+        *("mem://b/a/", "mem://b/a/*", "mem://b/a/x.wav", "mem://b/**/*.txt", "mem://b/a*"),
+        *("mem://b/a*/", "mem://b/x[1].wav", "mem://c", "mem://b/_staging-1/**"),
+    ],
+)
+def test_a_pattern_elsewhere_means_by_name_what_it_lists(objects, pattern, all_files):
+    names = ["a/x.wav", "a/y.txt", "a/s/z.flac", "ab/x.wav", "x[1].wav", "x1.wav", "n.txt"]
+    every = [f"mem://b/{name}" for name in [*names, "_staging-1/x.wav", "a//x.wav"]]
+    objects(*every, "mem://bb/x.wav")
+    meant = {uri for uri in [*every, "mem://bb/x.wav"] if is_meant(uri, [pattern], all_files)}
+    if pattern == "mem://b/x[1].wav":  # there is an object of exactly that name
+        meant.remove("mem://b/x1.wav")
+    assert meant == listed_uris([pattern], all_files)
+
+
+def test_what_stands_for_a_folder_in_a_store_is_not_meant():
+    assert not is_meant("mem://b/a/", ["mem://b/**"], all_files=True)
+
+
+def test_paths_and_uris_are_not_mixed_up():
+    assert is_meant("/a/b.wav", ["file:///a"])
+    assert not is_meant("mem://a/b.wav", ["/"])
+    assert not is_meant("/a/b.wav", ["mem://a/**"])
+
+
+def fill_archive(path: Path, *names: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.writestr(name, name)
+
+
+@pytest.mark.parametrize("all_files", [False, True])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("", "/**", "/*", "/*.zip", "/one.zip", "/one.zip!/", "/one.zip!/x", "/one.zip!/x/a.wav"),
+        *("/one.zip!/**/*.wav", "/*.zip!/x/*", "/**/*.zip!/**/*.txt", "/**/*.wav", "/sub/*"),
+        *("/**/*.zip", "/two.zip!/**", "/._one.zip", "/**/._*"),
+    ],
+)
+def test_of_archives_those_members_are_meant_that_are_listed(archive, pattern, all_files):
+    for name in ("one.zip", "sub/two.zip", "._one.zip"):
+        fill_archive(archive / name, "x/a.wav", "x/b.txt", "c.flac")
+    fill(archive, "plain.wav")
+    patterns = [f"{archive}{pattern}"]
+    found = {
+        each.object.uri
+        for uri in uris_below(archive)
+        if is_meant(uri, patterns, all_files)
+        for each in list_meant(look_up(uri), patterns, all_files)
+        if each.skipped_as is None
+    }
+    assert found == listed_uris(patterns, all_files)
+
+
+# what isn't there any more
+
+
+def test_what_is_gone_is_told_from_what_cannot_be_looked_up(archive, objects):
+    fill(archive, "a.wav")
+    (archive / "leads nowhere").symlink_to("nothing")
+    objects("mem://b/a.wav")
+    assert find(str(archive / "a.wav")) == look_up(str(archive / "a.wav"))
+    assert find("mem://b/a.wav") == look_up("mem://b/a.wav")
+    assert find(str(archive / "b.wav")) is None
+    assert find(str(archive / "a.wav" / "b.wav")) is None
+    assert find("mem://b/b.wav") is None
+    for unseen in ("leads nowhere", "", "a\0.wav"):
+        assert find(f"{archive}/{unseen}").size_bytes is None
+    assert find("nobody://knows/it.wav").size_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("error", "missing"),
+    [
+        (FileNotFoundError("a"), True),
+        (NotADirectoryError("a"), True),
+        (PermissionError("a"), False),
+        (BeamIOError("Metadata operation failed", {"a": FileNotFoundError("a")}), True),
+        (BeamIOError("Metadata operation failed", {"a": TimeoutError("a")}), False),
+        (ConnectionError("a"), False),
+    ],
+)
+def test_only_what_a_store_says_is_missing_is(error, missing):
+    assert is_missing(error) == missing
+
+
+def test_s3_and_google_say_that_an_object_is_missing_by_its_status():
+    messages = pytest.importorskip("apache_beam.io.aws.clients.s3.messages")
+    exceptions = pytest.importorskip("google.api_core.exceptions")
+    assert is_missing(messages.S3ClientError("Not Found", 404))
+    assert not is_missing(messages.S3ClientError("Forbidden", 403))
+    assert is_missing(BeamIOError("failed", {"gs://a/b": exceptions.NotFound("b")}))
+    assert not is_missing(BeamIOError("failed", {"gs://a/b": exceptions.Forbidden("b")}))

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.local_runner import local_runner
 from transforms.aggregation import Detecting, Tally, summarise_clip
-from transforms.committing import CommitRound, ConcludeRun
+from transforms.committing import CommitRound, conclude
 from transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -27,7 +27,8 @@ from transforms.elements import (
 )
 from transforms.framing import FrameGrid
 from transforms.levels import measure
-from transforms.output_folder import is_taken, round_id, staging_folder
+from transforms.output_folder import round_id, staging_folder
+from transforms.output_lock import locked
 from transforms.tables import TABLES, Provenance
 from transforms.writing import WriteParquet, shard_of
 
@@ -66,17 +67,18 @@ RESULTS = [
 
 def write(results: list[ClipResult], output: Path, listed: int, num_shards: int | None) -> None:
     run_id = MADE_BY.run_id
-    with beam.Pipeline(local_runner()) as pipeline:
+    with locked(str(output), run_id), beam.Pipeline(local_runner()) as pipeline:
         summary = pipeline | "Listed" >> beam.Create([Listed(listed, {".txt": 2})])
+        obsolete = pipeline | "Superseded" >> beam.Create([])
         (
             pipeline
             | beam.Create(results)
             | WriteParquet(
-                staging_folder(str(output), run_id), round_id(run_id, 1), MADE_BY, num_shards
+                staging_folder(str(output), run_id), round_id(run_id, "00001"), MADE_BY, num_shards
             )
-            | CommitRound(str(output), run_id, 1, summary)
-            | ConcludeRun(str(output), run_id, {"run_id": run_id, "note": "kept"})
+            | CommitRound(str(output), run_id, "00001", summary, obsolete)
         )
+    conclude(str(output), run_id, {"run_id": run_id, "note": "kept"})
 
 
 @pytest.fixture(params=[None, 1, 3], ids=["shards by rows", "one shard", "three shards"])
@@ -157,7 +159,6 @@ def test_the_file_of_the_run_is_there_and_nothing_else_is(output):
     assert record["totals"]["labels"]["bird"]["clips"] == 2
     found = {os.path.relpath(path, output) for path in output.rglob("*") if path.is_file()}
     assert found == {*record["files"], f"_runs/{MADE_BY.run_id}.json"}
-    assert is_taken(str(output))
 
 
 def test_a_run_with_nothing_heard_leaves_tables_that_can_be_read(tmp_path):
@@ -169,14 +170,8 @@ def test_a_run_with_nothing_heard_leaves_tables_that_can_be_read(tmp_path):
 def test_a_run_that_lost_an_object_fails_and_commits_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="5 objects were listed, but 3 have a row in clips/"):
         write(RESULTS, tmp_path, 5, None)
-    assert not is_taken(str(tmp_path))
-
-
-def test_a_folder_is_another_runs_by_the_names_of_its_files_wherever_it_lies(tmp_path):
-    output = tmp_path / MADE_BY.run_id
-    (output / "clips").mkdir(parents=True)
-    (output / "clips" / "other-00000-of-00001.parquet").touch()
-    assert is_taken(str(output), by_other_than=MADE_BY.run_id)
+    assert not list(tmp_path.glob("clips/*"))
+    assert not list(tmp_path.glob("_runs/*"))
 
 
 def test_a_clip_belongs_to_the_same_shard_for_ever():

@@ -2,20 +2,21 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.rounds import Planned, ToHear, new_plan
-from transforms.elements import AudioObject
+from transforms.elements import AudioObject, ToHear
 from transforms.history import Heard
 from transforms.matching import Found
+from transforms.plan import Planned, Retry, new_plan
 
 
 def found(uri: str, version: str = "1-1", skipped_as: str | None = None, size: int | None = 10):
     return Found(AudioObject(uri, size, version), skipped_as)
 
 
-def planned(listed, heard=(), *, retry_failed=False) -> tuple[list[ToHear], Planned]:
+def planned(listed, heard=(), retry=Retry.UNREADABLE) -> tuple[list[ToHear], Planned]:
     with new_plan() as plan:
         plan.add(listed)
-        counts = plan.choose(heard, retry_failed=retry_failed)
+        plan.note(heard)
+        counts = plan.choose(retry)
         return list(plan.to_hear()), counts
 
 
@@ -31,7 +32,7 @@ def test_what_one_pattern_means_is_heard_even_if_another_leaves_it_out(order):
     with new_plan() as plan:
         plan.add([found("/a.dat", skipped_as=".dat"), found("/a.dat")][::order])
         plan.add([found("/b.txt", skipped_as=".txt")])
-        plan.choose([], retry_failed=False)
+        plan.choose(Retry.UNREADABLE)
         assert [each.object.uri for each in plan.to_hear()] == ["/a.dat"]
         assert plan.skipped() == {".txt": 1}
 
@@ -43,20 +44,20 @@ def test_of_two_versions_the_later_is_meant(order):
 
 
 @pytest.mark.parametrize(
-    ("version", "reason", "retry_failed", "is_heard"),
+    ("version", "reason", "retry", "is_heard"),
     [
-        ("1-1", None, False, False),
-        ("1-1", None, True, False),
-        ("2-2", None, False, True),
-        ("1-1", "io", False, True),
-        ("1-1", "damaged", False, False),
-        ("1-1", "damaged", True, True),
-        ("2-2", "damaged", False, True),
+        ("1-1", None, Retry.UNREADABLE, False),
+        ("1-1", None, Retry.FAILED, False),
+        ("2-2", None, Retry.UNREADABLE, True),
+        ("1-1", "io", Retry.UNREADABLE, True),
+        ("1-1", "damaged", Retry.UNREADABLE, False),
+        ("1-1", "damaged", Retry.FAILED, True),
+        ("2-2", "damaged", Retry.UNREADABLE, True),
     ],
 )
-def test_what_is_done_is_not_heard_again(version, reason, retry_failed, is_heard):
+def test_what_is_done_is_not_heard_again(version, reason, retry, is_heard):
     heard = [Heard("/a", version, reason, "old.parquet"), Heard("/gone", "1-1", None, "x.parquet")]
-    to_hear, counts = planned([found("/a"), found("/new")], heard, retry_failed=retry_failed)
+    to_hear, counts = planned([found("/a"), found("/new")], heard, retry)
     new = ToHear(found("/new").object)
     assert to_hear == ([ToHear(found("/a").object, "old.parquet"), new] if is_heard else [new])
     assert counts.done == (not is_heard)

@@ -1,0 +1,85 @@
+"""A run that goes on for ever: it hears new recordings as they appear."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from contextlib import closing
+from itertools import count
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineState
+
+from pipelines.engines import await_end, is_template, named
+from pipelines.errors import RunError
+from pipelines.graph import ClassifyStream, Hearing, watched
+from pipelines.interrupts import Interrupts
+from pipelines.notifications import describing_kafka
+from pipelines.options import look_every_s
+from pipelines.rounds import retry, run_here
+from transforms import output_lock, progress, sharing
+from transforms.plan import Retry
+from transforms.stores import reason
+from transforms.watching import FAILED_LOOKS, Watch
+
+_ENDED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.DRAINED)
+
+
+def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Interrupts) -> None:
+    """Hear what is new in threads of this process, again and again, until a signal comes.
+
+    What came in a window is heard and committed at its end, in rounds as any run's; what was there
+    before the watch, at once.
+
+    Raises:
+      RunError: the engine lost an object.
+      RuntimeError: a worker failed; Beam tells how.
+    """
+    options, run_id = hearing.options, hearing.made_by.run_id
+    board, numbers, over = progress.board(run_id), count(1), threading.Event()
+    again, due = retry(options), time.monotonic()
+    with closing(Watch(watched(hearing))) as watch:
+        while interrupts.number is None:
+            try:
+                watch.look()
+                with interrupts.stopping(over.set):
+                    over.wait(look_every_s(options))
+                watch.look()
+            except FAILED_LOOKS as error:
+                said = (
+                    f"earmark: a look for new recordings failed, the next will do: {reason(error)}"
+                )
+                print(said, file=sys.stderr)
+            else:
+                planned = watch.plan.choose(again, settled=True)
+                board.listed(planned.objects, planned.size_bytes)
+                with interrupts.stopping(lambda: sharing.stop(run_id)):
+                    run_here(hearing, beam_options, watch.plan, interrupts, numbers)
+                again = Retry.NOTHING
+            due = max(due + options.window_s, time.monotonic())
+            with interrupts.stopping(over.set):
+                over.wait(due - time.monotonic())
+
+
+def watch_elsewhere(
+    hearing: Hearing, beam_options: PipelineOptions, interrupts: Interrupts
+) -> None:
+    """Have another engine hear what is new, until a signal comes here or it is stopped there.
+
+    Raises:
+      RunError: the job came to an end that nobody has asked for, or the topic can't be read.
+      RuntimeError: it failed; Beam tells how.
+    """
+    job = named(beam_options, hearing.made_by.run_id)
+    pipeline = beam.Pipeline(options=job)
+    with describing_kafka(hearing.options, beam_options):
+        _ = pipeline | ClassifyStream(hearing)
+    if is_template(beam_options):
+        pipeline.run()
+        output_lock.leave_to_engine(hearing.options.output, hearing.made_by.run_id)
+        return
+    state = await_end(pipeline.run(), interrupts, job)
+    if state not in _ENDED:
+        raise RunError(f"the job has ended: {state}")
