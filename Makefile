@@ -1,5 +1,6 @@
 # make demo    a small archive, made and heard, offline once installed
 # make test    the tests
+# make flink   the tests that need a Flink cluster; starts one, with Java and Maven
 # make lint    ruff and mypy
 # make fuzz    the tests that damage, kill and wear out, for an hour instead of a minute
 # make bench   earmark beside its peers; takes an hour, and rewrites docs/performance.md's tables
@@ -11,7 +12,7 @@ BENCH ?=
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.done
 
-.PHONY: setup demo test lint fuzz bench clean
+.PHONY: setup demo test flink lint fuzz bench clean
 
 setup: $(SETUP)
 
@@ -28,6 +29,9 @@ demo: $(SETUP)
 
 test: $(SETUP)
 	$(BIN)/pytest -n auto
+
+flink: $(SETUP)
+	EARMARK_FLINK=1 $(BIN)/pytest tests/flink tests/scripts
 
 lint: $(SETUP)
 	$(BIN)/ruff check

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,11 +12,10 @@ from benchmarks import formats, growth, scoring
 from benchmarks.archives import FORMATS
 from benchmarks.machine import described, load
 from benchmarks.processes import ROOT, ProcessError
-from benchmarks.setting import Setting
+from benchmarks.setting import Setting, prepared
 from benchmarks.tables import Table, render, replaced
-from models.classifier import AudioClassifier
 from models.errors import ModelError
-from models.sources import cache_folder, resolve
+from models.sources import cache_folder
 
 PAGE = ROOT / "docs" / "performance.md"
 N = TypeVar("N", int, float)
@@ -34,7 +31,9 @@ def main(arguments: Sequence[str]) -> None:
     about = f"{described()}\n{load().capitalize()} at the start."
     print(about, flush=True)
     try:
-        with _setting(options) as setting:
+        with prepared(
+            options.model, options.archive, options.files, options.minutes, options.repeats
+        ) as setting:
             tables = _measured(setting, options.only)
     except (ModelError, ProcessError) as error:
         sys.exit(f"benchmarks: {error}")
@@ -74,27 +73,6 @@ def _positive(kind: type[N]) -> Callable[[str], N]:
         return value
 
     return number
-
-
-@contextmanager
-def _setting(options: argparse.Namespace) -> Iterator[Setting]:
-    cache: Path = options.archive.absolute()
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="work-") as work:
-        source = resolve(options.model)
-        model = Path(work, source.name).with_suffix(".tflite")
-        model.write_bytes(source.read())
-        classifier = AudioClassifier.from_path(model)
-        yield Setting(
-            model=model,
-            sample_rate_hz=classifier.sample_rate_hz,
-            frame_samples=classifier.frame_samples,
-            cache=cache,
-            work=Path(work),
-            files=options.files,
-            minutes=options.minutes,
-            repeats=options.repeats,
-        )
 
 
 def _measured(setting: Setting, sections: Sequence[str]) -> list[Table]:

@@ -68,14 +68,14 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
             stdout=said,
             stderr=complaints,
         )
-        with _watched(process.pid) as peak_mb:
+        with _watched(process.pid) as held_mb:
             _, status, usage = os.wait4(process.pid, 0)
             wall_s = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise ProcessError(f"{' '.join(command[:6])} ...: {last_line(_text(complaints))}")
         # where /proc is there, the usage is not asked: it begins at what this process holds
-        cost = Cost(wall_s, usage.ru_utime + usage.ru_stime, peak_mb() or _resident_mb(usage))
+        cost = Cost(wall_s, usage.ru_utime + usage.ru_stime, held_mb() or _resident_mb(usage))
         return Finished(cost, _text(said))
 
 
@@ -101,6 +101,27 @@ def last_line(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
+def descendants(pid: int) -> Iterator[int]:
+    """A process, and all that descend from it."""
+    yield pid
+    try:
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return
+    for child in " ".join(lists).split():
+        yield from descendants(int(child))
+
+
+def peak_mb(pid: int) -> float:
+    """The most that a process has had resident so far, 10^6 bytes; 0 where it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    peak = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in peak), 0)
+
+
 @contextmanager
 def _watched(pid: int) -> Iterator[Callable[[], float]]:
     """Look, meanwhile, at what a process and its descendants hold; gives the sum of their peaks."""
@@ -109,9 +130,9 @@ def _watched(pid: int) -> Iterator[Callable[[], float]]:
 
     def look() -> None:
         while not ended.wait(_LOOK_EVERY_S):
-            for each in _with_descendants(pid):
+            for each in descendants(pid):
                 # the latest: a process that is being started has what its parent holds
-                peaks_mb[each] = _peak_mb(each) or peaks_mb.get(each, 0)
+                peaks_mb[each] = peak_mb(each) or peaks_mb.get(each, 0)
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
@@ -120,25 +141,6 @@ def _watched(pid: int) -> Iterator[Callable[[], float]]:
     finally:
         ended.set()
         watcher.join()
-
-
-def _with_descendants(pid: int) -> Iterator[int]:
-    yield pid
-    try:
-        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    except OSError:
-        return
-    for child in " ".join(lists).split():
-        yield from _with_descendants(int(child))
-
-
-def _peak_mb(pid: int) -> float:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    peak = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return next((int(line.split()[1]) * 1024 / 1e6 for line in peak), 0)
 
 
 def _resident_mb(usage: Any) -> float:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from models.classifier import AudioClassifier
+from models.sources import resolve
 
 
 @dataclass(frozen=True)
@@ -34,3 +40,33 @@ class Setting:
     def frame_s(self) -> float:
         """How long a frame is."""
         return self.frame_samples / self.sample_rate_hz
+
+
+@contextmanager
+def prepared(model: str, kept: Path, files: int, minutes: float, repeats: int) -> Iterator[Setting]:
+    """A setting, with a folder to work in as long as the context lasts.
+
+    Args:
+      model: as `earmark classify` takes it.
+      kept: a folder for what is made once.
+      files: in an archive.
+      minutes: that each lasts.
+      repeats: rounds.
+    """
+    cache = kept.absolute()
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix="work-") as work:
+        source = resolve(model)
+        copy = Path(work, source.name).with_suffix(".tflite")
+        copy.write_bytes(source.read())
+        classifier = AudioClassifier.from_path(copy)
+        yield Setting(
+            model=copy,
+            sample_rate_hz=classifier.sample_rate_hz,
+            frame_samples=classifier.frame_samples,
+            cache=cache,
+            work=Path(work),
+            files=files,
+            minutes=minutes,
+            repeats=repeats,
+        )
