@@ -1,4 +1,5 @@
-# earmark's workers on Dataflow, and the launcher of its Flex Template: see docs/dataflow.md.
+# earmark's workers on Dataflow, and the launcher of its Flex Template: see docs/dataflow.md; its
+# workers on Flink: see docs/flink.md.
 #
 #   docker build --tag IMAGE .
 #   docker build --tag IMAGE --build-arg MODEL=models/my_birds.tflite .
@@ -43,6 +44,7 @@ RUN mkdir -p "$EARMARK_CACHE" \
 
 COPY --from=launcher /opt/google/dataflow/python_template_launcher /opt/google/dataflow/python_template_launcher
 COPY dataflow/launch.py /template/launch.py
+COPY scripts/flink/worker_pool.py scripts/flink/sdk_worker.py /opt/earmark/flink/
 ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/template/launch.py
 WORKDIR /template
 

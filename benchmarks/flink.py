@@ -42,7 +42,7 @@ _KINDS = {
     "StandaloneSessionClusterEntrypoint": "jobmanager",
     "TaskManagerRunner": "taskmanager",
     "FlinkJobServerDriver": "job server",
-    "sdk_worker_main": "Python worker",
+    "sdk_worker": "Python worker",
     "decoder_process": "its decoding process",
     "worker_pool": "worker pool",
 }

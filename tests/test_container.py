@@ -119,3 +119,10 @@ def test_it_starts_as_a_worker_and_holds_what_a_launcher_needs():
     launched = variables()["FLEX_TEMPLATE_PYTHON_PY_FILE"]
     assert (["dataflow/launch.py"], launched) in copies()
     assert any("python_template_launcher" in rest for rest in given("COPY"))
+
+
+def test_it_holds_the_pool_of_workers_that_the_page_on_flink_starts():
+    page = (ROOT / "docs" / "flink.md").read_text(encoding="utf-8")
+    folder, name = re.findall(r"command: \[python, (/\S+/)(\w+\.py),", page)[0]
+    (sources,) = (sources for sources, target in copies() if target == folder)
+    assert {"scripts/flink/" + name, "scripts/flink/sdk_worker.py"} == set(sources)

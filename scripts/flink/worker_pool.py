@@ -4,6 +4,7 @@ Beam has a pool of its own (`apache_beam.runners.worker.worker_pool_main`), whic
 taskmanagers can't share: each of them names its workers 1-1, 2-1 and so on, and there a name is a
 worker, so that one taskmanager stops the worker of another. Nor do its workers know the pipeline's
 options. Here a worker is known by the taskmanager's address too, and starts as in Beam's container.
+And one that dies while it starts is replaced: taskmanagers would wait for it for ever.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -29,8 +31,13 @@ from apache_beam.portability.api import (
 )
 from google.protobuf import json_format, text_format
 
+WORKER = Path(__file__).with_name("sdk_worker.py")
+
 GRACE_S = 10.0
 """How long a worker may live on when nobody answers any more where its work came from."""
+
+START_ATTEMPTS = 3
+"""A taskmanager that is told of a failure leaks what it has started for the job, so it is tried."""
 
 PROVISION_LIMIT_S = 30.0
 
@@ -46,8 +53,29 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
         self._lock = threading.Lock()
 
     def StartWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Start a worker for a StartWorkerRequest."""
+        """Start a worker for a StartWorkerRequest, again if need be, until one is connected."""
         info = _provision(request)
+        for _ in range(START_ATTEMPTS):
+            if self._is_connected(request, info, context):
+                return beam_fn_api_pb2.StartWorkerResponse()
+        error = f"a worker was started {START_ATTEMPTS} times, and died before it had connected"
+        return beam_fn_api_pb2.StartWorkerResponse(error=error)
+
+    def _is_connected(self, request: Any, info: Any, context: grpc.ServicerContext) -> bool:
+        """Start a worker, and wait until it is connected, or dead."""
+        reading, writing = os.pipe()
+        with os.fdopen(reading, "rb") as connected:
+            with os.fdopen(writing, "wb"):
+                process = self._start(request, info, writing)
+            with self._lock:
+                self._workers.append(_Worker(process, request.control_endpoint.url))
+            is_connected = connected.read() != b""
+        if not context.is_active():  # the taskmanager has given up meanwhile, and won't use it
+            process.kill()
+            return True
+        return is_connected
+
+    def _start(self, request: Any, info: Any, ready: int) -> subprocess.Popen[bytes]:
         with tempfile.TemporaryFile() as options:  # can be too long for a variable
             options.write(json_format.MessageToJson(info.pipeline_options).encode())
             options.seek(0)
@@ -55,15 +83,12 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type
                 **_variables(request, info),
                 "PIPELINE_OPTIONS_FILE": f"/dev/fd/{options.fileno()}",
             }
-            process = subprocess.Popen(
-                [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main", self._mark],
+            return subprocess.Popen(
+                [sys.executable, str(WORKER), str(ready), self._mark],
                 env={**os.environ, **variables},
                 stdin=subprocess.DEVNULL,
-                pass_fds=[options.fileno()],
+                pass_fds=[options.fileno(), ready],
             )
-        with self._lock:
-            self._workers.append(_Worker(process, request.control_endpoint.url))
-        return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Nothing: a name alone doesn't tell which worker is meant.

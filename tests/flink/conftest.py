@@ -57,14 +57,22 @@ class Cluster:
 
     def kill(self, sign: str) -> bool:
         """kill -9 a process of the cluster's that has a sign in its command line, if there is."""
-        for pid in _processes(self.folder, sign):
+        for pid in _processes(str(self.folder), sign):
             os.kill(pid, signal.SIGKILL)
             return True
         return False
 
+    def workers(self) -> list[int]:
+        """The Python workers that live."""
+        return _processes(str(self.folder), "sdk_worker")
+
     def kill_worker(self) -> bool:
-        """kill -9 one of the Python workers."""
-        return self.kill("sdk_worker_main")
+        """kill -9 one of the Python workers that hear, which have a decoding process each."""
+        decoding = {_parent(pid) for pid in _processes("decoder_process")}
+        for pid in decoding.intersection(self.workers()):
+            os.kill(pid, signal.SIGKILL)
+            return True
+        return False
 
     def kill_taskmanager(self) -> bool:
         """kill -9 one of the taskmanagers; the cluster starts another."""
@@ -106,14 +114,22 @@ def eventually(holds: Callable[[], bool], limit_s: float) -> bool:
     return False
 
 
-def _processes(folder: Path, sign: str) -> list[int]:
-    """The processes that have the cluster's folder and a sign in their command lines."""
+def _processes(*signs: str) -> list[int]:
+    """The processes that have all of these in their command lines."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = entry.read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if str(folder) in words and sign in words:
+        if all(sign in words for sign in signs):
             found.append(int(entry.parent.name))
     return found
+
+
+def _parent(pid: int) -> int:
+    """The process that has started another; 0 where that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -152,12 +151,12 @@ def assert_whole(run: Run, expected: dict[str, Counter]) -> None:
         assert got[table] == rows, table
 
 
-def begun(cluster: Cluster, run: Run, seconds: float = 1) -> Job:
-    """The job of a run, once it has been hearing for so long."""
+def begun(cluster: Cluster, run: Run, seconds: float | None = 1) -> Job:
+    """The job of a run, once it has been hearing for so long, or at once."""
     assert eventually(lambda: run.is_over() or cluster.jobs() != [], 60)
     assert not run.is_over(), run.end()
     job = Job(cluster)
-    assert eventually(lambda: job.hears(seconds), 60)
+    assert seconds is None or eventually(lambda: job.hears(seconds), 60)
     return job
 
 
@@ -205,10 +204,6 @@ def test_the_spans_of_one_recording_are_heard_by_all_workers(cluster, earmark, t
     assert min(spans) >= 0.4 * sum(spans)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("EARMARK_FLINK_KILLS"),
-    reason="not steady behind other tests: EARMARK_FLINK_KILLS=1 runs it",
-)
 def test_rows_are_the_same_when_workers_and_a_taskmanager_are_killed(
     cluster, earmark, archive, expected, tmp_path
 ):
@@ -219,6 +214,18 @@ def test_rows_are_the_same_when_workers_and_a_taskmanager_are_killed(
     assert_whole(run, expected)
     assert job.failures() >= 3
     assert max(job.attempts()) >= 1
+
+
+def test_workers_that_die_while_they_start_are_replaced(
+    cluster, earmark, archive, expected, tmp_path
+):
+    assert eventually(lambda: not cluster.workers(), 60)  # those of the last job
+    run = earmark(archive, tmp_path / "out", "--span_s", 60, *cluster.options)
+    job = begun(cluster, run, seconds=None)
+    for _ in range(2):
+        assert eventually(lambda: cluster.kill("sdk_worker"), 60)
+    assert_whole(run, expected)
+    assert job.failures() == 0
 
 
 def test_a_worker_that_dies_costs_its_own_slot_alone(cluster, earmark, archive, expected, tmp_path):

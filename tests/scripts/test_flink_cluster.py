@@ -135,15 +135,20 @@ class Taskmanager(
         return iter([])
 
     def start_worker(self, pool) -> None:
+        assert not self.ask_for_worker(pool).error
+        assert self.connected.get(timeout=60) == "1-1"
+
+    def ask_for_worker(self, pool) -> beam_fn_api_pb2.StartWorkerResponse:
+        return pool.StartWorker(self.request())
+
+    def request(self) -> beam_fn_api_pb2.StartWorkerRequest:
         endpoint = endpoints_pb2.ApiServiceDescriptor(url=self.address)
-        request = beam_fn_api_pb2.StartWorkerRequest(
+        return beam_fn_api_pb2.StartWorkerRequest(
             worker_id="1-1",
             control_endpoint=endpoint,
             logging_endpoint=endpoint,
             provision_endpoint=endpoint,
         )
-        assert not pool.StartWorker(request).error
-        assert self.connected.get(timeout=60) == "1-1"
 
     def stop_worker(self, pool) -> None:
         pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"))
@@ -213,6 +218,35 @@ def test_a_worker_that_cannot_end_is_killed_once_its_taskmanager_is_gone(
     taskmanagers[0].die()
     assert eventually(lambda: pool.tend() == 0)
     assert not processes(tmp_path)
+
+
+def test_a_worker_that_dies_while_it_starts_is_replaced(pool, stub, taskmanagers, tmp_path):
+    """A taskmanager would wait for it for ever."""
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(taskmanagers[0].ask_for_worker, stub)
+        assert eventually(lambda: processes(tmp_path) != [])
+        (killed,) = processes(tmp_path)
+        os.kill(killed, signal.SIGKILL)
+        assert not asked.result(timeout=30).error
+    assert taskmanagers[0].connected.get(timeout=60) == "1-1"
+    assert pool.tend() == 1
+    assert killed not in processes(tmp_path)
+
+
+def test_workers_that_cannot_start_are_given_up(pool, stub, taskmanagers, monkeypatch):
+    monkeypatch.setattr(worker_pool, "WORKER", Path("not there.py"))
+    error = taskmanagers[0].ask_for_worker(stub).error
+    assert error == "a worker was started 3 times, and died before it had connected"
+    assert pool.tend() == 0
+
+
+def test_a_worker_that_is_not_wanted_any_more_once_it_has_started_is_ended(
+    pool, stub, taskmanagers, tmp_path
+):
+    asked = stub.StartWorker.future(taskmanagers[0].request())
+    assert eventually(lambda: processes(tmp_path) != [])
+    asked.cancel()
+    assert eventually(lambda: pool.tend() == 0 and processes(tmp_path) == [])
 
 
 def processes(folder: Path, name: str = "") -> list[int]:
