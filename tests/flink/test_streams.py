@@ -161,7 +161,7 @@ def test_a_stream_with_kills_and_a_savepoint_hears_each_file_once(cluster, watch
     writing.start()
 
     assert eventually(lambda: stream.heard() >= FILES // 8, 120)
-    assert cluster.kill_worker()
+    assert eventually(cluster.kill_worker, 60)
     before = stream.heard()
     assert eventually(lambda: stream.heard() > before, 120)
     savepoint = stream.stop_with_savepoint(tmp_path / "savepoints")
@@ -171,7 +171,7 @@ def test_a_stream_with_kills_and_a_savepoint_hears_each_file_once(cluster, watch
     stream = watch(f"--savepoint_path={savepoint}")
     before = stream.heard()
     assert eventually(lambda: stream.heard() > before, 120)
-    assert cluster.kill_worker()
+    assert eventually(cluster.kill_worker, 60)
     writing.join()
     assert eventually(lambda: stream.heard() >= FILES, 120)
     time.sleep(10)  # what would come twice comes with the next windows
