@@ -17,6 +17,7 @@ from pathlib import PurePath
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import Listed, Superseded
@@ -154,8 +155,9 @@ def recover(output: str) -> int:
     finished = 0
     for journal in staged_journals(output):
         with suppress(json.JSONDecodeError):  # it was not written to its end: nothing was begun
-            _carry_out(output, journal)
-            finished += 1
+            if _has_files(output, journal):
+                _carry_out(output, journal)
+                finished += 1
     discard_staging(output)
     remove_empty_folders(output)
     return finished
@@ -204,10 +206,10 @@ def commit_round(
         totals.add(shard.totals)
     reconcile(listed, totals)
     path = round_file(output, run_id, name)
-    if FileSystems.exists(path):  # this was done before, and not known to be
+    # this was done before, and not known to be; a run that is whole has no such files any more
+    if FileSystems.exists(path) or FileSystems.exists(run_file(output, run_id)):
         return path
-    if not is_held(output, run_id):
-        raise OutputTakenError(f"{output} is not locked by this run any more: was it suspended?")
+    _check_held(output, run_id)
     journal = journal_file(output, run_id, name)
     if not FileSystems.exists(journal):
         staging = staging_folder(output, run_id)
@@ -223,8 +225,28 @@ def commit_round(
         done = {"listed": asdict(listed), "totals": asdict(totals), "files": sorted(moves)}
         content = {"run_id": run_id, "name": name, "obsolete": obsolete, "round": done}
         write_whole(journal, _as_json(content))
+        _check_held(output, run_id)  # else whoever has the folder now may not have seen the journal
     _carry_out(output, journal)
     return path
+
+
+def finish_commits(output: str, run_id: str) -> None:
+    """Finish what a run has begun to commit, as a worker of it that died may have left it.
+
+    Raises:
+      ReconcileError: a file that was to be committed is gone.
+      OutputTakenError: another run has taken the folder over.
+    """
+    journals = staged_journals(output, run_id)
+    if journals:
+        _check_held(output, run_id)
+    for journal in journals:
+        _carry_out(output, journal)
+
+
+def _check_held(output: str, run_id: str) -> None:
+    if not is_held(output, run_id):
+        raise OutputTakenError(f"{output} is not locked by this run any more: was it suspended?")
 
 
 def _commit_together(
@@ -287,7 +309,7 @@ def _carry_out(output: str, journal: str) -> None:
 
 def _do_what_is_left(output: str, journal: str) -> None:
     said = _read(journal)
-    if not isinstance(said, dict) or set(said) != {"run_id", "name", "obsolete", "round"}:
+    if not _is_journal(said):
         raise ReconcileError(f"{journal} is no journal of a commit; delete it")
     run_id, name, done = said["run_id"], said["name"], said["round"]
     staging = staging_folder(output, run_id)
@@ -301,6 +323,26 @@ def _do_what_is_left(output: str, journal: str) -> None:
     delete(output, [journal])
 
 
+def _has_files(output: str, journal: str) -> bool:
+    """Whether any of a journal's files is left.
+
+    None is if it was written by a worker that went on after its run had been ended, and what was
+    written aside had been cleared away: of that nothing was begun.
+    """
+    said = _read(journal)
+    files = said["round"]["files"] if _is_journal(said) else []
+    staging = FileSystems.split(journal)[0]
+    return not files or any(
+        FileSystems.exists(join(folder, *file.split("/")))
+        for file in files
+        for folder in (staging, output)
+    )
+
+
+def _is_journal(said: object) -> bool:
+    return isinstance(said, dict) and set(said) == {"run_id", "name", "obsolete", "round"}
+
+
 def _move(source: str, target: str, names: Iterable[str]) -> None:
     """Move files; what an earlier attempt has moved already stays where it is."""
     moves = [(join(source, name), join(target, name)) for name in names]
@@ -308,8 +350,13 @@ def _move(source: str, target: str, names: Iterable[str]) -> None:
     for _, destination in set(moves) - set(waiting):
         if not FileSystems.exists(destination):
             raise ReconcileError(f"{destination} was written, but is not there")
-    if waiting:
+    if not waiting:
+        return
+    try:
         FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
+    except BeamIOError:  # unless another does the same at once, as when a run ends in a commit
+        if not all(FileSystems.exists(destination) for _, destination in waiting):
+            raise
 
 
 def _run_record(record: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

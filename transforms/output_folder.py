@@ -73,11 +73,11 @@ def matching(output: str, folder: str, name: str) -> Iterator[str]:
         yield from sorted(found.path for found in result.metadata_list)
 
 
-def staged_journals(output: str) -> list[str]:
-    """The journals of rounds, of any run, that were to be committed and may not be."""
+def staged_journals(output: str, run_id: str = "*") -> list[str]:
+    """The journals of rounds, of a run or any, that were to be committed and may not be."""
     if local_path(output) is not None:
-        return sorted(map(str, Path(output).glob(f"{STAGING_PREFIX}*/*.json")))
-    return list(matching(output, f"{STAGING_PREFIX}*", "*.json"))
+        return sorted(map(str, Path(output).glob(f"{STAGING_PREFIX}{run_id}/*.json")))
+    return list(matching(output, f"{STAGING_PREFIX}{run_id}", "*.json"))
 
 
 def discard_staging(output: str, run_id: str = "*") -> None:

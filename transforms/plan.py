@@ -11,6 +11,7 @@ from typing import NamedTuple
 from transforms.elements import AudioObject, Superseded, ToHear
 from transforms.history import Heard
 from transforms.matching import Found
+from transforms.superseding import original
 
 
 class PlanError(Exception):
@@ -116,13 +117,16 @@ class Plan:
         self._database.execute("alter table spare rename to object")
         self._database.execute("delete from object")
 
-    def is_heard(self, object_: AudioObject) -> bool:
-        """Whether this version of an object has been heard, or tried in vain."""
+    def is_heard(self, planned: ToHear) -> bool:
+        """Whether an object has been heard since it was planned, or tried in vain."""
         found = self._database.execute(
-            "select 1 from heard where uri = ? and version = ?",
-            (_encoded(object_.uri), object_.version),
-        )
-        return found.fetchone() is not None
+            "select version, file from heard where uri = ?", (_encoded(planned.object.uri),)
+        ).fetchone()
+        if found is None:
+            return False
+        version, file = found
+        is_same: bool = version == planned.object.version
+        return is_same or is_since_planned(file, planned.old_file)
 
     def skipped(self) -> dict[str, int]:
         """How many files are left out since by name they can't be audio, by extension."""
@@ -178,6 +182,11 @@ def superseded(heard: ToHear) -> Iterator[Superseded]:
     """What does not count any more once an object is heard: nothing, for a new one."""
     if heard.old_file is not None:
         yield Superseded(heard.object.uri, heard.old_file)
+
+
+def is_since_planned(file: str, old_file: str | None) -> bool:
+    """Whether the rows in a file are not those that an object had when it was planned."""
+    return old_file is None or original(file) != original(old_file)
 
 
 def _encoded(uri: str) -> bytes:

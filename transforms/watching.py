@@ -177,7 +177,8 @@ _LISTED = beam.DoFn.StateParam(BagStateSpec("listed", PickleCoder()))
 class _LookFn(beam.DoFn):  # type: ignore[misc]
     """Looks at ticks. Its state:
 
-    - under_way: (URI, size, version) of what was given, and is not committed as far as is known.
+    - under_way: (URI, size, version, old file) of what was given, and is not committed as far as is
+      known.
     - notified: (URI, since when it cannot be looked up, or None) of what is to be looked up.
     - listed: holds anything once patterns need not be listed any more.
     """
@@ -225,7 +226,7 @@ class _LookFn(beam.DoFn):  # type: ignore[misc]
         self._looks += 1
         busy = self._busy(under_way)
         found = self._choose(busy, settled=True)
-        _replace(under_way, map(tuple, [*busy, *(each.object for each in found)]))
+        _replace(under_way, map(_plain, [*busy, *found]))
         # what had not settled by the second look has come, or changed, while it was notified of
         if self._looks > 1 and len(busy) + len(found) < AT_MOST:
             listed.add(True)
@@ -237,14 +238,15 @@ class _LookFn(beam.DoFn):  # type: ignore[misc]
             return []
         self._watch.note_history()
         busy = self._busy(under_way)
-        held = {each for one in busy for each in (one.uri, *archives_of(one.uri))}
+        uris = [each.object.uri for each in busy]
+        held = {each for uri in uris for each in (uri, *archives_of(uri))}
         room = max(0, AT_MOST - len(busy))
         turn = list(islice((uri for uri in waiting if uri not in held), room))
         now = time.time()
         given_up = {uri for uri, since in waiting.items() if since and now - since > PATIENCE_S}
         missed = self._watch.look_up(turn, given_up)
         found = self._choose(busy, settled=False)
-        _replace(under_way, map(tuple, [*busy, *(each.object for each in found)]))
+        _replace(under_way, map(_plain, [*busy, *found]))
         _count_missed(missed)
         done = set(turn) - missed.unseen
         if len(found) == room:  # there may be more of what was looked up
@@ -254,14 +256,19 @@ class _LookFn(beam.DoFn):  # type: ignore[misc]
         _replace(notified, later.items())
         return found
 
-    def _busy(self, under_way: BagRuntimeState) -> list[AudioObject]:
-        every = (AudioObject(*each) for each in under_way.read())
+    def _busy(self, under_way: BagRuntimeState) -> list[ToHear]:
+        every = (ToHear(AudioObject(*each), old_file) for *each, old_file in under_way.read())
         return [each for each in every if not self._watch.plan.is_heard(each)]
 
-    def _choose(self, busy: list[AudioObject], settled: bool) -> list[ToHear]:
+    def _choose(self, busy: list[ToHear], settled: bool) -> list[ToHear]:
         room = max(0, AT_MOST - len(busy))
-        self._watch.plan.choose(Retry.NOTHING, settled=settled, under_way=busy, at_most=room)
+        objects = [each.object for each in busy]
+        self._watch.plan.choose(Retry.NOTHING, settled=settled, under_way=objects, at_most=room)
         return list(self._watch.plan.to_hear())
+
+
+def _plain(each: ToHear) -> tuple[object, ...]:
+    return (*each.object, each.old_file)
 
 
 def _waiting(notified: BagRuntimeState) -> dict[str, float | None]:

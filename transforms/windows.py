@@ -10,11 +10,11 @@ from typing import TypeAlias
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
-from transforms.committing import ReconcileError, commit_round
+from transforms.committing import ReconcileError, commit_round, finish_commits
 from transforms.elements import ClipResult, Listed, ToHear
 from transforms.history import read_history
 from transforms.output_folder import round_id, staging_folder
-from transforms.plan import superseded
+from transforms.plan import is_since_planned, superseded
 from transforms.tables import Provenance
 from transforms.writing import file_name, write_shard
 
@@ -26,8 +26,8 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
     """Write what was heard in a window, and move it into place: ClipResult to the round's file.
 
     An engine that has gone back to a snapshot may bring again what has been committed since, in the
-    same window, with or without what else was in it. So what is there already is left out, and a
-    round's name follows from the window and from what is in it.
+    same window, with or without what else was in it. So what is there already, in this version or a
+    later one, is left out; and a round's name follows from the window and from what is in it.
 
     Attributes:
       output: the folder that holds the tables' folders.
@@ -86,10 +86,12 @@ def commit_window(
             f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were to be"
             f" heard, and there are {len(results)} results, not one of each; they are not committed"
         )
+    finish_commits(output, made_by.run_id)  # of this window, perhaps, with others in it
     since = window.start.to_utc_datetime(has_tz=True)
+    old = {each.object.uri: each.old_file for each in planned}
     there = read_history(output, made_by.settings(), since=since)
-    done = {(each.uri, each.version) for each in there}
-    left = [each for each in results if (each.clip.uri, each.clip.version) not in done]
+    done = {each.uri for each in there if is_since_planned(each.file, old.get(each.uri))}
+    left = [each for each in results if each.clip.uri not in done]
     if not left:
         return
     name = _round_name(window, left)

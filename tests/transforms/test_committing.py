@@ -60,7 +60,9 @@ FIRST_FILE = "A-00001-00000-of-00001.parquet"
 SUPERSEDED = [Superseded(uri, FIRST_FILE) for uri in ("/a", "/c", "/never begun")]
 
 
-def commit(output: Path, run_id: str, results: list[ClipResult], superseded=()) -> None:
+def commit(
+    output: Path, run_id: str, results: list[ClipResult], superseded=(), is_held=lambda *_: True
+) -> None:
     """Write results aside and commit them, without Beam around it."""
     made_by, folder = replace(MADE_BY, run_id=run_id), staging_folder(str(output), run_id)
     for table in TABLES:
@@ -68,7 +70,7 @@ def commit(output: Path, run_id: str, results: list[ClipResult], superseded=()) 
     shard = write_shard(results, folder, file_name(round_id(run_id, "00001"), 0, 1), made_by)
     listed = Listed(len(results), {})
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(committing, "is_held", lambda *_: True)
+        monkeypatch.setattr(committing, "is_held", is_held)
         commit_round([shard], listed, superseded, str(output), run_id, "00001")
 
 
@@ -292,3 +294,50 @@ def test_reconciling_counts_both_clips_and_failures():
     committing.reconcile(Listed(3, {}), totals)
     with pytest.raises(ReconcileError):
         committing.reconcile(Listed(2, {}), totals)
+
+
+def test_a_journal_that_was_written_after_its_files_were_cleared_away_is_no_trouble(
+    tmp_path, monkeypatch
+):
+    """By a worker that went on after its run had been ended."""
+    commit(tmp_path, "A", FIRST)
+    real_write = committing.write_whole
+
+    def clear_away_first(path: str, text: str) -> None:
+        if "_staging-" in path:
+            recover(str(tmp_path))
+        real_write(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(committing, "write_whole", clear_away_first)
+        with pytest.raises(ReconcileError, match="was written, but is not there"):
+            commit(tmp_path, "B", SECOND, SUPERSEDED)
+    assert recover(str(tmp_path)) == 0
+    assert versions(tmp_path) == dict.fromkeys(OLD, 1)
+    assert not list(tmp_path.glob("_staging-*"))
+
+
+def test_a_commit_that_another_carries_out_at_the_same_time_is_done(tmp_path, monkeypatch):
+    real_rename = committing.FileSystems.rename
+
+    def rename_twice(*paths: list[str]) -> None:
+        real_rename(*paths)
+        real_rename(*paths)
+
+    monkeypatch.setattr(committing.FileSystems, "rename", rename_twice)
+    commit(tmp_path, "A", FIRST)
+    assert versions(tmp_path) == dict.fromkeys(OLD, 1)
+
+
+def test_a_round_that_comes_again_after_its_run_was_ended_is_known_to_be_done(tmp_path):
+    commit(tmp_path, "A", FIRST)
+    conclude(str(tmp_path), "A", {})
+    commit(tmp_path, "A", FIRST)
+    assert versions(tmp_path) == dict.fromkeys(OLD, 1)
+
+
+def test_a_run_that_loses_the_folder_while_it_writes_its_journal_moves_nothing(tmp_path):
+    held = iter([True, False])
+    with pytest.raises(committing.OutputTakenError):
+        commit(tmp_path, "A", FIRST, is_held=lambda *_: next(held))
+    assert not list(tmp_path.glob("clips/*"))

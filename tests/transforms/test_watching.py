@@ -181,6 +181,25 @@ def test_a_restored_state_does_not_repeat_what_is_under_way(stream):
     assert stream.names(2) == ["b.wav"]
 
 
+def test_what_a_restored_state_has_under_way_does_not_keep_a_later_version_from_being_heard(stream):
+    """The snapshot is of before two versions were committed; a third comes."""
+    stream.write("a.wav")
+    first = stream.tick(2)
+    snapshot = [list(bag.members) for bag in stream._bags]
+    stream.commit(first, file="1.parquet")
+    stream.write("a.wav", "12")
+    [second] = stream.tick(2)
+    assert second.old_file == "1.parquet"
+    stream.commit([second], file="2.parquet")
+    for bag, members in zip(stream._bags, snapshot, strict=True):
+        bag.members[:] = members
+    stream.restore()
+    assert stream.tick(2) == []
+    stream.write("a.wav", "123")
+    [third] = stream.tick(2)
+    assert (third.object.size_bytes, third.old_file) == (3, "2.parquet")
+
+
 def test_ticks_that_come_all_at_once_are_one_look(stream):
     stream.write("a.wav")
     assert stream.tick() == []

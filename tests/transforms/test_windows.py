@@ -12,8 +12,9 @@ import pytest
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
 
 from pipelines.local_runner import local_runner
+from transforms import committing
 from transforms.aggregation import Detecting, Tally, summarise_clip
-from transforms.committing import OutputTakenError, ReconcileError, commit_round
+from transforms.committing import OutputTakenError, ReconcileError, commit_round, recover
 from transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -30,6 +31,7 @@ from transforms.history import read_history
 from transforms.levels import measure
 from transforms.output_folder import round_id, staging_folder
 from transforms.output_lock import locked
+from transforms.superseding import read_uris
 from transforms.tables import Provenance
 from transforms.windows import CommitWindows, commit_window
 from transforms.writing import file_name, write_shard
@@ -86,6 +88,44 @@ def test_of_a_window_that_comes_again_with_more_in_it_only_that_is_new(tmp_path,
     assert len(commit(heard("/a"), heard("/b"), heard("/c"))) == 1
     assert commit(heard("/a"), heard("/c")) == []
     assert there(tmp_path) == {("/a", "1"): 1, ("/b", "1"): 1, ("/c", "1"): 1}
+
+
+def rows(output: Path, table: str) -> Counter[str]:
+    return Counter(uri for path in (output / table).iterdir() for uri in read_uris(str(path)))
+
+
+@pytest.mark.parametrize("moved", range(4))
+def test_a_commit_that_was_cut_off_is_finished_before_its_window_comes_again_with_other_members(
+    tmp_path, commit, monkeypatch, moved
+):
+    """A worker died in it, after so many tables were moved; the engine went back to a snapshot."""
+    tables = iter(range(moved))
+
+    def move(*paths):
+        if next(tables, None) is None:
+            raise InterruptedError
+        real_move(*paths)
+
+    real_move = committing._move
+    with monkeypatch.context() as patch:
+        patch.setattr(committing, "_move", move)
+        with pytest.raises(InterruptedError):
+            commit(heard("/a"), heard("/b"), failed("/f"))
+    commit(heard("/a"), failed("/f"), heard("/c"))
+    commit(heard("/b"), window=NEXT)
+    recover(str(tmp_path))
+    assert rows(tmp_path, "clips") == {"/a": 1, "/b": 1, "/c": 1}
+    assert rows(tmp_path, "failures") == {"/f": 1}
+    assert rows(tmp_path, "detections") == {"/a": 4, "/b": 4, "/c": 4}  # two frames, two labels
+
+
+def test_an_earlier_version_that_comes_again_is_left_out(tmp_path, commit):
+    """The engine went back to a snapshot of before both versions were committed."""
+    commit(heard("/a", "1"), heard("/b"))
+    (old,) = (tmp_path / "clips").iterdir()
+    commit(heard("/a", "2"), window=NEXT, old_file=old.name)
+    assert commit(heard("/a", "1"), heard("/b")) == []
+    assert there(tmp_path) == {("/a", "2"): 1, ("/b", "1"): 1}
 
 
 def test_what_comes_again_in_an_earlier_window_is_known(tmp_path, commit):
