@@ -6,7 +6,7 @@ import copy
 import json
 import threading
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -112,7 +112,9 @@ def is_template(options: PipelineOptions) -> bool:
 
 
 def named(options: PipelineOptions, run: str) -> PipelineOptions:
-    """The same options with a name for the job, unless they give one.
+    """The same options with a name for the job; where they give one for Dataflow, that.
+
+    Jobs of Flink's are found by it to be cancelled, so there each has one that no other has.
 
     Args:
       options: Beam's.
@@ -120,18 +122,34 @@ def named(options: PipelineOptions, run: str) -> PipelineOptions:
     """
     own = copy.deepcopy(options)
     cloud = own.view_as(GoogleCloudOptions)
-    cloud.job_name = cloud.job_name or f"earmark-{run.lower()}"
+    given = cloud.job_name
+    if not given or job_server(options):
+        cloud.job_name = f"{given or 'earmark'}-{run.lower()}"
     return own
 
 
-def await_end(job: PipelineResult, interrupts: Interrupts, options: PipelineOptions) -> str:
-    """Wait until a job has ended; if a signal comes, it is cancelled. Gives its last state.
+def await_end(
+    start: Callable[[], PipelineResult], interrupts: Interrupts, options: PipelineOptions
+) -> str:
+    """Start a job and wait until it has ended; if a signal comes, it is cancelled.
+
+    Args:
+      start: begins the job.
+      interrupts: whether to stop.
+      options: Beam's.
+
+    Returns:
+      The job's last state.
 
     Raises:
       RunError: the engine failed, or is out of reach.
       RuntimeError: a worker failed; Beam tells how.
     """
     threading.excepthook = _quiet_reader
+    try:
+        job = start()
+    except (grpc.RpcError, grpc.FutureTimeoutError) as error:
+        raise RunError("the job server does not answer any more, and takes no job") from error
     with interrupts.stopping(partial(_cancel, job, options)):
         try:
             job.wait_until_finish()

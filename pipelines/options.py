@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -20,6 +20,8 @@ from transforms.notifications import parse_source
 from transforms.patterns import masked_flags
 from transforms.recording_time import check_time_pattern
 from transforms.resampling import SEGMENT_S
+
+_T = TypeVar("_T")
 
 
 class ClassifyOptions(BaseModel):
@@ -75,7 +77,8 @@ class ClassifyOptions(BaseModel):
         None,
         gt=0,
         description="a run commits what it has heard about every so many seconds, once the "
-        "recordings that it has begun are finished; default: 120, on other engines 1800",
+        "recordings that it has begun are finished; default: 120, on other engines 1800; a watch "
+        "on another engine goes by window_s",
     )
     watch: bool = Field(
         False, description="go on for ever: hear new recordings as they appear; Ctrl-C ends it"
@@ -121,12 +124,17 @@ class ClassifyOptions(BaseModel):
 
     @field_validator("notifications")
     @classmethod
-    def _of_a_watch(cls, source: str | None, others: ValidationInfo) -> str | None:
+    def _known_source(cls, source: str | None) -> str | None:
         if source is not None:
             parse_source(source)
-            if not others.data.get("watch"):
-                raise ValueError("is for a watch: add --watch, or leave it out")
         return source
+
+    @field_validator("notifications", "window_s")
+    @classmethod
+    def _of_a_watch(cls, given: _T, others: ValidationInfo) -> _T:
+        if given is not None and not others.data.get("watch"):
+            raise ValueError("is for a watch: add --watch, or leave it out")
+        return given
 
     @field_validator("time_zone")
     @classmethod

@@ -66,6 +66,7 @@ def run_here(
     plan: Plan,
     interrupts: Interrupts,
     numbers: Iterator[int],
+    skipped: Mapping[str, int],
 ) -> None:
     """Hear what is planned in threads of this process, and commit it round by round.
 
@@ -77,6 +78,7 @@ def run_here(
       plan: what is to be heard.
       interrupts: whether to stop.
       numbers: of the rounds in the run.
+      skipped: what the listing left out, to be said in the first round's file.
 
     Raises:
       RunError: the engine lost an object.
@@ -84,7 +86,7 @@ def run_here(
     """
     options, run_id = hearing.options, hearing.made_by.run_id
     seconds = options.commit_every_s or COMMIT_EVERY_S
-    source, skipped = plan.to_hear(), plan.skipped()
+    source = plan.to_hear()
     waiting: list[ToHear] = []
     largest = ROUND_OBJECTS
     memory.share_arenas()
@@ -135,7 +137,7 @@ def run_elsewhere(
         job = named(beam_options, f"{run_id}-{name}")
         pipeline = beam.Pipeline(options=job)
         _ = pipeline | ClassifyRound(hearing, name, path, Listed(len(members), skipped))
-        state = await_end(pipeline.run(), interrupts, job)
+        state = await_end(pipeline.run, interrupts, job)
         if interrupts.number is not None:
             return
         if state != PipelineState.DONE:

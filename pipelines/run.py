@@ -33,7 +33,7 @@ from pipelines.local_runner import is_local, use_all_cores
 from pipelines.notifications import check_notifications
 from pipelines.options import ClassifyOptions
 from pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
-from pipelines.watches import watch_elsewhere, watch_here
+from pipelines.watches import check_watch, watch_elsewhere, watch_here
 from transforms import progress, sharing
 from transforms.committing import ReconcileError, committed_objects, conclude, recover
 from transforms.errors import store_errors
@@ -41,7 +41,7 @@ from transforms.history import HistoryError, check_history, read_history
 from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
 from transforms.output_folder import join, run_file, staging_folder, write_bytes
-from transforms.output_lock import LockedError, locked
+from transforms.output_lock import LockedError, locked, release
 from transforms.patterns import ListingError, local_path, masked, masked_flags
 from transforms.plan import PlanError, Planned, new_plan
 from transforms.stores import STORE_ERRORS, UNUSABLE_ERRORS, reason
@@ -129,6 +129,7 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     if not _is_utf_8(output):
         raise UsageError("--output: its name is no UTF-8; name another folder")
     options = options.model_copy(update={"output": output})
+    check_watch(options, beam_options)
     check_notifications(options, beam_options)
     try:
         model, load = _model(options)
@@ -191,7 +192,7 @@ def execute(run: Run) -> Outcome:
         if message is None:
             raise
         with suppress(*UNUSABLE_ERRORS):  # else the next run will do it
-            recover(output)
+            _recover(run)
         raise RunError(f"{masked(message)}; {_committed(output, run_id)}") from None
 
 
@@ -211,14 +212,14 @@ def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
         if planned.objects and interrupts.number is None:
             if is_local(run.beam_options):
                 with interrupts.stopping(lambda: sharing.stop(run_id)):
-                    run_here(hearing, run.beam_options, plan, interrupts, count(1))
+                    run_here(hearing, run.beam_options, plan, interrupts, count(1), plan.skipped())
             elif is_left:
                 record = {**_record(run), "heard_before": planned.done}
                 leave_to_engine(_travelling(hearing, run), run.beam_options, plan, record)
             else:
                 run_elsewhere(_travelling(hearing, run), run.beam_options, plan, interrupts)
         if interrupts.number is not None:
-            recover(options.output)
+            _recover(run)
             raise StoppedError(_committed(options.output, run_id), interrupts.number)
         if not planned.objects or is_left:
             return Outcome(planned, None, is_left=is_left and planned.objects > 0)
@@ -236,12 +237,24 @@ def _watch(run: Run, hearing: Hearing) -> Outcome:
     nothing = Planned(0, 0, 0, 0, 0)
     if is_template(run.beam_options):
         return Outcome(nothing, None, is_left=True)
-    recover(output)
+    _recover(run)
     heard = committed_objects(output, run_id)
     if not heard:
         return Outcome(nothing, None)
     conclude(output, run_id, _record(run))
     return Outcome(nothing._replace(objects=heard), read_record(output, run_id))
+
+
+def _recover(run: Run) -> None:
+    """Finish what the run has begun to commit, and undo the rest.
+
+    A worker elsewhere may be at it after its job has ended. Without the lock it begins nothing
+    more, and what it has begun is in a journal.
+    """
+    output = run.options.output
+    if not is_local(run.beam_options):
+        release(output, run.made_by.run_id)
+    recover(output)
 
 
 def _travelling(hearing: Hearing, run: Run) -> Hearing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import closing
 from itertools import count
 
@@ -13,11 +14,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
 from pipelines.engines import await_end, is_template, named
-from pipelines.errors import RunError
+from pipelines.errors import RunError, UsageError
 from pipelines.graph import ClassifyStream, Hearing, watched
 from pipelines.interrupts import Interrupts
+from pipelines.local_runner import is_local
 from pipelines.notifications import describing_kafka
-from pipelines.options import look_every_s
+from pipelines.options import ClassifyOptions, look_every_s
 from pipelines.rounds import retry, run_here
 from transforms import output_lock, progress, sharing
 from transforms.plan import Retry
@@ -25,6 +27,22 @@ from transforms.stores import reason
 from transforms.watching import FAILED_LOOKS, Watch
 
 _ENDED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.DRAINED)
+
+
+def check_watch(options: ClassifyOptions, beam_options: PipelineOptions) -> None:
+    """Check that a watch on another engine is asked for nothing that it doesn't do.
+
+    Raises:
+      UsageError: it is.
+    """
+    if not options.watch or is_local(beam_options):
+        return
+    if options.retry_failed:
+        raise UsageError("--retry_failed: a watch on an engine tries nothing again; a run does")
+    if options.num_shards is not None:
+        raise UsageError(
+            f"--num_shards {options.num_shards}: each window of a watch on an engine is a file"
+        )
 
 
 def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Interrupts) -> None:
@@ -40,6 +58,7 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
     options, run_id = hearing.options, hearing.made_by.run_id
     board, numbers, over = progress.board(run_id), count(1), threading.Event()
     again, due = retry(options), time.monotonic()
+    told = Counter[str]()
     with closing(Watch(watched(hearing))) as watch:
         while interrupts.number is None:
             try:
@@ -56,8 +75,10 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
                 planned = watch.plan.choose(again, settled=True)
                 board.listed(planned.objects, planned.size_bytes)
                 with interrupts.stopping(lambda: sharing.stop(run_id)):
-                    run_here(hearing, beam_options, watch.plan, interrupts, numbers)
+                    skipped = Counter(watch.plan.skipped())
+                    run_here(hearing, beam_options, watch.plan, interrupts, numbers, skipped - told)
                 again = Retry.NOTHING
+                told |= skipped if planned.objects else Counter()
             due = max(due + options.window_s, time.monotonic())
             with interrupts.stopping(over.set):
                 over.wait(due - time.monotonic())
@@ -80,6 +101,6 @@ def watch_elsewhere(
         pipeline.run()
         output_lock.leave_to_engine(hearing.options.output, hearing.made_by.run_id)
         return
-    state = await_end(pipeline.run(), interrupts, job)
+    state = await_end(pipeline.run, interrupts, job)
     if state not in _ENDED:
         raise RunError(f"the job has ended: {state}")

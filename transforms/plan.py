@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from transforms.elements import AudioObject, Superseded, ToHear
 from transforms.history import Heard
@@ -171,11 +171,29 @@ def new_plan() -> Iterator[Plan]:
       PlanError: there is no room for it.
     """
     # a database without a name lies in a temporary file that SQLite deletes whatever happens
-    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as database:
-        try:
-            yield Plan(database)
-        except sqlite3.OperationalError as error:
-            raise PlanError(f"cannot list in the folder for temporary files: {error}") from error
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Database)
+    with closing(database), _no_room_told():
+        yield Plan(database)
+
+
+class _Database(sqlite3.Connection):
+    """One that tells where there is no room, wherever it is used."""
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        with _no_room_told():
+            return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        with _no_room_told():
+            return super().executemany(*arguments)
+
+
+@contextmanager
+def _no_room_told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise PlanError(f"cannot list in the folder for temporary files: {error}") from error
 
 
 def superseded(heard: ToHear) -> Iterator[Superseded]:

@@ -6,9 +6,9 @@ import threading
 
 import grpc
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from pipelines.engines import await_end
+from pipelines.engines import await_end, named
 from pipelines.errors import RunError
 from pipelines.interrupts import Interrupts
 
@@ -38,7 +38,7 @@ class LostJob:
 
 def test_a_lost_job_server_is_told_in_one_line_and_nothing_else(capsys):
     with pytest.raises(RunError, match="the job server does not answer any more") as raised:
-        await_end(LostJob(grpc.RpcError()), Interrupts(), PipelineOptions([]))
+        await_end(lambda: LostJob(grpc.RpcError()), Interrupts(), PipelineOptions([]))
     assert "\n" not in str(raised.value)
     assert capsys.readouterr().err == ""
 
@@ -46,5 +46,29 @@ def test_a_lost_job_server_is_told_in_one_line_and_nothing_else(capsys):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_a_thread_is_shown(capsys):
     with pytest.raises(RunError):
-        await_end(LostJob(ZeroDivisionError()), Interrupts(), PipelineOptions([]))
+        await_end(lambda: LostJob(ZeroDivisionError()), Interrupts(), PipelineOptions([]))
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [grpc.RpcError, grpc.FutureTimeoutError])
+def test_a_job_server_that_is_gone_when_a_job_is_to_begin_is_told_in_one_line(error):
+    def start():
+        raise error
+
+    with pytest.raises(RunError, match="takes no job"):
+        await_end(start, Interrupts(), PipelineOptions([]))
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ([], "earmark-r-00001"),
+        (["--job_endpoint=localhost:1"], "earmark-r-00001"),
+        (["--job_endpoint=localhost:1", "--job_name=birds"], "birds-r-00001"),
+        (["--job_name=birds"], "birds"),
+    ],
+)
+def test_jobs_on_flink_share_their_names_with_no_others(flags, name):
+    """Else one run's Ctrl-C would cancel the jobs of another."""
+    options = named(PipelineOptions(flags), "R-00001")
+    assert options.view_as(GoogleCloudOptions).job_name == name

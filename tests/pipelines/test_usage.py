@@ -55,6 +55,7 @@ WRONG_OPTIONS = [
     (["--model", "a\0b.tflite"], "holds a NUL"),
     (["--config", "nowhere.yaml"], "--config nowhere.yaml: No such file or directory"),
     (["--sample_rate", "8000"], "8000"),
+    (["--window_s", "60"], "--window_s 60: is for a watch: add --watch, or leave it out"),
 ]
 
 

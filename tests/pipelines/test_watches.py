@@ -18,6 +18,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import watches
+from pipelines.errors import UsageError
 from pipelines.interrupts import Interrupts
 from pipelines.options import ClassifyOptions
 from transforms.patterns import ListingError
@@ -128,6 +129,33 @@ def test_a_recording_that_is_still_being_written_waits(tmp_path, record, rows, w
     growing.write_bytes(whole)
     wait_for(lambda: len(committed(rows, output)) == 2, process)
     assert rows(output, "clips", "reason") == [(None,), (None,)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"), [({"retry_failed": True}, "--retry_failed"), ({"num_shards": 3}, "3")]
+)
+def test_what_a_watch_on_an_engine_does_not_do_is_refused(asked, message):
+    options = ClassifyOptions(input=("in",), output="out", watch=True, **asked)
+    with pytest.raises(UsageError, match=message):
+        watches.check_watch(options, PipelineOptions(["--runner=FlinkRunner"]))
+    watches.check_watch(options, PipelineOptions([]))
+
+
+def test_what_is_left_out_is_counted_once_however_many_windows_there_are(
+    tmp_path, record, rows, watch
+):
+    output = tmp_path / "out"
+    record(tmp_path / "in" / "a.wav", "tone")
+    (tmp_path / "in" / "notes.txt").write_text("by the pond")
+    process = watch()
+    wait_for(lambda: len(committed(rows, output)) == 1, process)
+    record(tmp_path / "in" / "b.wav", "hum")
+    (tmp_path / "in" / "more.txt").write_text("by the brook")
+    wait_for(lambda: len(committed(rows, output)) == 2, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    (record_file,) = (output / "_runs").glob("*.json")
+    assert json.loads(record_file.read_text())["listed"]["skipped"] == {".txt": 2}
 
 
 def test_a_look_that_fails_does_not_end_a_watch(tmp_path, monkeypatch, capsys):

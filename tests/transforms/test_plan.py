@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from transforms.elements import AudioObject, ToHear
 from transforms.history import Heard
 from transforms.matching import Found
-from transforms.plan import Planned, Retry, new_plan
+from transforms.plan import PlanError, Planned, Retry, new_plan
 
 
 def found(uri: str, version: str = "1-1", skipped_as: str | None = None, size: int | None = 10):
@@ -63,3 +65,12 @@ def test_what_is_done_is_not_heard_again(version, reason, retry, is_heard):
     assert counts.done == (not is_heard)
     assert counts.changed == (is_heard and version != "1-1")
     assert counts.retried == (is_heard and version == "1-1")
+
+
+def test_a_full_disk_is_told_in_one_line_wherever_it_is_met():
+    resources = ExitStack()
+    plan = resources.enter_context(new_plan())
+    with resources:
+        plan._database.execute("pragma max_page_count = 12")
+        with pytest.raises(PlanError, match="cannot list in the folder for temporary files"):
+            plan.add(found(f"/{'long' * 100}{number}.wav") for number in range(1000))
