@@ -76,7 +76,8 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
                 board.listed(planned.objects, planned.size_bytes)
                 with interrupts.stopping(lambda: sharing.stop(run_id)):
                     skipped = Counter(watch.plan.skipped())
-                    run_here(hearing, beam_options, watch.plan, interrupts, numbers, skipped - told)
+                    new = dict(skipped - told)
+                    run_here(hearing, beam_options, watch.plan, interrupts, numbers, new)
                 again = Retry.NOTHING
                 told |= skipped if planned.objects else Counter()
             due = max(due + options.window_s, time.monotonic())
