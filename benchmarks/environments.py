@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.processes import last_line
@@ -15,26 +17,39 @@ class MissingPeerError(Exception):
     """A peer that cannot be had here; the message says why."""
 
 
-def python_with(requirements: Sequence[str], folder: Path) -> Path:
+def python_with(requirements: Sequence[str], folder: Path, python: str = sys.executable) -> Path:
     """The interpreter of an environment with these packages, which is made where it is missing.
+
+    Any number of processes may ask for the same one at once.
 
     Args:
       requirements: as pip takes them.
       folder: of the environment; it is kept for the next time.
+      python: the interpreter to make it with.
 
     Raises:
       MissingPeerError: they cannot be installed.
     """
-    python = folder / "bin" / "python"
+    own = folder / "bin" / "python"
     done = folder / "installed.txt"
     wanted = "\n".join(requirements)
-    if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
-        print(f"installing {', '.join(requirements)} in {folder}", flush=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        _call([sys.executable, "-m", "venv", str(folder)])
-        _call([str(python), "-m", "pip", "install", "--quiet", *requirements])
-        done.write_text(wanted, encoding="utf-8")
-    return python
+    with _alone(folder):
+        if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
+            print(f"installing {', '.join(requirements)} in {folder}", flush=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            _call([python, "-m", "venv", str(folder)])
+            _call([str(own), "-m", "pip", "install", "--quiet", *requirements])
+            done.write_text(wanted, encoding="utf-8")
+    return own
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Have a folder for this process alone, as long as the context lasts."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _call(command: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ from benchmarks.pairing import in_rounds
 from models.classifier import AudioClassifier
 from models.cut_scoring import BATCH, CutScorer
 from models.cutting import cut
+from models.interpreters import Kernels
 
 _TRIALS = 3
 
@@ -85,7 +86,7 @@ def hear(model: Path, way: str, paths: list[str]) -> Effort:
     """
     classifier = AudioClassifier.from_path(model)
     frame_s = classifier.frame_samples / classifier.sample_rate_hz
-    run_network = _network(model, classifier.frame_samples)
+    run_network = _network(model, classifier)
     run_network()
     started = time.process_time(), time.perf_counter()
     frames = [math.ceil(WAYS[way](path) / frame_s) for path in paths]
@@ -96,11 +97,14 @@ def hear(model: Path, way: str, paths: list[str]) -> Effort:
     return Effort(decoded_at - started[1], ended_at - decoded_at, cpu_s, sum(frames))
 
 
-def _network(model: Path, frame_samples: int) -> Callable[[], object]:
+def _network(model: Path, classifier: AudioClassifier) -> Callable[[], object]:
     """What runs the network behind the log-mel patch on a batch of noise."""
     parts = cut(model.read_bytes())
-    noise = np.random.default_rng(0).normal(0, 0.05, (BATCH, frame_samples)).astype(np.float32)
-    return partial(CutScorer(parts).score_patches, parts.front_end.patches(noise))
+    shape = BATCH, classifier.frame_samples
+    noise = np.random.default_rng(0).normal(0, 0.05, shape).astype(np.float32)
+    outputs = [head.output for head in classifier.heads]
+    scorer = CutScorer(parts, outputs, Kernels())
+    return partial(scorer.run_patches, parts.front_end.patches(noise))
 
 
 def _cpu_s(decode: Callable[[str], float], path: str) -> float:

@@ -15,7 +15,9 @@ from pipelines.options import ClassifyOptions
 
 _BEFORE_A_URI = re.compile(r",(?=[a-z][a-z0-9+.-]*://)")
 _SWITCHES = {
-    f"--{name}" for name, field in ClassifyOptions.model_fields.items() if field.annotation is bool
+    f"--{name}"
+    for name, field in ClassifyOptions.model_fields.items()
+    if field.annotation is bool and field.default is False
 }
 
 
@@ -23,6 +25,7 @@ def command_line(parameters: Sequence[str]) -> list[str]:
     """The flags that a template's parameters mean.
 
     - `--input` holds one pattern or several, with a comma before each further URI.
+    - `--heads` holds one name or several, with a comma before each further one.
     - Switches such as `--all_files` are `true` or `false`.
     - `--labels={...}` are labels of the Dataflow job, not a file that names classes.
 
@@ -35,6 +38,8 @@ def _flags(parameter: str) -> list[str]:
     name, _, value = parameter.partition("=")
     if name == "--input":
         return [f"--input={pattern}" for pattern in _BEFORE_A_URI.split(value)]
+    if name == "--heads":
+        return [f"--heads={head.strip()}" for head in value.split(",")]
     if name in _SWITCHES and value.lower() in ("true", "false"):
         return [name] if value.lower() == "true" else []
     if name == "--labels" and value.startswith("{"):

@@ -4,154 +4,176 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from models import metadata
-from models.cut_scoring import BATCH, cut_scorer
-from models.cutting import CannotCutError
-from models.errors import ModelError, one_line
-from models.interpreters import InterpreterPool
+from models import graphs, metadata
+from models.errors import ModelError
+from models.heads import ModelOptions, as_scores, choose_heads
+from models.interface import Interface, read_interface
+from models.metadata import ModelMetadata, OutputMetadata
+from models.scorers import fastest_scorer
 from models.sources import ModelSource, ReadUri
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000
 
-Score: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Scores frames, float32 [n, frame_samples], to float32 [n, classes]."""
+
+class Prediction(NamedTuple):
+    """What a model makes of frames.
+
+    Attributes:
+      scores: float32 [n, classes], of all heads that are wanted one after another.
+      raw_scores: the same before calibration; None where nothing is calibrated.
+      embeddings: float32 [n, embedding_size]; None where they are not wanted.
+    """
+
+    scores: NDArray[np.float32]
+    raw_scores: NDArray[np.float32] | None
+    embeddings: NDArray[np.float32] | None
 
 
 class AudioClassifier:
-    """A model that scores frames of mono audio; any number of threads may use one at once.
+    """A model that scores frames of audio; any number of threads may use one at once.
 
     Attributes:
       name: what rows call the model.
       sha256: of the .tflite file, in hex.
       metadata: what the file says about itself.
-      frame_samples: how many samples a frame has.
+      options: how it is used.
+      interface: what it takes and gives.
+      heads: its outputs of scores that are wanted.
+      frame_samples: how many samples a frame has, of each channel.
+      hop_samples: from frame to frame, where nobody says otherwise: a frame's length, unless the
+        model cuts frames itself.
+      window_samples: how many of a frame's samples its scores are about.
       sample_rate_hz: of the audio in the frames.
       sample_rate_assumed: nobody said which sample rate the model wants: it was assumed to be
         DEFAULT_SAMPLE_RATE_HZ.
-      channels: 1.
+      channels: that are interleaved in a frame.
       classes: how many scores a frame gets.
       labels: of the classes; `class 17` where nobody named one.
+      embedding_size: how many values an embedding has; None where none are wanted.
       runs: how it is run, and why, in words.
     """
 
     def __init__(
         self,
         model: bytes,
+        options: ModelOptions = ModelOptions(),  # noqa: B008 (it cannot change)
         *,
         name: str | None = None,
-        labels: Sequence[str] | None = None,
-        sample_rate_hz: int | None = None,
     ) -> None:
         """Make a classifier of a .tflite file.
 
         Args:
           model: the whole file.
+          options: how it is to be used.
           name: what rows call it, by default what its metadata does.
-          labels: of its classes, in the output's order, instead of those packed in the file.
-          sample_rate_hz: what it wants, where its metadata does not say.
 
         Raises:
-          ModelError: these bytes are not a model that classifies mono audio, or the labels or the
-            sample rate do not belong to it.
+          ModelError: these bytes are not a model of audio that can be run, or the options do not
+            belong to it.
         """
-        self.metadata = metadata.read(model)
-        self._interpreters = InterpreterPool(model)
-        with self._interpreters.taken() as interpreter:
-            self._input, self._output = _tensors(interpreter)
-        self.name = name or self.metadata.name or "unnamed"
+        self.metadata = said = metadata.read(model)
+        self.options = options
+        self.name = name or said.name or "unnamed"
         self.sha256 = hashlib.sha256(model).hexdigest()
-        self.frame_samples = self._input.shape[-1]
-        self.sample_rate_hz = _sample_rate_hz(self.metadata.sample_rate_hz, sample_rate_hz)
-        self.sample_rate_assumed = not (self.metadata.sample_rate_hz or sample_rate_hz)
-        self.channels = _mono(self.metadata.channels)
-        self.classes = self._output.shape[-1]
-        self.labels = _labels(self.metadata.labels, labels, self.classes)
-        self._try_out()
-        self._score, self.runs = self._fastest_way(model)
+        self.sample_rate_hz = _sample_rate_hz(said.sample_rate_hz, options.sample_rate_hz)
+        self.sample_rate_assumed = not (said.sample_rate_hz or options.sample_rate_hz)
+        self.interface = read_interface(model, said)
+        self.heads = choose_heads(self.interface, said, options)
+        wanted = [head.output for head in self.heads]
+        self.embedding_size = None
+        if options.embeddings:
+            model, self.interface = _with_embedding(model, self.interface, said)
+        if options.embeddings and self.interface.embedding is not None:
+            wanted.append(self.interface.embedding)
+            self.embedding_size = self.interface.embedding.values
+        elif not self.interface.heads:
+            raise ModelError("the model gives embeddings and no scores: use earmark embed")
+        if not wanted:
+            raise ModelError("neither scores nor embeddings are wanted of the model")
+        self.frame_samples, self.hop_samples, self.window_samples = self.interface.framing
+        self.channels = self.interface.channels
+        self.labels = tuple(label for head in self.heads for label in head.labels)
+        self.classes = len(self.labels)
+        self._scorer, self.runs = fastest_scorer(model, self.interface, wanted, options.kernels)
 
     @classmethod
     def from_path(
         cls,
         path: Path | str,
+        options: ModelOptions = ModelOptions(),  # noqa: B008 (it cannot change)
         *,
         name: str | None = None,
-        labels: Sequence[str] | None = None,
-        sample_rate_hz: int | None = None,
     ) -> AudioClassifier:
         """Make a classifier of a .tflite file on disk: see `AudioClassifier`."""
         model = _read_bytes(Path(path))
         with _about(path):
-            return cls(model, name=name, labels=labels, sample_rate_hz=sample_rate_hz)
+            return cls(model, options, name=name)
 
     def score(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scores of frames, float32 [n, classes]: see `predict`."""
+        return self.predict(frames).scores
+
+    def predict(self, frames: NDArray[np.float32]) -> Prediction:
         """Score frames.
 
         Args:
-          frames: float32 [n, frame_samples], mono, in -1.0..1.0; n may be 0.
-
-        Returns:
-          float32 [n, classes].
+          frames: float32 [n, frame_samples * channels], in -1.0..1.0, channels interleaved; n may
+            be 0.
 
         Raises:
           ValueError: the frames have another shape or dtype.
         """
-        if frames.dtype != np.float32 or frames.shape[1:] != (self.frame_samples,):
+        values = self.frame_samples * self.channels
+        if frames.dtype != np.float32 or frames.shape[1:] != (values,):
             raise ValueError(
-                f"frames must be float32 [n, {self.frame_samples}],"
-                f" not {frames.dtype} {list(frames.shape)}"
+                f"frames must be float32 [n, {values}], not {frames.dtype} {list(frames.shape)}"
             )
-        return self._score(frames)
-
-    def _try_out(self) -> None:
-        try:
-            self._interpreters.run(np.zeros((1, self.frame_samples), np.float32))
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(f"the model cannot be run: {one_line(error)}") from error
-
-    def _fastest_way(self, model: bytes) -> tuple[Score, str]:
-        try:
-            scorer = cut_scorer(model, self._interpreters, self.frame_samples)
-        except CannotCutError as error:
-            return self._interpreters.run, f"frame by frame, since {error}"
-        return scorer.score, f"cut at its log-mel patch, {BATCH} frames at a time"
+        given = self._scorer.run(frames)
+        embeddings = None if self.embedding_size is None else given[-1]
+        activation = self.options.activation
+        of_heads = given[: len(self.heads)]
+        both = [
+            as_scores(head, each, activation)
+            for head, each in zip(self.heads, of_heads, strict=True)
+        ]
+        scores = _side_by_side([scores for scores, _ in both], len(frames))
+        if all(head.calibration is None for head in self.heads):
+            return Prediction(scores, None, embeddings)
+        raw_scores = _side_by_side([raw for _, raw in both], len(frames))
+        return Prediction(scores, raw_scores, embeddings)
 
 
 def load_classifier(
     source: ModelSource,
+    options: ModelOptions = ModelOptions(),  # noqa: B008 (it cannot change)
     *,
     read: ReadUri | None = None,
-    labels: Sequence[str] | None = None,
-    sample_rate_hz: int | None = None,
 ) -> AudioClassifier:
     """The classifier of a model: one for all who ask for the same in this process.
 
     Args:
       source: the model.
+      options: how it is to be used.
       read: reads a URI's content; needed for a model that lies at one.
-      labels: see `AudioClassifier`, as is sample_rate_hz.
 
     Raises:
       ModelError: the model cannot be read, or not used.
     """
-    given = None if labels is None else tuple(labels)
-    key = _Key(source.name, source.sha256, given, sample_rate_hz)
+    key = _Key(source.name, source.sha256, options)
     with _loading:
         if key not in _loaded:
             model = source.read(read)
             with _about(source.location):
-                _loaded[key] = AudioClassifier(
-                    model, name=source.name, labels=given, sample_rate_hz=sample_rate_hz
-                )
+                _loaded[key] = AudioClassifier(model, options, name=source.name)
         return _loaded[key]
 
 
@@ -189,68 +211,35 @@ class _Key(NamedTuple):
 
     name: str
     sha256: str
-    labels: tuple[str, ...] | None
-    sample_rate_hz: int | None
+    options: ModelOptions
 
 
 _loaded: dict[_Key, AudioClassifier] = {}
 _loading = threading.Lock()
 
 
-@dataclass(frozen=True)
-class _Tensor:
-    """A tensor of a model's input or output."""
+def _with_embedding(
+    model: bytes, interface: Interface, said: ModelMetadata
+) -> tuple[bytes, Interface]:
+    """The model with an output of embeddings, where it has none by itself.
 
-    index: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    fixed: bool
-
-    def __str__(self) -> str:
-        return f"{self.dtype} {list(self.shape)}"
-
-    @classmethod
-    def of(cls, details: dict[str, Any]) -> _Tensor:
-        """From what LiteRT tells of it."""
-        signature = details.get("shape_signature", details["shape"])
-        return cls(
-            index=details["index"],
-            dtype=np.dtype(details["dtype"]),
-            shape=tuple(int(size) for size in details["shape"]),
-            fixed=len(signature) > 0 and signature[-1] > 0,
-        )
-
-    def is_row(self) -> bool:
-        """It is float32 [n] or [1, n], for one n."""
-        is_flat = len(self.shape) == 1 or (len(self.shape) == 2 and self.shape[0] == 1)
-        return is_flat and self.dtype == np.float32 and self.fixed
-
-
-def _tensors(interpreter: Interpreter) -> tuple[_Tensor, _Tensor]:
-    audio = _only("input", interpreter.get_input_details())
-    scores = _only("output", interpreter.get_output_details())
-    if not audio.is_row():
-        raise ModelError(
-            f"the model takes {_described(audio)}, which is not audio:"
-            " float32 [samples] or [1, samples] was expected"
-        )
-    if not scores.is_row():
-        raise ModelError(
-            f"the model gives {_described(scores)}, which is not scores:"
-            " float32 [classes] or [1, classes] was expected"
-        )
-    return audio, scores
-
-
-def _only(kind: str, details: list[dict[str, Any]]) -> _Tensor:
-    if len(details) != 1:
-        found = ", ".join(str(_Tensor.of(each)) for each in details)
-        raise ModelError(f"the model has {len(details)} {kind}s ({found}): one was expected")
-    return _Tensor.of(details[0])
-
-
-def _described(tensor: _Tensor) -> str:
-    return f"{tensor}" if tensor.fixed else f"{tensor} of no fixed size"
+    Raises:
+      ModelError: it has nothing inside that could be one.
+    """
+    if interface.embedding is not None:
+        return model, interface
+    graph = graphs.parse(model)
+    scores = int(graph.subgraphs[0].outputs[interface.heads[0].position])
+    tensor = graphs.before_last_layer(graph, scores)
+    if tensor is not None and tensor not in graph.subgraphs[0].inputs:
+        longer = (*said.outputs, OutputMetadata()) if said.outputs else ()
+        model = graphs.with_output(model, tensor)
+        changed = read_interface(model, replace(said, outputs=longer))
+        if changed.embedding is not None:
+            return model, changed
+    raise ModelError(
+        "the model has no embedding: no layer with weights makes its scores of a row of numbers"
+    )
 
 
 def _sample_rate_hz(of_model: int | None, asked: int | None) -> int:
@@ -261,22 +250,10 @@ def _sample_rate_hz(of_model: int | None, asked: int | None) -> int:
     return of_model or asked or DEFAULT_SAMPLE_RATE_HZ
 
 
-def _mono(channels: int | None) -> int:
-    if channels is not None and channels > 1:
-        raise ModelError(f"the model takes {channels} channels: one was expected")
-    return 1
-
-
-def _labels(
-    packed: tuple[str, ...] | None, given: Sequence[str] | None, classes: int
-) -> tuple[str, ...]:
-    labels = given if given is not None else packed
-    if labels is None:
-        labels = [""] * classes
-    if len(labels) != classes:
-        whose = "packed in the model" if given is None else "given"
-        raise ModelError(f"{len(labels)} labels are {whose}, but the model has {classes} classes")
-    return tuple(label or f"class {i}" for i, label in enumerate(labels))
+def _side_by_side(parts: list[NDArray[np.float32]], n: int) -> NDArray[np.float32]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([np.empty((n, 0), np.float32), *parts], axis=1)
 
 
 def _read_bytes(path: Path) -> bytes:

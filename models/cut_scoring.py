@@ -2,73 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from models.cutting import CannotCutError, CutModel, cut
 from models.errors import ModelError
-from models.interpreters import InterpreterPool
+from models.interpreters import InterpreterPool, Kernels, Output, Outputs
 
 BATCH = 16
 """Frames that the network takes at once; what is left over goes through one by one."""
 
 _LOG_MEL_TOLERANCE = 1e-5
-_SCORE_TOLERANCE = 1e-6
+_TOLERANCE = 1e-6
 
 
 class CutScorer:
-    """Scores frames as the uncut model does, in less time; for any number of threads at once."""
+    """Runs frames as the uncut model does, in less time; for any number of threads at once."""
 
-    def __init__(self, parts: CutModel) -> None:
+    def __init__(self, parts: CutModel, outputs: Sequence[Output], kernels: Kernels) -> None:
         self._front_end = parts.front_end
-        self._batches = InterpreterPool(parts.network(BATCH))
-        self._singles = InterpreterPool(parts.network(1))
+        self._batches = InterpreterPool(parts.network(BATCH), outputs, kernels)
+        self._singles = InterpreterPool(parts.network(1), outputs, kernels)
 
-    def score(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score frames, float32 [n, frame_samples], to float32 [n, classes]."""
-        blocks = (frames[start : start + BATCH] for start in range(0, max(len(frames), 1), BATCH))
-        return np.concatenate([self.score_patches(self._front_end.patches(b)) for b in blocks])
+    def run(self, frames: NDArray[np.float32]) -> Outputs:
+        """Run frames, float32 [n, frame_samples]."""
+        blocks = [frames[i : i + BATCH] for i in range(0, max(len(frames), 1), BATCH)]
+        return joined([self.run_patches(self._front_end.patches(block)) for block in blocks])
 
-    def score_patches(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score log-mel patches, float32 [n, rows, bands], to float32 [n, classes]."""
+    def run_patches(self, patches: NDArray[np.float32]) -> Outputs:
+        """The same for log-mel patches, float32 [n, rows, bands]."""
         whole = len(patches) // BATCH * BATCH
-        return np.concatenate(
-            [self._batches.run(patches[:whole], BATCH), self._singles.run(patches[whole:])]
-        )
+        batches = patches[:whole].reshape(-1, BATCH, *patches.shape[1:])
+        return joined([self._batches.run(batches, BATCH), self._singles.run(patches[whole:])])
 
 
-def cut_scorer(model: bytes, whole: InterpreterPool, frame_samples: int) -> CutScorer:
+def cut_scorer(
+    model: bytes,
+    run_whole: Callable[[NDArray[np.float32]], Outputs],
+    outputs: Sequence[Output],
+    kernels: Kernels,
+    frame_values: int,
+) -> CutScorer:
     """Cut a model, and see that the parts give what the whole does.
 
     Args:
       model: a .tflite file.
-      whole: interpreters of the same.
-      frame_samples: how many samples a frame has.
+      run_whole: runs the same, uncut, on frames.
+      outputs: those that are wanted.
+      kernels: what computes them.
+      frame_values: how many samples a frame has.
 
     Raises:
       CannotCutError: it cannot be cut, or its parts give something else.
     """
     parts = cut(model)
-    frames = _trial_frames(frame_samples)
+    frames = trial_frames(frame_values, BATCH + 1)
+    log_mel = parts.front_end.patches(frames)
     try:
-        scorer = CutScorer(parts)
-        patches = InterpreterPool(parts.front()).run(frames)
-        got, expected = scorer.score_patches(patches), whole.run(frames)
+        scorer = CutScorer(parts, outputs, kernels)
+        patch = Output(0, log_mel[0].size)
+        (patches,) = InterpreterPool(parts.front(), [patch], kernels).run(frames)
+        got, expected = scorer.run_patches(patches.reshape(log_mel.shape)), run_whole(frames)
     except ModelError as error:
         raise CannotCutError(f"its parts cannot be run: {error}") from error
-    log_mel = parts.front_end.patches(frames).reshape(patches.shape)
-    if not np.allclose(log_mel, patches, rtol=0, atol=_LOG_MEL_TOLERANCE):
+    if not np.allclose(log_mel.reshape(patches.shape), patches, rtol=0, atol=_LOG_MEL_TOLERANCE):
         raise CannotCutError("what it computes first is no log-mel patch")
-    if not np.allclose(got, expected, rtol=0, atol=_SCORE_TOLERANCE):
+    if not are_alike(got, expected, _TOLERANCE):
         raise CannotCutError("its network gives other scores to a batch than to each frame")
     return scorer
 
 
-def _trial_frames(samples: int) -> NDArray[np.float32]:
-    """Noise at many levels, an impulse, a tone and silence: float32 [BATCH + 1, samples]."""
-    frames = np.random.default_rng(0).uniform(-1, 1, (BATCH + 1, samples))
-    frames *= np.logspace(0, -5, BATCH + 1)[:, None]
-    frames[2] = np.sin(np.arange(samples) * 0.3)
-    frames[5] = 0
-    frames[7, 1:] = 0
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """One after another, what came of parts."""
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+
+
+def are_alike(
+    some: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]], tolerance: float
+) -> bool:
+    """Whether outputs are the same, but for rounding."""
+    return all(
+        np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def trial_frames(samples: int, count: int) -> NDArray[np.float32]:
+    """Noise at many levels, an impulse, a tone and silence: float32 [count, samples]."""
+    frames = np.random.default_rng(0).uniform(-1, 1, (count, samples))
+    frames *= np.logspace(0, -5, count)[:, None]
+    if count > 7:
+        frames[2] = np.sin(np.arange(samples) * 0.3)
+        frames[5] = 0
+        frames[7, 1:] = 0
     return frames.astype(np.float32)

@@ -45,6 +45,74 @@ def constant(model: Any, tensor: int) -> NDArray[Any] | None:
     return values.reshape([] if described.shape is None else described.shape)
 
 
+def ancestors(model: Any, tensor: int) -> set[int]:
+    """The tensors that one is computed from; it is not among them."""
+    makers = _makers(model)
+    found: set[int] = set()
+    waiting = [tensor]
+    while waiting:
+        operator = makers.get(waiting.pop())
+        for each in () if operator is None else map(int, operator.inputs):
+            if each >= 0 and each not in found:
+                found.add(each)
+                waiting.append(each)
+    return found
+
+
+def unreshaped(model: Any, tensor: int) -> int:
+    """The tensor with a tensor's values before they were brought into another shape."""
+    makers = _makers(model)
+    while tensor in makers and operator_name(model, makers[tensor]) in ("RESHAPE", "SQUEEZE"):
+        tensor = int(makers[tensor].inputs[0])
+    return tensor
+
+
+def before_last_layer(model: Any, tensor: int) -> int | None:
+    """What the last layer with weights on the way to a tensor takes; None where there is none."""
+    makers = _makers(model)
+    while tensor in makers:
+        operator = makers[tensor]
+        tensor = int(operator.inputs[0])
+        name = operator_name(model, operator)
+        if name in ("FULLY_CONNECTED", "CONV_2D"):
+            return tensor
+        if name not in _AFTER_THE_LAST_LAYER:
+            return None
+    return None
+
+
+def is_probability(model: Any, tensor: int) -> bool:
+    """Whether a tensor's values are made by a logistic function or a softmax."""
+    makers = _makers(model)
+    while tensor in makers:
+        name = operator_name(model, makers[tensor])
+        if name not in ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE"):
+            return name in ("LOGISTIC", "SOFTMAX")
+        tensor = int(makers[tensor].inputs[0])
+    return False
+
+
+def with_output(model: bytes, tensor: int) -> bytes:
+    """The .tflite file with one of its tensors as a further output, and no signatures."""
+    changed = parse(model)
+    graph = changed.subgraphs[0]
+    graph.outputs = np.append(graph.outputs, np.int32(tensor))
+    changed.signatureDefs = []
+    return serialise(changed)
+
+
+_AFTER_THE_LAST_LAYER = {
+    *("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "RELU", "RELU6", "TANH", "ADD", "MUL", "SUB"),
+    *("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE"),
+}
+
+
+def _makers(model: Any) -> dict[int, Any]:
+    """The operator that makes each tensor."""
+    operators = model.subgraphs[0].operators or ()
+    return {int(tensor): each for each in operators for tensor in each.outputs}
+
+
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
     """Puts vectors of bytes at multiples of 16, as the model's schema wants its weights.
 

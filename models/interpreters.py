@@ -6,21 +6,66 @@ import os
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from models.errors import ModelError, one_line
 
 
-class InterpreterPool:
-    """Interpreters of one model; none of them serves two threads at once."""
+class Kernels(NamedTuple):
+    """What computes a model's operators.
 
-    def __init__(self, model: bytes) -> None:
+    Attributes:
+      num_threads: that an interpreter may use for itself.
+      xnnpack: whether XNNPACK's kernels are used where there are any.
+    """
+
+    num_threads: int = 1
+    xnnpack: bool = True
+
+
+class Output(NamedTuple):
+    """An output that is wanted of a model.
+
+    Attributes:
+      position: its place among the model's outputs.
+      values: how many it gives for each frame.
+    """
+
+    position: int
+    values: int
+
+
+Outputs: TypeAlias = tuple[NDArray[np.float32], ...]
+"""Of each output that is wanted float32 [n, values]."""
+
+
+class InterpreterPool:
+    """Interpreters of one model; none of them serves two threads at once.
+
+    Args:
+      model: a .tflite file.
+      outputs: those that are wanted.
+      kernels: what computes them.
+      input_shape: what the model's input is to be resized to; None to leave it as it is.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        outputs: Sequence[Output],
+        kernels: Kernels = Kernels(),  # noqa: B008 (it cannot change)
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
         self._model = model
+        self._outputs = tuple(outputs)
+        self._kernels = kernels
+        self._input_shape = input_shape
         self._idle: deque[Interpreter] = deque()
 
     @contextmanager
@@ -29,39 +74,60 @@ class InterpreterPool:
         try:
             interpreter = self._idle.pop()
         except IndexError:
-            interpreter = _new_interpreter(self._model)
+            interpreter = new_interpreter(self._model, self._kernels, self._input_shape)
         yield interpreter
         self._idle.append(interpreter)
 
-    def run(self, inputs: NDArray[np.float32], batch: int = 1) -> NDArray[np.float32]:
+    def run(self, inputs: NDArray[np.float32], rows: int = 1) -> Outputs:
         """Run the model on one input after another.
 
         Args:
           inputs: float32 [n, ...], of as many values each as the model takes.
-          batch: how many it takes at once; n is a multiple of it.
+          rows: of how many frames it gives the outputs, for each of them.
 
         Returns:
-          float32 [n, values], the values that it gives for each.
+          Of each output that is wanted float32 [n * rows, values]; what is quantised in the model
+          comes as the numbers that it stands for.
 
         Raises:
           RuntimeError: LiteRT failed.
         """
+        made = tuple(
+            np.empty((len(inputs) * rows, output.values), np.float32) for output in self._outputs
+        )
         with self.taken() as interpreter:
-            (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-            values = int(np.prod(given["shape"])) // batch
-            outputs = np.empty((len(inputs), values), np.float32)
-            for start in range(0, len(inputs), batch):
-                part = inputs[start : start + batch].reshape(taken["shape"])
-                interpreter.set_tensor(taken["index"], part)
+            (takes,), gives = interpreter.get_input_details(), interpreter.get_output_details()
+            wanted = [gives[output.position] for output in self._outputs]
+            for i, each in enumerate(inputs):
+                interpreter.set_tensor(takes["index"], each.reshape(takes["shape"]))
                 interpreter.invoke()
-                result = interpreter.get_tensor(given["index"])
-                outputs[start : start + batch] = result.reshape(batch, values)
-        return outputs
+                for values, details in zip(made, wanted, strict=True):
+                    given = dequantised(interpreter.get_tensor(details["index"]), details)
+                    # a model that cuts frames itself may give one more, all of it padding
+                    values[i * rows : (i + 1) * rows] = given.reshape(-1, values.shape[1])[:rows]
+        return made
 
 
-def _new_interpreter(model: bytes) -> Interpreter:
+def new_interpreter(
+    model: bytes,
+    kernels: Kernels = Kernels(),  # noqa: B008 (it cannot change)
+    input_shape: Sequence[int] | None = None,
+) -> Interpreter:
+    """An interpreter that is ready to run; arguments as for the pool.
+
+    Raises:
+      ModelError: LiteRT cannot load the model.
+    """
+    resolver = OpResolverType.AUTO if kernels.xnnpack else _WITHOUT_XNNPACK
     try:
-        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter = Interpreter(
+            model_content=model,
+            num_threads=kernels.num_threads,
+            experimental_op_resolver_type=resolver,
+        )
+        if input_shape is not None:
+            index = interpreter.get_input_details()[0]["index"]
+            interpreter.resize_tensor_input(index, list(input_shape))
         with _without_greeting():
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
@@ -69,6 +135,17 @@ def _new_interpreter(model: bytes) -> Interpreter:
     return interpreter
 
 
+def dequantised(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
+    """The numbers that a tensor's values stand for, given what LiteRT tells of it."""
+    if values.dtype == np.float32:
+        return values
+    scale, zero_point = details["quantization"]
+    steps: NDArray[np.float32] = (values.astype(np.int32) - zero_point).astype(np.float32)
+    steps *= np.float32(scale)
+    return steps
+
+
+_WITHOUT_XNNPACK = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 _GREETING = b"INFO: Created TensorFlow Lite"
 _once = threading.Lock()
 

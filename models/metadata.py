@@ -1,10 +1,9 @@
-"""What a .tflite file says about itself: TFLite Model Metadata and the label file packed with it.
+"""What a .tflite file says about itself: TFLite Model Metadata and the files packed with it.
 
 The metadata is a flatbuffer of its own inside the model's, in the buffer that the model's list of
-metadata calls TFLITE_METADATA; label files are a zip archive that follows the model in the same
-file. The schema is TFLite's `metadata_schema.fbs`
-(https://github.com/tensorflow/tflite-support/blob/master/tensorflow_lite_support/metadata/metadata_schema.fbs),
-of which only what an audio classifier needs is read and written here.
+metadata calls TFLITE_METADATA; label files and the like are a zip archive that follows the model in
+the same file. Of the schema (see `models/metadata_schema.py`) it is what the Task Library's audio
+classifier uses that is read here; `models/metadata_writer.py` writes it.
 """
 
 from __future__ import annotations
@@ -13,26 +12,93 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import flatbuffers
-from ai_edge_litert import schema_py_generated as schema
-from flatbuffers import number_types
-from flatbuffers.table import Table
+from typing import NamedTuple
 
 from models import graphs
+from models import metadata_schema as fields
 from models.errors import ModelError
+from models.flatbuffer_tables import TableReader
 
-METADATA_NAME = "TFLITE_METADATA"
-LABEL_FILE_NAME = "labels.txt"
 
-METADATA_IDENTIFIER = b"M001"
+class LabelFile(NamedTuple):
+    """A packed file that names the classes of an output.
 
-# The first version of the schema that knows audio.
-MIN_PARSER_VERSION = "1.3.0"
+    Attributes:
+      name: of the packed file.
+      locale: the language of its labels, as in "de" or "pt-BR"; None where the metadata says none.
+      labels: in the output's order.
+    """
+
+    name: str
+    locale: str | None
+    labels: tuple[str, ...]
+
+
+class CalibrationMetadata(NamedTuple):
+    """How the scores of an output are to be calibrated.
+
+    Attributes:
+      transformation: of a score, before it is calibrated: "identity", "log" or "inverse_logistic".
+      default_score: of classes without parameters, and of scores below a class's minimum.
+      parameters: the text of the packed file, as it is: a line for each class, empty or
+        "scale,slope,offset" or "scale,slope,offset,min_score".
+    """
+
+    transformation: str
+    default_score: float
+    parameters: str
+
+
+@dataclass(frozen=True)
+class InputMetadata:
+    """What a model says about one of its inputs; None where it does not say.
+
+    Attributes:
+      name: of the input, as is the description.
+      sample_rate_hz: of the audio that it takes.
+      channels: of the audio that it takes.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+
+
+@dataclass(frozen=True)
+class OutputMetadata:
+    """What a model says about one of its outputs; None where it does not say.
+
+    Attributes:
+      name: of the output, as is the description.
+      label_files: that name its classes, in the file's order.
+      score_threshold: scores below it do not count.
+      calibration: of its scores.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    label_files: tuple[LabelFile, ...] = ()
+    score_threshold: float | None = None
+    calibration: CalibrationMetadata | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Of its classes, from the file of no language; where all have one, from the first."""
+        neutral = [file for file in self.label_files if file.locale is None]
+        return next((file.labels for file in (*neutral, *self.label_files)), None)
+
+    @property
+    def locales(self) -> tuple[str, ...]:
+        """The languages that its classes have names in."""
+        return tuple(dict.fromkeys(file.locale for file in self.label_files if file.locale))
+
+    def display_names(self, locale: str) -> tuple[str, ...] | None:
+        """The names of its classes in a language."""
+        return next((file.labels for file in self.label_files if file.locale == locale), None)
 
 
 @dataclass(frozen=True)
@@ -41,9 +107,9 @@ class ModelMetadata:
 
     Attributes:
       name: of the model, as are description, version, author and license.
-      sample_rate_hz: of the audio that its first input takes.
-      channels: of the audio that its first input takes.
-      labels: of the classes of its first output, in the output's order.
+      min_parser_version: of the schema, that it takes to understand the metadata.
+      inputs: in the graph's order.
+      outputs: in the graph's order.
     """
 
     name: str | None = None
@@ -51,63 +117,37 @@ class ModelMetadata:
     version: str | None = None
     author: str | None = None
     license: str | None = None
-    sample_rate_hz: int | None = None
-    channels: int | None = None
-    labels: tuple[str, ...] | None = None
+    min_parser_version: str | None = None
+    inputs: tuple[InputMetadata, ...] = ()
+    outputs: tuple[OutputMetadata, ...] = ()
+
+    @property
+    def sample_rate_hz(self) -> int | None:
+        """Of the audio that the first input takes."""
+        return self.inputs[0].sample_rate_hz if self.inputs else None
+
+    @property
+    def channels(self) -> int | None:
+        """Of the audio that the first input takes."""
+        return self.inputs[0].channels if self.inputs else None
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Of the classes of the first output."""
+        return self.outputs[0].labels if self.outputs else None
 
 
 def read(model: bytes) -> ModelMetadata:
     """Read what a .tflite file says about itself: nothing but Nones where it has no metadata.
 
     Raises:
-      ModelError: these bytes are no TFLite model, or one that is damaged or truncated.
+      ModelError: these bytes are no TFLite model, or one that is damaged or truncated, or its
+        score calibration is none.
     """
     require_tflite(model)
-    with _damage_as("the model is damaged or cut short"):
+    with damage_is_a_model_error():
         content = _metadata_buffer(model)
-        return ModelMetadata() if content is None else _read_metadata(model, content)
-
-
-def pack(
-    model: bytes,
-    *,
-    name: str,
-    description: str,
-    sample_rate_hz: int,
-    channels: int,
-    labels: Sequence[str],
-    author: str,
-    license: str,  # noqa: A002 - the schema's own word
-    version: str | None = None,
-) -> bytes:
-    """Give a .tflite model metadata and a packed label file, in place of any that it has.
-
-    The same arguments give the same bytes.
-
-    Args:
-      model: a whole .tflite file.
-      name: of the model, as are description, author, license and version.
-      description: in a sentence or two.
-      sample_rate_hz: of the audio that the model's first input takes.
-      channels: of the same.
-      labels: of the classes of the model's first output, in the output's order, one line each.
-      author: who made it.
-      license: a short name or a URL.
-      version: of the model, not of anything that it was made with.
-
-    Returns:
-      A whole .tflite file.
-
-    Raises:
-      ModelError: the bytes are no TFLite model, or a damaged one, or a label is not a line.
-    """
-    require_tflite(model)
-    metadata = ModelMetadata(
-        name, description, version, author, license, sample_rate_hz, channels, tuple(labels)
-    )
-    with _damage_as("the model is damaged or cut short"):
-        described = _with_metadata(model, _write_metadata(metadata))
-    return _with_label_file(described, labels)
+        return ModelMetadata() if content is None else _model(model, content)
 
 
 def require_tflite(model: bytes) -> None:
@@ -128,24 +168,8 @@ def lines_of(content: bytes) -> tuple[str, ...]:
     return tuple(lines[:-1] if lines[-1] == "" else lines)
 
 
-# Slots of the fields that are used here, as the two schemas number them.
-_TFLITE_BUFFERS, _TFLITE_METADATA = 4, 6
-_ENTRY_NAME, _ENTRY_BUFFER = 0, 1
-_BUFFER_CONTENT = 0
-_MODEL_NAME, _MODEL_DESCRIPTION, _MODEL_VERSION, _MODEL_GRAPHS = 0, 1, 2, 3
-_MODEL_AUTHOR, _MODEL_LICENSE, _MODEL_MIN_PARSER_VERSION = 4, 5, 7
-_GRAPH_INPUTS, _GRAPH_OUTPUTS = 2, 3
-_TENSOR_NAME, _TENSOR_CONTENT, _TENSOR_FILES = 0, 3, 6
-_CONTENT_KIND, _CONTENT_PROPERTIES = 0, 1
-_AUDIO_SAMPLE_RATE, _AUDIO_CHANNELS = 0, 1
-_FILE_NAME, _FILE_TYPE, _FILE_LOCALE = 0, 2, 3
-
-_AUDIO_PROPERTIES = 4
-_TENSOR_AXIS_LABELS = 2
-
-
 @contextmanager
-def _damage_as(trouble: str) -> Iterator[None]:
+def damage_is_a_model_error(trouble: str = "the model is damaged or cut short") -> Iterator[None]:
     """Raise what reading damaged bytes raises as a ModelError that begins with this trouble.
 
     Offsets that lead nowhere (a TypeError where they lead before the start), text that is none, an
@@ -169,220 +193,135 @@ def _damage_as(trouble: str) -> Iterator[None]:
         raise ModelError(f"{trouble} ({error})") from error
 
 
-class _Reader:
-    """A table of a flatbuffer, read field by field; a field that is absent reads as None."""
-
-    def __init__(self, content: bytes, position: int) -> None:
-        self._table = Table(content, position)
-
-    @classmethod
-    def root(cls, content: bytes) -> _Reader:
-        return cls(content, struct.unpack_from("<I", content)[0])
-
-    def string(self, slot: int) -> str | None:
-        content = self.content(slot)
-        return None if content is None else content.decode()
-
-    def uint(self, slot: int) -> int | None:
-        return self._scalar(slot, number_types.Uint32Flags)
-
-    def ubyte(self, slot: int) -> int | None:
-        return self._scalar(slot, number_types.Uint8Flags)
-
-    def content(self, slot: int) -> bytes | None:
-        offset = self._offset(slot)
-        if not offset:
-            return None
-        start, count = self._table.Vector(offset), self._table.VectorLen(offset)
-        content = bytes(self._table.Bytes[start : start + count])
-        if len(content) < count:
-            raise ValueError(f"{count} bytes are announced and {len(content)} are there")
-        return content
-
-    def table(self, slot: int) -> _Reader | None:
-        at = self._position(slot)
-        return None if at is None else self._table_at(at)
-
-    def tables(self, slot: int) -> list[_Reader]:
-        offset = self._offset(slot)
-        if not offset:
-            return []
-        start, count = self._table.Vector(offset), self._table.VectorLen(offset)
-        return [self._table_at(start + 4 * i) for i in range(count)]
-
-    def first(self, slot: int) -> _Reader | None:
-        return next(iter(self.tables(slot)), None)
-
-    def _scalar(self, slot: int, flags: Any) -> int | None:
-        at = self._position(slot)
-        return None if at is None else int(self._table.Get(flags, at))
-
-    def _table_at(self, position: int) -> _Reader:
-        return _Reader(self._table.Bytes, self._table.Indirect(position))
-
-    def _position(self, slot: int) -> int | None:
-        offset = self._offset(slot)
-        return self._table.Pos + offset if offset else None
-
-    def _offset(self, slot: int) -> int:
-        """Where a field lies in its table, 0 where it is absent."""
-        return int(self._table.Offset(4 + 2 * slot))
-
-
 def _metadata_buffer(model: bytes) -> bytes | None:
-    root = _Reader.root(model)
-    for entry in root.tables(_TFLITE_METADATA):
-        if entry.string(_ENTRY_NAME) == METADATA_NAME:
-            buffer = root.tables(_TFLITE_BUFFERS)[entry.uint(_ENTRY_BUFFER) or 0]
-            return buffer.content(_BUFFER_CONTENT)
+    root = TableReader.root(model)
+    for entry in root.tables(fields.TFLITE_METADATA):
+        if entry.string(fields.ENTRY_NAME) == fields.METADATA_NAME:
+            buffer = root.tables(fields.TFLITE_BUFFERS)[entry.uint(fields.ENTRY_BUFFER) or 0]
+            return buffer.content(fields.BUFFER_CONTENT)
     return None
 
 
-def _read_metadata(model: bytes, content: bytes) -> ModelMetadata:
-    root = _Reader.root(content)
-    graph = root.first(_MODEL_GRAPHS)
-    sample_rate_hz, channels = _audio(graph)
+def _model(model: bytes, content: bytes) -> ModelMetadata:
+    root = TableReader.root(content)
+    graph = root.first(fields.MODEL_GRAPHS)
+    inputs = graph.tables(fields.GRAPH_INPUTS) if graph else []
+    outputs = graph.tables(fields.GRAPH_OUTPUTS) if graph else []
     return ModelMetadata(
-        name=root.string(_MODEL_NAME),
-        description=root.string(_MODEL_DESCRIPTION),
-        version=root.string(_MODEL_VERSION),
-        author=root.string(_MODEL_AUTHOR),
-        license=root.string(_MODEL_LICENSE),
-        sample_rate_hz=sample_rate_hz,
-        channels=channels,
-        labels=_labels(model, graph),
+        name=root.string(fields.MODEL_NAME),
+        description=root.string(fields.MODEL_DESCRIPTION),
+        version=root.string(fields.MODEL_VERSION),
+        author=root.string(fields.MODEL_AUTHOR),
+        license=root.string(fields.MODEL_LICENSE),
+        min_parser_version=root.string(fields.MODEL_MIN_PARSER_VERSION),
+        inputs=tuple(_input(tensor) for tensor in inputs),
+        outputs=tuple(_output(model, tensor) for tensor in outputs),
     )
 
 
-def _audio(graph: _Reader | None) -> tuple[int | None, int | None]:
-    """The sample rate and the channels of the first input."""
-    tensor = graph and graph.first(_GRAPH_INPUTS)
-    content = tensor and tensor.table(_TENSOR_CONTENT)
-    if content is None or content.ubyte(_CONTENT_KIND) != _AUDIO_PROPERTIES:
-        return None, None
-    audio = content.table(_CONTENT_PROPERTIES)
-    if audio is None:
-        return None, None
-    return audio.uint(_AUDIO_SAMPLE_RATE), audio.uint(_AUDIO_CHANNELS)
+def _input(tensor: TableReader) -> InputMetadata:
+    audio = _held(tensor.table(fields.TENSOR_CONTENT), fields.AUDIO_PROPERTIES)
+    return InputMetadata(
+        name=tensor.string(fields.TENSOR_NAME),
+        description=tensor.string(fields.TENSOR_DESCRIPTION),
+        sample_rate_hz=(audio.uint(fields.AUDIO_SAMPLE_RATE) or None) if audio else None,
+        channels=(audio.uint(fields.AUDIO_CHANNELS) or None) if audio else None,
+    )
 
 
-def _labels(model: bytes, graph: _Reader | None) -> tuple[str, ...] | None:
-    tensor = graph and graph.first(_GRAPH_OUTPUTS)
-    for file in tensor.tables(_TENSOR_FILES) if tensor else []:
-        name = file.string(_FILE_NAME)
-        is_labels = file.ubyte(_FILE_TYPE) == _TENSOR_AXIS_LABELS
-        if is_labels and name is not None and not file.string(_FILE_LOCALE):
-            return lines_of(_packed_file(model, name))
-    return None
+def _output(model: bytes, tensor: TableReader) -> OutputMetadata:
+    return OutputMetadata(
+        name=tensor.string(fields.TENSOR_NAME),
+        description=tensor.string(fields.TENSOR_DESCRIPTION),
+        label_files=_label_files(model, tensor),
+        score_threshold=_score_threshold(tensor),
+        calibration=_calibration(model, tensor),
+    )
+
+
+def _label_files(model: bytes, tensor: TableReader) -> tuple[LabelFile, ...]:
+    return tuple(
+        LabelFile(
+            name=name,
+            locale=file.string(fields.FILE_LOCALE) or None,
+            labels=_packed_labels(model, name),
+        )
+        for file, name in _files(tensor, fields.LABELS)
+    )
+
+
+def _score_threshold(tensor: TableReader) -> float | None:
+    options = _unit(tensor, fields.SCORE_THRESHOLDING)
+    return None if options is None else options.float32(fields.THRESHOLDING_SCORE) or 0.0
+
+
+def _calibration(model: bytes, tensor: TableReader) -> CalibrationMetadata | None:
+    options = _unit(tensor, fields.SCORE_CALIBRATION)
+    if options is None:
+        return None
+    _, name = next(iter(_files(tensor, fields.CALIBRATION)), (None, None))
+    if name is None:
+        raise ModelError("the model's metadata calibrates scores, but names no file to do it by")
+    return CalibrationMetadata(
+        transformation=_transformation(options.ubyte(fields.CALIBRATION_TRANSFORMATION) or 0),
+        default_score=options.float32(fields.CALIBRATION_DEFAULT_SCORE) or 0.0,
+        parameters=_packed_parameters(model, name),
+    )
+
+
+def _transformation(number: int) -> str:
+    if number >= len(fields.TRANSFORMATIONS):
+        raise ModelError(
+            f"the model's metadata calibrates scores by transformation {number}, and only 0 to"
+            f" {len(fields.TRANSFORMATIONS) - 1} are known: {', '.join(fields.TRANSFORMATIONS)}"
+        )
+    return fields.TRANSFORMATIONS[number]
+
+
+def _packed_labels(model: bytes, name: str) -> tuple[str, ...]:
+    with _unreadable("label file", name):
+        return lines_of(_packed_file(model, name))
+
+
+def _packed_parameters(model: bytes, name: str) -> str:
+    with _unreadable("score calibration file", name):
+        return _packed_file(model, name).decode()
+
+
+@contextmanager
+def _unreadable(kind: str, name: str) -> Iterator[None]:
+    trouble = f"the model's {kind} {name!r} cannot be read from it; is it"
+    with damage_is_a_model_error(f"{trouble} cut short?"):
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{trouble} UTF-8? ({error})") from error
 
 
 def _packed_file(model: bytes, name: str) -> bytes:
-    with (
-        _damage_as(f"the model's label file {name!r} cannot be read from it; is it cut short?"),
-        zipfile.ZipFile(io.BytesIO(model)) as archive,
-    ):
+    with zipfile.ZipFile(io.BytesIO(model)) as archive:
         return archive.read(name)
 
 
-class _Scalar(NamedTuple):
-    """A number and the flatbuffers type that it is written as."""
-
-    flags: Any
-    value: int
-
-
-def _write_metadata(metadata: ModelMetadata) -> bytes:
-    builder = flatbuffers.Builder()
-    texts = {
-        _MODEL_NAME: metadata.name,
-        _MODEL_DESCRIPTION: metadata.description,
-        _MODEL_VERSION: metadata.version,
-        _MODEL_AUTHOR: metadata.author,
-        _MODEL_LICENSE: metadata.license,
-        _MODEL_MIN_PARSER_VERSION: MIN_PARSER_VERSION,
-    }
-    fields = {slot: builder.CreateString(text) for slot, text in texts.items() if text is not None}
-    fields[_MODEL_GRAPHS] = _write_vector(builder, [_write_graph(builder, metadata)])
-    builder.Finish(_write_table(builder, fields), METADATA_IDENTIFIER)
-    return bytes(builder.Output())
+def _files(tensor: TableReader, kind: int) -> list[tuple[TableReader, str]]:
+    """The associated files of a type, each with its name."""
+    files = tensor.tables(fields.TENSOR_FILES)
+    named = [(file, file.string(fields.FILE_NAME)) for file in files if _type(file) == kind]
+    return [(file, name) for file, name in named if name is not None]
 
 
-def _write_graph(builder: flatbuffers.Builder, metadata: ModelMetadata) -> int:
-    inputs = _write_vector(builder, [_write_input(builder, metadata)])
-    outputs = _write_vector(builder, [_write_output(builder)])
-    return _write_table(builder, {_GRAPH_INPUTS: inputs, _GRAPH_OUTPUTS: outputs})
+def _type(file: TableReader) -> int:
+    return file.ubyte(fields.FILE_TYPE) or 0
 
 
-def _write_input(builder: flatbuffers.Builder, metadata: ModelMetadata) -> int:
-    rate, channels = _uint(metadata.sample_rate_hz or 0), _uint(metadata.channels or 0)
-    audio = _write_table(builder, {_AUDIO_SAMPLE_RATE: rate, _AUDIO_CHANNELS: channels})
-    kind = _ubyte(_AUDIO_PROPERTIES)
-    content = _write_table(builder, {_CONTENT_KIND: kind, _CONTENT_PROPERTIES: audio})
-    name = builder.CreateString("audio_clip")
-    return _write_table(builder, {_TENSOR_NAME: name, _TENSOR_CONTENT: content})
+def _unit(tensor: TableReader, kind: int) -> TableReader | None:
+    """The options of the process unit of a kind."""
+    units = [_held(unit, kind) for unit in tensor.tables(fields.TENSOR_UNITS)]
+    return next((options for options in units if options is not None), None)
 
 
-def _write_output(builder: flatbuffers.Builder) -> int:
-    name, kind = builder.CreateString(LABEL_FILE_NAME), _ubyte(_TENSOR_AXIS_LABELS)
-    labels = _write_table(builder, {_FILE_NAME: name, _FILE_TYPE: kind})
-    files = _write_vector(builder, [labels])
-    name = builder.CreateString("scores")
-    return _write_table(builder, {_TENSOR_NAME: name, _TENSOR_FILES: files})
-
-
-def _write_table(builder: flatbuffers.Builder, fields: Mapping[int, int | _Scalar]) -> int:
-    builder.StartObject(max(fields) + 1)
-    for slot, field in fields.items():
-        if isinstance(field, _Scalar):
-            builder.PrependSlot(field.flags, slot, field.value, 0)
-        else:
-            builder.PrependUOffsetTRelativeSlot(slot, field, 0)
-    return int(builder.EndObject())
-
-
-def _write_vector(builder: flatbuffers.Builder, tables: Sequence[int]) -> int:
-    builder.StartVector(4, len(tables), 4)
-    for table in reversed(tables):
-        builder.PrependUOffsetTRelative(table)
-    return int(builder.EndVector())
-
-
-def _uint(value: int) -> _Scalar:
-    return _Scalar(number_types.Uint32Flags, value)
-
-
-def _ubyte(value: int) -> _Scalar:
-    return _Scalar(number_types.Uint8Flags, value)
-
-
-def _with_metadata(model: bytes, content: bytes) -> bytes:
-    """The model with these bytes as its metadata, and without what followed it in the file."""
-    graph = graphs.parse(model)
-    entry = _metadata_entry(graph)
-    graph.buffers[entry.buffer].data = list(content)
-    return graphs.serialise(graph)
-
-
-def _metadata_entry(graph: Any) -> Any:
-    graph.metadata = graph.metadata or []
-    for entry in graph.metadata:
-        if entry.name == METADATA_NAME.encode():
-            return entry
-    graph.buffers.append(schema.BufferT())
-    graph.metadata.append(schema.MetadataT(METADATA_NAME.encode(), len(graph.buffers) - 1))
-    return graph.metadata[-1]
-
-
-def _with_label_file(model: bytes, labels: Sequence[str]) -> bytes:
-    for label in labels:
-        if "\n" in label or "\r" in label:
-            raise ModelError(f"a label must be a single line, and {label!r} is not")
-    file = io.BytesIO(model)
-    file.seek(0, io.SEEK_END)
-    # Stored, since the Task Library maps label files as they lie; of a fixed date and system, so
-    # that the bytes depend on nothing else.
-    entry = zipfile.ZipInfo(LABEL_FILE_NAME)
-    entry.create_system = 3
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(entry, "".join(f"{label}\n" for label in labels).encode())
-    return file.getvalue()
+def _held(union: TableReader | None, kind: int) -> TableReader | None:
+    """What a union holds, where it holds that kind of thing."""
+    if union is None or union.ubyte(fields.UNION_KIND) != kind:
+        return None
+    return union.table(fields.UNION_CONTENT)

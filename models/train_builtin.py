@@ -30,8 +30,9 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from models import metadata
+from models import metadata_writer
 from models.classifier import AudioClassifier
+from models.metadata import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
 from models.synthesis import LABELS, MIXTURES, Samples, synthesise, synthesise_mixture
 
 try:
@@ -198,17 +199,18 @@ def quantise(network: keras.Model, frames: Array) -> bytes:
 
 def pack(model: bytes) -> bytes:
     """The model with its metadata and labels."""
-    return metadata.pack(
-        model,
+    audio = InputMetadata("audio_clip", sample_rate_hz=SAMPLE_RATE_HZ, channels=1)
+    labels = LabelFile("labels.txt", None, LABELS)
+    said = ModelMetadata(
         name="earmark builtin",
         description="Tells ten kinds of synthesised sounds apart. It has never heard a real one: "
         "for trying earmark out and for its tests, not for conclusions about an archive.",
-        sample_rate_hz=SAMPLE_RATE_HZ,
-        channels=1,
-        labels=LABELS,
         author="The earmark authors",
         license="Apache-2.0",
+        inputs=(audio,),
+        outputs=(OutputMetadata("scores", label_files=(labels,)),),
     )
+    return metadata_writer.pack(model, said)
 
 
 def report(model: bytes, rng: Generator) -> Accuracy:

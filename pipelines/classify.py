@@ -10,22 +10,34 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.command_line import Command
     from pipelines.run import Run
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Hear an archive.
+    """Hear an archive: see `hear`."""
+    # Imported here, once libraries have been told to be quiet: Beam logs while it is imported.
+    from pipelines.command_line import CLASSIFY
+
+    hear(arguments, CLASSIFY)
+
+
+def hear(arguments: Sequence[str], asked: Command) -> None:
+    """Hear an archive as a command line says.
+
+    Args:
+      arguments: what follows the command's name.
+      asked: the command.
 
     Raises:
       UsageError: it cannot be done as it was asked for.
       RunError: it was begun, and failed.
     """
-    # Imported here, once libraries have been told to be quiet: Beam logs while it is imported.
     from pipelines.cli import quiet_libraries
-    from pipelines.options import parse
+    from pipelines.command_line import parse
     from pipelines.run import prepare
 
-    options, beam_flags = parse(arguments, "earmark classify")
+    options, beam_flags = parse(arguments, asked)
     quiet_libraries(not options.verbose)
     run = prepare(options, beam_flags)
     if options.dry_run:

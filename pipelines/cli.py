@@ -1,4 +1,4 @@
-"""The command line: earmark classify, earmark demo, earmark model."""
+"""The command line: earmark classify, embed, demo and model."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS = {
     "classify": "pipelines.classify",
     "demo": "pipelines.demo",
+    "embed": "pipelines.embed",
     "model": "pipelines.model",
 }
 """The module of each command, imported when it is asked for: Beam's import takes a second."""
@@ -27,8 +28,10 @@ _HELP = f"""\
 earmark {__version__}: writes down, in Parquet, what is heard where in archives of audio.
 
   earmark classify --input 'archive/**' --output labels/    hear an archive
+  earmark embed --input 'archive/**' --output vectors/      embeddings of its frames, no scores
   earmark demo                                              make a small archive and hear it
   earmark model info MODEL                                  what a model takes, gives and is called
+  earmark model label MODEL --labels FILE                   pack labels and metadata into a model
   earmark model fetch yamnet                                fetch a model before it is needed
 
 Each of them explains itself with --help.

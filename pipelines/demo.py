@@ -18,8 +18,9 @@ from rich.table import Table
 
 from models.synthesis import synthesise
 from pipelines.classify import carry_out
+from pipelines.command_line import Parser
 from pipelines.errors import UsageError
-from pipelines.options import ClassifyOptions, Parser
+from pipelines.options import ClassifyOptions
 from pipelines.run import prepare
 
 _MARKER = ".made-by-earmark-demo"

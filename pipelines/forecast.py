@@ -22,10 +22,10 @@ from pipelines.run import Run
 from transforms.decoder_messages import Clock
 from transforms.decoding import decode_frames
 from transforms.elements import AudioObject, Span, ToHear
-from transforms.framing import FrameGrid
 from transforms.history import read_history
 from transforms.patterns import file_kind
 from transforms.plan import Planned, new_plan
+from transforms.provenance import Provenance
 from transforms.scoring import score_block
 
 SAMPLES = 5
@@ -98,7 +98,7 @@ def show_forecast(run: Run, console: Console) -> None:
     if planned.objects:
         console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")
         for kind in kinds:
-            _try_out(kind, made_by.grid, run.classifier)
+            _try_out(kind, made_by, run.classifier)
     _show(kinds, planned, worker_threads(run.beam_options), console)
 
 
@@ -110,11 +110,11 @@ def _kinds(members: Iterable[ToHear]) -> list[Kind]:
     return sorted(kinds.values(), key=lambda kind: -kind.size_bytes)
 
 
-def _try_out(kind: Kind, grid: FrameGrid, classifier: AudioClassifier) -> None:
+def _try_out(kind: Kind, made_by: Provenance, classifier: AudioClassifier) -> None:
     for _, each in sorted(kind.sample, key=lambda sampled: sampled[1].size_bytes or 0):
         limit_s = _TRIED_S if kind.heard_bytes else float("inf")
         began, tried_s = time.perf_counter(), 0.0
-        for tried_s, is_end in _tried(each, grid, classifier):
+        for tried_s, is_end in _tried(each, made_by, classifier):
             if is_end:
                 kind.heard_s += tried_s
                 kind.heard_bytes += each.size_bytes or 0
@@ -125,13 +125,13 @@ def _try_out(kind: Kind, grid: FrameGrid, classifier: AudioClassifier) -> None:
 
 
 def _tried(
-    each: AudioObject, grid: FrameGrid, classifier: AudioClassifier
+    each: AudioObject, made_by: Provenance, classifier: AudioClassifier
 ) -> Iterator[tuple[float, bool]]:
     """Hear a recording; yields how much of it has been heard, and whether that is all."""
     heard_s = 0.0
-    for block in decode_frames(Span(each), grid, Clock()):
+    for block in decode_frames(Span(each), made_by.grid, Clock(), made_by.channels):
         score_block(block, classifier)
-        heard_s += len(block.frames) * grid.hop_s
+        heard_s += len(block.frames) // block.channels * made_by.grid.hop_s
         yield heard_s, block.ending is not None and block.ending.samples > 0
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.timestamp import Timestamp
+from numpy.typing import NDArray
 
 from models.classifier import AudioClassifier
 from pipelines.options import ClassifyOptions, look_every_s
@@ -19,16 +21,17 @@ from transforms.committing import CommitRound
 from transforms.decoder_messages import Clock
 from transforms.decoding import DecodeFrames
 from transforms.elements import ClipResult, Listed, Span, ToHear
+from transforms.embeddings import Aside
 from transforms.listing import anywhere
 from transforms.notifications import ReadNotifications, parse_source
-from transforms.output_folder import round_id, staging_folder
+from transforms.output_folder import aside_folder, round_id, staging_folder
 from transforms.plan import superseded
 from transforms.plan_files import ReadPlan
+from transforms.provenance import Provenance
 from transforms.scoring import ScoreFrames
 from transforms.sharing import ShareAmongThreads
 from transforms.splitting import SplitLongClips
 from transforms.spreading import SpreadObjects
-from transforms.tables import Provenance
 from transforms.watching import WatchAudio, Watched
 from transforms.windows import CommitWindows
 from transforms.writing import WriteParquet
@@ -42,11 +45,13 @@ class Hearing:
       options: what counts as heard, and where it goes.
       load: gives the classifier, in each worker.
       made_by: the run, and the model that load gives.
+      least_scores: float32 [classes], of all heads one after another: what counts as heard.
     """
 
     options: ClassifyOptions
     load: Callable[[], AudioClassifier]
     made_by: Provenance
+    least_scores: NDArray[np.float32]
 
 
 def watched(hearing: Hearing) -> Watched:
@@ -146,7 +151,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
             | "Objects" >> beam.Map(lambda each: each.object)
             | SplitLongClips(options.span_s)
             | "SpreadSpans" >> beam.Reshuffle()
-            | _Hear(self.hearing)
+            | _Hear(self.hearing, "stream")
             | CommitWindows(options.output, made_by, planned)
         )
 
@@ -188,7 +193,7 @@ class _HearAndCommit(beam.PTransform):  # type: ignore[misc]
         obsolete = self.planned | "Superseded" >> beam.FlatMap(superseded)
         return (
             spans
-            | _Hear(self.hearing)
+            | _Hear(self.hearing, self.name)
             | WriteParquet(staging, round_id(made_by.run_id, self.name), made_by, self.num_shards)
             | CommitRound(output, made_by.run_id, self.name, self.listed, obsolete)
         )
@@ -196,18 +201,31 @@ class _HearAndCommit(beam.PTransform):  # type: ignore[misc]
 
 @dataclass
 class _Hear(beam.PTransform):  # type: ignore[misc]
-    """From spans to what was heard in each clip."""
+    """From spans to what was heard in each clip.
+
+    Attributes:
+      hearing: how recordings are heard.
+      name: of the round in the run.
+    """
 
     hearing: Hearing
+    name: str
 
     def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[ClipResult]:
         """Apply the transform."""
         options, made_by = self.hearing.options, self.hearing.made_by
         clock = Clock(options.time_pattern, ZoneInfo(options.time_zone))
-        detecting = Detecting(made_by.grid, made_by.labels, options.min_score, options.top_k)
+        folder = aside_folder(options.output, made_by.run_id, self.name)
+        detecting = Detecting(
+            made_by.grid,
+            made_by.heads,
+            self.hearing.least_scores,
+            options.top_k,
+            None if made_by.embedding_size is None else Aside(folder, made_by.embedding_dtype),
+        )
         return (
             spans
-            | DecodeFrames(made_by.grid, clock, made_by.run_id)
+            | DecodeFrames(made_by.grid, clock, made_by.run_id, made_by.channels)
             | ScoreFrames(self.hearing.load)
             | AggregateClips(detecting)
         )

@@ -1,96 +1,170 @@
-"""`earmark model`: what a model takes, gives and is called; fetching one ahead of time."""
+"""`earmark model`: what a model takes, gives and is called; packing labels; fetching one."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from models.classifier import AudioClassifier, load_classifier
+from models.calibration import TRANSFORMATIONS
+from models.classifier import parse_labels
+from models.describing import describe
 from models.errors import ModelError
-from models.sources import PUBLISHED, ModelSource, cache_folder, fetch, resolve
+from models.metadata import CalibrationMetadata
+from models.sources import PUBLISHED, cache_folder, fetch, resolve
+from pipelines.command_line import Parser
 from pipelines.errors import UsageError, nearest
-from pipelines.options import Parser
+from pipelines.model_facts import facts, show_facts
+from pipelines.model_use import read_text
 from transforms.local_copies import read_uri
 
-_LABELS_SHOWN = 20
+_ANY_MODEL = "a .tflite file or URI, yamnet or builtin"
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Show or fetch a model.
+    """Show, label or fetch a model.
 
     Raises:
-      UsageError: there is no such model, or it cannot be used or fetched.
+      UsageError: there is no such model, or it cannot be used, labelled or fetched.
     """
     asked = _parser().parse_args(arguments)
     try:
-        if asked.action == "info":
-            show_info(asked.model, Console(), all_labels=asked.labels)
-        else:
-            show_fetched(asked.model, Console())
+        _ACTIONS[asked.action](asked, Console())
     except ModelError as error:
         raise UsageError(str(error)) from error
 
 
-def show_info(model: str, console: Console, *, all_labels: bool) -> None:
+def show_info(asked: argparse.Namespace, console: Console) -> None:
     """Print what a model takes, gives and is called."""
-    source = resolve(model, read_uri)
-    classifier = load_classifier(source, read=read_uri)
-    grid = Table.grid(padding=(0, 2))
-    for name, value in _facts(source, classifier, all_labels):
-        grid.add_row(f"[dim]{name}[/dim]", escape(value))
-    console.print(grid, highlight=False)
+    said = facts(asked.model)
+    if asked.json:
+        text = json.dumps(said, indent=2, ensure_ascii=False)
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+    else:
+        show_facts(said, console, all_labels=asked.labels)
 
 
-def show_fetched(model: str, console: Console) -> None:
+def label(asked: argparse.Namespace, console: Console) -> None:
+    """Pack labels and metadata into a .tflite file, and print where it lies."""
+    source = resolve(asked.model, read_uri)
+    output = Path(asked.output or f"{source.name}-labelled.tflite")
+    if asked.output is None and output.exists():
+        raise UsageError(f"{output} is there already: name another --output, or this one")
+    described = describe(
+        source.read(read_uri),
+        labels=_labels(asked.labels),
+        locale=asked.locale,
+        sample_rate_hz=asked.sample_rate,
+        channels=asked.channels,
+        name=asked.name,
+        description=asked.description,
+        version=asked.version,
+        author=asked.author,
+        license=asked.license,
+        head=asked.head,
+        calibration=_calibration(asked),
+        score_threshold=asked.score_threshold,
+    )
+    try:
+        output.write_bytes(described)
+    except OSError as error:
+        raise UsageError(f"--output {output}: {error.strerror}") from error
+    console.print(escape(str(output)), soft_wrap=True)
+
+
+def show_fetched(asked: argparse.Namespace, console: Console) -> None:
     """Fetch a published model into the user's cache, and print where it lies."""
     published = {each.name: each for each in PUBLISHED}
-    if model not in published:
-        hint = nearest(model, published) or f"; there is {', '.join(published)}"
-        raise UsageError(f"{model} is not a model to fetch{hint}")
-    fetch(published[model])
-    console.print(escape(str(published[model].path_in(cache_folder()))), soft_wrap=True)
+    if asked.model not in published:
+        hint = nearest(asked.model, published) or f"; there is {', '.join(published)}"
+        raise UsageError(f"{asked.model} is not a model to fetch{hint}")
+    fetch(published[asked.model])
+    path = published[asked.model].path_in(cache_folder())
+    console.print(escape(str(path)), soft_wrap=True)
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
+    "info": show_info,
+    "label": label,
+    "fetch": show_fetched,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="earmark model", description="Show or fetch a model.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="info|fetch")
+    parser = Parser(prog="earmark model", description="Show, label or fetch a model.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(_ACTIONS))
     info = actions.add_parser("info", help="what a model takes, gives and is called")
-    info.add_argument("model", metavar="MODEL", help="a .tflite file or URI, yamnet or builtin")
+    info.add_argument("model", metavar="MODEL", help=_ANY_MODEL)
     info.add_argument("--labels", action="store_true", help="list every label")
+    info.add_argument("--json", action="store_true", help="all of it, for programs")
+    _add_label_arguments(
+        actions.add_parser(
+            "label",
+            help="pack labels and metadata into a .tflite file",
+            description="Pack labels and metadata into a copy of a .tflite file. What is not given "
+            "stays as the model has it; so labels of several heads or locales are packed one after "
+            "another.",
+        )
+    )
     get = actions.add_parser("fetch", help="fetch a model into the user's cache, and say where")
     get.add_argument("model", metavar="MODEL", help="yamnet")
     return parser
 
 
-def _facts(
-    source: ModelSource, classifier: AudioClassifier, all_labels: bool
-) -> Iterator[tuple[str, str]]:
-    said = classifier.metadata
-    yield "name", classifier.name
-    yield "location", source.location
-    yield "sha256", classifier.sha256
-    described = {
-        "title": said.name,
-        "version": said.version,
-        "author": said.author,
-        "license": said.license,
-        "description": said.description,
-    }
-    yield from ((name, value) for name, value in described.items() if value)
-    assumed = " (assumed: the model does not say)" if classifier.sample_rate_assumed else ""
-    seconds = classifier.frame_samples / classifier.sample_rate_hz
-    yield "takes", f"frames of {classifier.frame_samples} samples, {seconds:g} s, mono"
-    yield "sample rate", f"{classifier.sample_rate_hz} Hz{assumed}"
-    yield "gives", f"{classifier.classes} scores"
-    yield "runs", classifier.runs
-    yield "labels", "\n".join(classifier.labels) if all_labels else _some(classifier.labels)
+def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", metavar="MODEL", help=_ANY_MODEL)
+    add("--labels", metavar="FILE", help="a name for each class, one a line, in the output's order")
+    add("--locale", help="the language of these labels, such as de; without one, the main labels")
+    add("--head", type=_natural, metavar="N", help="which output, counted from 0, of several")
+    add("--sample_rate", type=_natural, metavar="HZ", help="of the audio that the model takes")
+    add("--channels", type=_natural, metavar="N", help="of the same; default: 1")
+    add(
+        "--calibration",
+        metavar="FILE",
+        help="of scores: scale,slope,offset[,min_score] for each class, one a line; an empty line "
+        "for a class that gets the default",
+    )
+    add(
+        "--calibration_transformation",
+        choices=tuple(TRANSFORMATIONS),
+        default="identity",
+        help="of scores before calibration; default: identity",
+    )
+    add("--calibration_default", type=float, default=0.0, help="the default score; default: 0")
+    add("--score_threshold", type=float, help="below it, scores of this head don't count")
+    for text in ("name", "description", "version", "author", "license"):
+        add(f"--{text}", metavar="TEXT", help="of the model")
+    add("--output", metavar="FILE", help="where to; default: MODEL-labelled.tflite, in this folder")
 
 
-def _some(labels: Sequence[str]) -> str:
-    more = len(labels) - _LABELS_SHOWN
-    rest = f", and {more} more (--labels lists all)" if more > 0 else ""
-    return ", ".join(labels[:_LABELS_SHOWN]) + rest
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _labels(path: str | None) -> tuple[str, ...] | None:
+    if path is None:
+        return None
+    try:
+        return parse_labels(read_text("labels", path).encode())
+    except ModelError as error:
+        raise UsageError(f"--labels {path}: {error}") from error
+
+
+def _calibration(asked: argparse.Namespace) -> CalibrationMetadata | None:
+    if asked.calibration is None:
+        if asked.calibration_transformation != "identity" or asked.calibration_default:
+            raise UsageError("--calibration_transformation and _default are for a --calibration")
+        return None
+    return CalibrationMetadata(
+        asked.calibration_transformation,
+        asked.calibration_default,
+        read_text("calibration", asked.calibration),
+    )

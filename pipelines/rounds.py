@@ -26,9 +26,10 @@ from transforms.committing import ConcludeRun, read_round
 from transforms.elements import Listed, ToHear
 from transforms.listing import list_audio
 from transforms.matching import Found
-from transforms.output_folder import is_written_by_runs, join, staging_folder
+from transforms.output_folder import discard_aside, is_written_by_runs, staging_folder
 from transforms.plan import Plan, Retry
 from transforms.plan_files import write_plan
+from transforms.whole_files import join
 
 ROUND_OBJECTS = 2000
 """At most so many objects are heard in a local round: the engine keeps what it knows of each."""
@@ -104,6 +105,7 @@ def run_here(
             pipeline.run().wait_until_finish()
         heard = len(waiting) - len(left)
         _check_committed(options.output, run_id, name, heard)
+        discard_aside(options.output, run_id, name)
         waiting = [each for each in waiting if each.object.uri in left]
         memory.give_back()
         largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
@@ -144,6 +146,7 @@ def run_elsewhere(
             raise RunError(f"the job has ended, and not by itself: {state}")
         took_s = time.monotonic() - began
         committed = _check_committed(options.output, run_id, name, len(members))
+        discard_aside(options.output, run_id, name)
         heard_bytes = _size(members)
         board.committed(len(members), heard_bytes, committed["totals"])
         fits = min(_GROWTH, seconds / took_s)

@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from models.classifier import AudioClassifier, load_classifier, read_labels
+from models.classifier import AudioClassifier, load_classifier
 from models.errors import ModelError
 from models.sources import BUILTIN, ModelSource, resolve
 from pipelines import __version__
@@ -30,22 +30,27 @@ from pipelines.errors import RunError, UsageError, nearest
 from pipelines.graph import Hearing
 from pipelines.interrupts import StoppedError, watch_signals
 from pipelines.local_runner import is_local, use_all_cores
+from pipelines.model_use import ModelUse, model_use
 from pipelines.notifications import check_notifications
 from pipelines.options import ClassifyOptions
 from pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
 from pipelines.watches import check_watch, watch_elsewhere, watch_here
 from transforms import progress, sharing
+from transforms.channels import ChannelUse
 from transforms.committing import ReconcileError, committed_objects, conclude, recover
+from transforms.elements import HeadLabels
 from transforms.errors import store_errors
+from transforms.framing import FrameGrid
 from transforms.history import HistoryError, check_history, read_history
 from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
-from transforms.output_folder import join, run_file, staging_folder, write_bytes
+from transforms.output_folder import run_file, staging_folder
 from transforms.output_lock import LockedError, locked, release
 from transforms.patterns import ListingError, local_path, masked, masked_flags
 from transforms.plan import PlanError, Planned, new_plan
+from transforms.provenance import Provenance
 from transforms.stores import STORE_ERRORS, UNUSABLE_ERRORS, reason
-from transforms.tables import Provenance
+from transforms.whole_files import join, write_bytes
 
 _LIBRARIES = (
     "apache-beam",
@@ -99,6 +104,7 @@ class Run:
       beam_options: Beam's own.
       beam_flags: the same as they were given.
       model: where the model is.
+      use: how it is used.
       classifier: the same, loaded.
       load: gives the classifier in a worker.
       made_by: what goes into every file.
@@ -109,10 +115,17 @@ class Run:
     beam_options: PipelineOptions
     beam_flags: tuple[str, ...]
     model: ModelSource
+    use: ModelUse
     classifier: AudioClassifier
     load: Callable[[], AudioClassifier]
     made_by: Provenance
     started_at: datetime
+
+    @property
+    def hearing(self) -> Hearing:
+        """How its recordings are heard."""
+        least_scores = self.use.least_scores(self.classifier)
+        return Hearing(self.options, self.load, self.made_by, least_scores)
 
 
 def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
@@ -131,16 +144,26 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     options = options.model_copy(update={"output": output})
     check_watch(options, beam_options)
     check_notifications(options, beam_options)
+    use = model_use(options)
     try:
-        model, load = _model(options)
+        model = resolve(options.model, read_uri)
+        load = partial(load_classifier, model, use.options, read=read_uri)
         classifier = load()
+        use.least_scores(classifier)
         check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
     except (ModelError, ListingError) as error:
         raise UsageError(str(error)) from error
     started_at = datetime.now(timezone.utc)
-    made_by = _made_by(options, classifier, started_at)
     return Run(
-        options, beam_options, tuple(beam_flags), model, classifier, load, made_by, started_at
+        options,
+        beam_options,
+        tuple(beam_flags),
+        model,
+        use,
+        classifier,
+        load,
+        _made_by(options, use, classifier, started_at),
+        started_at,
     )
 
 
@@ -183,10 +206,9 @@ def execute(run: Run) -> Outcome:
       StoppedError: a signal came; what had been heard by then is committed.
     """
     output, run_id = run.options.output, run.made_by.run_id
-    hearing = Hearing(run.options, run.load, run.made_by)
     how = _watch if run.options.watch else _execute_in_rounds
     try:
-        return how(run, hearing)
+        return how(run, run.hearing)
     except _TROUBLE as error:
         message = str(error) if not isinstance(error, RuntimeError) else _expected_trouble(error)
         if message is None:
@@ -264,7 +286,9 @@ def _travelling(hearing: Hearing, run: Run) -> Hearing:
         return hearing
     copy = join(staging_folder(run.options.output, run.made_by.run_id), f"{source.name}.tflite")
     write_bytes(copy, source.read())
-    return replace(hearing, load=_load(run.options, replace(source, location=copy)))
+    travelling = replace(source, location=copy)
+    load = partial(load_classifier, travelling, run.use.options, read=read_uri)
+    return replace(hearing, load=load)
 
 
 def _committed(output: str, run_id: str) -> str:
@@ -313,43 +337,34 @@ def _runner(name: str) -> PipelineRunner:
         raise UsageError(f"--runner {name}: there is no such runner here{hint}") from error
 
 
-def _model(options: ClassifyOptions) -> tuple[ModelSource, Callable[[], AudioClassifier]]:
-    source = resolve(options.model, read_uri)
-    return source, _load(options, source)
-
-
-def _load(options: ClassifyOptions, source: ModelSource) -> Callable[[], AudioClassifier]:
-    labels = read_labels(options.labels) if options.labels else None
-    return partial(
-        load_classifier,
-        source,
-        read=read_uri,
-        labels=labels,
-        sample_rate_hz=options.sample_rate,
-    )
-
-
 def _made_by(
-    options: ClassifyOptions, classifier: AudioClassifier, started_at: datetime
+    options: ClassifyOptions, use: ModelUse, classifier: AudioClassifier, started_at: datetime
 ) -> Provenance:
     rate = classifier.sample_rate_hz
-    hop = classifier.frame_samples if options.hop_s is None else round(options.hop_s * rate)
+    hop = classifier.hop_samples if options.hop_s is None else round(options.hop_s * rate)
     if hop < 1:
         raise UsageError(f"--hop_s {options.hop_s}: shorter than a sample at {rate} Hz")
+    is_each = options.channels == "each"
+    if is_each and classifier.channels > 1:
+        raise UsageError(f"--channels each: the model takes {classifier.channels} channels at once")
     return Provenance(
         run_id=_run_id(options, classifier, started_at),
         earmark_version=__version__,
         model_name=classifier.name,
         model_sha256=classifier.sha256,
-        labels=classifier.labels,
-        sample_rate_hz=rate,
-        frame_samples=classifier.frame_samples,
-        hop_samples=hop,
-        min_score=options.min_score,
+        heads=tuple(
+            HeadLabels(head.name, head.labels, head.display_names) for head in classifier.heads
+        ),
+        grid=FrameGrid(rate, classifier.frame_samples, hop, classifier.window_samples),
+        min_score=use.min_score_of(classifier),
         top_k=options.top_k,
         events_gap_s=options.events_gap_s,
         time_pattern=options.time_pattern,
         time_zone=options.time_zone,
+        channels=ChannelUse(classifier.channels, is_each),
+        embedding_size=classifier.embedding_size,
+        embedding_dtype=options.embeddings or "float32",
+        scoring=use.settings(),
     )
 
 
@@ -379,11 +394,12 @@ def _record(run: Run) -> dict[str, Any]:
             "name": classifier.name,
             "location": masked(run.model.location),
             "sha256": classifier.sha256,
-            "classes": classifier.classes,
+            "heads": {head.name: len(head.labels) for head in classifier.heads},
+            "embedding_size": classifier.embedding_size,
             "sample_rate_hz": classifier.sample_rate_hz,
             "sample_rate_assumed": classifier.sample_rate_assumed,
-            "frame_samples": made_by.frame_samples,
-            "hop_samples": made_by.hop_samples,
+            "frame_samples": made_by.grid.frame_samples,
+            "hop_samples": made_by.grid.hop_samples,
         },
         "versions": {
             "earmark": __version__,

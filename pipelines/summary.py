@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipelines.options import ClassifyOptions
 from pipelines.run import Outcome, Run
 from transforms.patterns import masked, masked_flags
 from transforms.plan import Planned
 
 _LABELS_SHOWN = 12
+
+_SELDOM = (
+    *("activation", "calibration_transformation", "calibration_default", "channels"),
+    *("num_threads", "xnnpack"),
+)
+"""Options that are shown only where they have another value than the usual one."""
 
 
 def show_start(run: Run, console: Console) -> None:
@@ -64,14 +71,22 @@ def _show_before(planned: Planned, console: Console) -> None:
 def _settings(run: Run) -> list[tuple[str, str]]:
     classifier, made_by = run.classifier, run.made_by
     frame_s = classifier.frame_samples / classifier.sample_rate_hz
-    hop_s = made_by.hop_samples / classifier.sample_rate_hz
+    hop_s = made_by.grid.hop_s
     shown = {
         "run": made_by.run_id,
         "model": f"{classifier.name} ({classifier.classes} classes, {frame_s:g} s frames, a frame "
         f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
     }
-    given = run.options.model_dump(exclude={"model", "hop_s", "dry_run", "verbose"})
-    shown |= {name: masked(_plain(value)) for name, value in given.items() if value is not None}
+    given = run.options.model_dump(exclude={"model", "hop_s", "min_score", "dry_run", "verbose"})
+    usual = {name: ClassifyOptions.model_fields[name].default for name in _SELDOM}
+    if made_by.heads:
+        least = "of the model" if made_by.min_score is None else f"{made_by.min_score:g}"
+        shown["min_score"] = least
+    shown |= {
+        name: masked(_plain(value))
+        for name, value in given.items()
+        if value not in (None, ()) and (name not in usual or value != usual[name])
+    }
     if run.beam_flags:
         shown["beam"] = " ".join(masked_flags(run.beam_flags))
     return list(shown.items())
@@ -89,8 +104,15 @@ def _headline(totals: Mapping[str, Any]) -> str:
     length = f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.1f} minutes"
     return (
         f"\n[bold]{totals['clips']:,} {clips} heard[/bold], {length} of audio: "
-        f"{totals['detections']:,} detections, {totals['events']:,} events."
+        f"{', '.join(_counted(totals))}."
     )
+
+
+def _counted(totals: Mapping[str, Any]) -> Iterator[str]:
+    """How many rows there are beside those of clips."""
+    for table in ("detections", "events", "embeddings"):
+        if totals[table] or (table != "embeddings" and not totals["embeddings"]):
+            yield f"{totals[table]:,} {table}"
 
 
 def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
@@ -134,11 +156,13 @@ def _show_skipped(skipped: Mapping[str, int], console: Console) -> None:
 
 def _show_where(record: Mapping[str, Any], console: Console) -> None:
     output = record["options"]["output"].rstrip("/")
-    events = f"{output}/events/*.parquet".replace("'", "''")
+    table, columns, order = "events", "label, clip, start_s, end_s, max_score", "max_score desc"
+    if not any(file.startswith("events/") for file in record["files"]):
+        table, columns, order = "embeddings", "clip, start_s, end_s, embedding", "clip, start_s"
+    files = f"{output}/{table}/*.parquet".replace("'", "''")
     console.print(f"\nThe rows are in [bold]{escape(output)}/[/bold]. A look around, in DuckDB:\n")
     console.print(
-        "  select label, clip, start_s, end_s, max_score\n"
-        f"  from '{escape(events)}' order by max_score desc limit 20;\n",
+        f"  select {columns}\n  from '{escape(files)}' order by {order} limit 20;\n",
         highlight=False,
         soft_wrap=True,
     )

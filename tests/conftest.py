@@ -12,6 +12,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from benchmarks.environments import MissingPeerError
+from tests import oracles
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -25,6 +28,25 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def yamnet_path(shared: Path) -> Path:
     return shared / "models" / "yamnet.tflite"
+
+
+@pytest.fixture(scope="session")
+def task_library_python() -> Path:
+    """The interpreter of an environment with the Task Library, whose results are the reference."""
+    return _or_skip(oracles.task_library)
+
+
+@pytest.fixture(scope="session")
+def tensorflow_python() -> Path:
+    """The interpreter of an environment with TensorFlow, to make models with."""
+    return _or_skip(oracles.tensorflow)
+
+
+def _or_skip(make: Callable[[], Path]) -> Path:
+    try:
+        return make()
+    except MissingPeerError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session", name="rows")

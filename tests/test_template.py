@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from dataflow.launch import command_line
-from pipelines.options import ClassifyOptions, parse
+from pipelines.command_line import CLASSIFY, parse
+from pipelines.options import ClassifyOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,7 +45,7 @@ def parameters() -> dict[str, dict[str, Any]]:
 
 def understood(*given: str) -> tuple[ClassifyOptions, list[str]]:
     flags = ["--input=gs://a/**", "--output=gs://b", *given, *FROM_THE_LAUNCHER]
-    return parse(command_line(flags), "earmark classify")
+    return parse(command_line(flags), CLASSIFY)
 
 
 def test_each_option_is_a_parameter_but_for_the_few_that_make_no_sense():
@@ -81,7 +82,7 @@ def test_a_path_of_some_machine_is_not_taken_as_output():
 
 def test_several_inputs_have_commas_between_them():
     given = ["--input=gs://a/x, y.wav,gs://b/**,s3://c", "--output=gs://d", *FROM_THE_LAUNCHER]
-    options, _ = parse(command_line(given), "earmark classify")
+    options, _ = parse(command_line(given), CLASSIFY)
     assert options.input == ("gs://a/x, y.wav", "gs://b/**", "s3://c")
 
 
@@ -117,11 +118,11 @@ def test_the_launched_file_needs_no_more_than_its_own_folder(tmp_path):
     copy = tmp_path / "launch.py"
     copy.write_text((ROOT / "dataflow" / "launch.py").read_text(encoding="utf-8"))
     ended = subprocess.run(
-        [sys.executable, str(copy), "--input=gs://a", "--min_score=2", "--output=gs://b"],
+        [sys.executable, str(copy), "--input=gs://a", "--top_k=0", "--output=gs://b"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.startswith("earmark: --min_score 2: ")
+    assert ended.stderr.startswith("earmark: --top_k 0: ")

@@ -15,15 +15,19 @@ from transforms.elements import (
     AudioObject,
     ClipResult,
     Detections,
+    EmbeddingPart,
     Ending,
-    Events,
     FailedClip,
     FrameScores,
+    HeadLabels,
     HeardClip,
     LabelSummary,
     Span,
     Trouble,
+    all_labels,
 )
+from transforms.embeddings import Aside, first_frame
+from transforms.events import each_run, run_starts
 from transforms.framing import FrameGrid
 from transforms.levels import SignalLevel
 
@@ -34,16 +38,24 @@ class Detecting:
 
     Attributes:
       grid: where the frames lie in a clip.
-      labels: the model's name of each class.
-      min_score: a detection's score is this or more.
-      top_k: at most so many detections in a frame, the best, of equal ones those of lower index;
-        None for all.
+      heads: what classes are called.
+      min_scores: float32 [classes], of all heads one after another: a detection's score is this or
+        more; infinite for those that do not count.
+      top_k: at most so many detections in a frame, of each head: the best, of equal ones those of
+        lower index; None for all.
+      aside: where embeddings wait until rows are written; None where there are none.
     """
 
     grid: FrameGrid
-    labels: tuple[str, ...]
-    min_score: float = 0.1
+    heads: tuple[HeadLabels, ...]
+    min_scores: NDArray[np.float32]
     top_k: int | None = None
+    aside: Aside | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all heads, one after another."""
+        return all_labels(self.heads)
 
 
 @dataclass
@@ -85,12 +97,12 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
         tally.add(block, self._detecting)
         if block.ending is not None:
             del self._unfinished[window, block.span]
-            yield block.span.clip.uri, tally.compacted()
+            yield block.span.clip.uri, tally.compacted(self._detecting.aside)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
         for (window, span), tally in self._unfinished.items():
-            keyed = span.clip.uri, tally.compacted()
+            keyed = span.clip.uri, tally.compacted(self._detecting.aside)
             yield WindowedValue(keyed, window.max_timestamp(), (window,))
 
 
@@ -111,6 +123,7 @@ class Part:
       invalid_samples: how many of them hold samples that are no numbers.
       invalid_scores: how many others got scores that are no numbers.
       ending: how decoding ended, once that is known.
+      embeddings: in any order, some for each block or more.
     """
 
     hits: list[Detections] = field(default_factory=list)
@@ -118,6 +131,7 @@ class Part:
     invalid_samples: int = 0
     invalid_scores: int = 0
     ending: Ending | None = None
+    embeddings: list[EmbeddingPart] = field(default_factory=list)
 
     def merge(self, other: Part) -> None:
         """Count in what is known elsewhere of the same span, or of the next."""
@@ -126,6 +140,7 @@ class Part:
         self.invalid_samples += other.invalid_samples
         self.invalid_scores += other.invalid_scores
         self.ending = self.ending or other.ending
+        self.embeddings += other.embeddings
 
 
 @dataclass
@@ -143,17 +158,20 @@ class Tally:
     def add(self, block: FrameScores, detecting: Detecting) -> None:
         """Count a block in."""
         self.last = block.span
-        not_scored = int(np.isnan(block.scores).any(axis=1).sum())
-        hits = find_hits(block, detecting.min_score, detecting.top_k)
-        self._part(block.span.index).merge(
+        not_scored = ~_all_numbers(block.scores).reshape(block.channels, -1).all(axis=0)
+        hits = find_hits(block, detecting)
+        part = self._part(block.span.index)
+        part.merge(
             Part(
                 [hits] if len(hits.frame) else [],
-                len(block.scores),
+                len(block.scores) // block.channels,
                 block.invalid_samples,
-                not_scored - block.invalid_samples,
+                max(0, int(np.count_nonzero(not_scored)) - block.invalid_samples),
                 block.ending,
             )
         )
+        if detecting.aside is not None and block.embeddings is not None:
+            part.embeddings = detecting.aside.take(part.embeddings, block)
 
     def merge(self, other: Tally) -> None:
         """Count in what another tally knows of the same clip."""
@@ -161,33 +179,55 @@ class Tally:
         for index, part in other.parts.items():
             self._part(index).merge(part)
 
-    def compacted(self) -> Tally:
-        """The same, in one piece for each span, in the order in which that is packed best."""
+    def compacted(self, aside: Aside | None = None) -> Tally:
+        """The same, in one piece for each span, in the order in which that is packed best.
+
+        Args:
+          aside: where embeddings that are more than a few wait.
+        """
         for part in self.parts.values():
             part.hits = [_sorted(_joined(part.hits))]
+            if aside is not None and self.last is not None:
+                part.embeddings = aside.finish(part.embeddings, self.last)
         return self
 
     def _part(self, index: int) -> Part:
         return self.parts.setdefault(index, Part())
 
 
-def find_hits(block: FrameScores, min_score: float, top_k: int | None) -> Detections:
-    """The scores of a block that are min_score or more, in each frame the top_k best of them.
+def find_hits(block: FrameScores, detecting: Detecting) -> Detections:
+    """The scores of a block that count: those of their class's least or more, the top_k of them.
 
     A frame with a score that is no number has none.
     """
-    heard = (block.scores >= np.float32(min_score)) & _all_numbers(block.scores)
-    if top_k is not None:
-        best = np.argsort(-block.scores, axis=1, kind="stable")[:, :top_k]
-        among_best = np.zeros_like(heard)
-        np.put_along_axis(among_best, best, True, axis=1)
-        heard &= among_best
-    frame, label_index = np.nonzero(heard)
+    scores = block.scores
+    counts = (scores >= detecting.min_scores) & _all_numbers(scores)
+    if detecting.top_k is not None:
+        begin = 0
+        for head in detecting.heads:
+            within = slice(begin, begin + len(head.labels))
+            counts[:, within] &= _among_best(scores[:, within], counts[:, within], detecting.top_k)
+            begin = within.stop
+    row, label_index = np.nonzero(counts)
+    channel, frame = np.divmod(row, max(1, len(scores) // block.channels))
+    raw_scores = block.raw_scores
     return Detections(
         (block.first_frame + frame).astype(np.int32),
         label_index.astype(np.int32),
-        block.scores[frame, label_index],
+        scores[row, label_index],
+        channel.astype(np.int32),
+        None if raw_scores is None else raw_scores[row, label_index],
     )
+
+
+def _among_best(
+    scores: NDArray[np.float32], counts: NDArray[np.bool_], top_k: int
+) -> NDArray[np.bool_]:
+    """Which scores are among the top_k best of those in their row that count."""
+    ranked = np.argsort(-np.where(counts, scores, -np.inf), axis=1, kind="stable")[:, :top_k]
+    among_best = np.zeros_like(counts)
+    np.put_along_axis(among_best, ranked, True, axis=1)
+    return among_best
 
 
 def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
@@ -218,35 +258,7 @@ def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
         level=sum((ending.level for ending in endings), SignalLevel()),
         labels=_label_summaries(detections, detecting, duration_s),
         detections=detections,
-    )
-
-
-def merge_events(
-    detections: Detections, grid: FrameGrid, gap_s: float, duration_s: float
-) -> Events:
-    """Merge consecutive detections of a label.
-
-    Args:
-      detections: of a clip, sorted by label_index, then frame.
-      grid: where the frames lie.
-      gap_s: detections of a label merge when what lies between them is this or less; those of
-        frames that follow each other always do.
-      duration_s: the clip's length, past which no event ends.
-    """
-    frame, label_index, score = detections.frame, detections.label_index, detections.score
-    steps = np.diff(frame.astype(np.int64))
-    between = steps * grid.hop_samples - grid.frame_samples
-    apart = (between > round(gap_s * grid.sample_rate_hz)) & (steps > 1)
-    begins = _run_starts(apart | (np.diff(label_index) != 0), len(frame))
-    ends = np.append(begins[1:], len(frame))[: len(begins)]
-    frames = ends - begins
-    return Events(
-        start_s=grid.start_s(frame[begins]),
-        end_s=grid.end_s(frame[ends - 1], duration_s),
-        label_index=label_index[begins],
-        max_score=_each_run(np.maximum, score, begins).astype(np.float32),
-        mean_score=(_each_run(np.add, score, begins) / frames).astype(np.float32),
-        frames=frames.astype(np.int32),
+        embeddings=tuple(sorted(whole.embeddings, key=first_frame)),
     )
 
 
@@ -293,15 +305,21 @@ def _label_summaries(
     detections: Detections, detecting: Detecting, duration_s: float
 ) -> tuple[LabelSummary, ...]:
     """A summary of each label that was heard, by its best score, then by its index."""
+    if detections.channel.any():  # what several channels hear at once is as long as one hears it
+        order = (detections.channel, detections.frame, detections.label_index)
+        detections = detections.take(np.lexsort(order))
     index = detections.label_index
-    begins = _run_starts(np.diff(index) != 0, len(index))
-    best = _each_run(np.maximum, detections.score, begins)
-    total = _each_run(np.add, detections.score, begins)
-    seconds = _each_run(np.add, _new_seconds(detections, detecting.grid, duration_s), begins)
+    labels = detecting.labels
+    heads = [head.name for head in detecting.heads for _ in head.labels]
+    begins = run_starts(np.diff(index) != 0, len(index))
+    best = each_run(np.maximum, detections.score, begins)
+    total = each_run(np.add, detections.score, begins)
+    seconds = each_run(np.add, _new_seconds(detections, detecting.grid, duration_s), begins)
     counts = np.diff(np.append(begins, len(index)))
     return tuple(
         LabelSummary(
-            detecting.labels[index[begins[i]]],
+            labels[index[begins[i]]],
+            heads[index[begins[i]]],
             float(best[i]),
             float(np.float32(total[i] / counts[i])),
             float(seconds[i]),
@@ -319,31 +337,19 @@ def _new_seconds(detections: Detections, grid: FrameGrid, duration_s: float) -> 
 
 
 def _sorted(hits: Detections) -> Detections:
-    return hits.take(np.lexsort((hits.frame, hits.label_index)))
+    return hits.take(np.lexsort((hits.frame, hits.channel, hits.label_index)))
 
 
 def _joined(parts: Sequence[Detections]) -> Detections:
+    raw_scores = [part.raw_score for part in parts if part.raw_score is not None]
     return Detections(
         np.concatenate([np.empty(0, np.int32), *(part.frame for part in parts)]),
         np.concatenate([np.empty(0, np.int32), *(part.label_index for part in parts)]),
         np.concatenate([np.empty(0, np.float32), *(part.score for part in parts)]),
+        np.concatenate([np.empty(0, np.int32), *(part.channel for part in parts)]),
+        np.concatenate(raw_scores) if raw_scores else None,
     )
 
 
 def _all_numbers(scores: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(scores).any(axis=1, keepdims=True))
-
-
-def _run_starts(changes: NDArray[np.bool_], length: int) -> NDArray[np.intp]:
-    """Where runs begin, given where neighbours differ, bool [length - 1]."""
-    return np.flatnonzero(np.append(True, changes)[:length])
-
-
-def _each_run(
-    ufunc: np.ufunc, values: NDArray[np.floating], begins: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """A ufunc over each run of values, in float64."""
-    if not len(begins):
-        return np.empty(0, np.float64)
-    reduced: NDArray[np.float64] = ufunc.reduceat(values.astype(np.float64), begins)
-    return reduced

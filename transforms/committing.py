@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -26,9 +27,7 @@ from transforms.output_folder import (
     RUNS,
     delete,
     discard_staging,
-    join,
     journal_file,
-    make_folder,
     matching,
     remove_empty_folders,
     round_file,
@@ -36,14 +35,22 @@ from transforms.output_folder import (
     run_file,
     staged_journals,
     staging_folder,
-    sync,
-    write_whole,
 )
 from transforms.output_lock import is_held, release
 from transforms.stores import persisting
-from transforms.superseding import name_without, original, read_uris, rows_without
+from transforms.superseding import (
+    name_without,
+    original,
+    parts_without,
+    read_metadata,
+    read_uris,
+)
 from transforms.tables import TABLES
+from transforms.whole_files import join, make_folder, sync, write_whole
 from transforms.writing import Totals, WrittenFile, WrittenShard, write_table
+
+_FATES = ("clips", "failures")
+"""The tables that have a row for each object."""
 
 
 class ReconcileError(RuntimeError):
@@ -268,18 +275,24 @@ def _replacements(
     """Write files with superseded rows anew; gives those to be moved, and those to be deleted."""
     moves: list[str] = []
     obsolete: list[str] = []
-    for path in matching(output, TABLES[0].name, "*.parquet"):
+    for path in matching(output, "clips", "*.parquet"):
         old = PurePath(path).name
         uris = superseded.get(original(old))
         if uris is None:
             continue
-        obsolete += [f"{table.name}/{old}" for table in TABLES]
-        left = [rows_without(join(output, table.name, old), uris) for table in TABLES]
-        if any(rows.num_rows for rows, _ in left):
+        there = {
+            table: file
+            for table in TABLES
+            if FileSystems.exists(file := join(output, table.name, old))
+        }
+        obsolete += [f"{table.name}/{old}" for table in there]
+        left = {uri for name in _FATES for uri in read_uris(join(output, name, old))} - set(uris)
+        if left:
             new = name_without(old, this_round)
-            moves += [f"{table.name}/{new}" for table in TABLES]
-            for table, (rows, metadata) in zip(TABLES, left, strict=True):
-                write_table(join(staging, table.name, new), table, rows, metadata)
+            moves += [f"{table.name}/{new}" for table in there]
+            for table, file in there.items():
+                rows = partial(parts_without, file, uris)
+                write_table(join(staging, table.name, new), table, rows, read_metadata(file))
     return moves, obsolete
 
 
@@ -287,11 +300,7 @@ def _heard_anew(
     superseded: Iterable[Superseded], staging: str, files: Iterable[WrittenFile]
 ) -> dict[str, set[str]]:
     """What is superseded of the objects that these files have a row for, by the original name."""
-    paths = [
-        join(staging, file.table, file.name)
-        for file in files
-        if file.table in ("clips", "failures")
-    ]
+    paths = [join(staging, file.table, file.name) for file in files if file.table in _FATES]
     heard = {uri for path in paths for uri in read_uris(path)}
     anew: dict[str, set[str]] = {}
     for each in superseded:
@@ -315,8 +324,9 @@ def _do_what_is_left(output: str, journal: str) -> None:
     staging = staging_folder(output, run_id)
     for table in TABLES:
         folder = join(output, table.name)
-        make_folder(folder)
         names = [file.split("/")[1] for file in done["files"] if file.startswith(f"{table.name}/")]
+        if names:
+            make_folder(folder)
         _move(join(staging, table.name), folder, names)
     delete(output, (join(output, *file.split("/")) for file in said["obsolete"]))
     write_whole(round_file(output, run_id, name), _as_json(done))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timezone, tzinfo
 from typing import NamedTuple, TypeAlias
 
+from transforms.channels import ChannelUse
 from transforms.elements import Ending, Span
 from transforms.framing import FrameGrid
 
@@ -31,12 +32,14 @@ class DecodeSpan(NamedTuple):
       path: the local file with its content.
       grid: where the frames lie.
       clock: how to read the time of recording.
+      use: how channels become frames.
     """
 
     span: Span
     path: str
     grid: FrameGrid
     clock: Clock
+    use: ChannelUse
 
 
 class FindLength(NamedTuple):
@@ -57,12 +60,14 @@ class Frames(NamedTuple):
 
     Attributes:
       first_frame: the index of the first of them in the clip.
-      shape: how many there are, and how many samples each has.
+      shape: how many there are, of all channels, and how many samples each has.
+      channels: how many give frames of their own: see FrameBlock.
       so_far: how decoding ended if it broke off behind them.
     """
 
     first_frame: int
     shape: tuple[int, int]
+    channels: int
     so_far: Ending
 
 

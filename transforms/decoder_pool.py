@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.channels import MIXED, ChannelUse
 from transforms.decoder_messages import (
     BUG_STATUS,
     OUT_OF_MEMORY_STATUS,
@@ -77,7 +78,9 @@ class DecoderPool:
         self._idle: deque[_DecoderProcess] = deque()
         self._all: set[_DecoderProcess] = set()
 
-    def decode(self, span: Span, path: str, grid: FrameGrid, clock: Clock) -> Iterator[FrameBlock]:
+    def decode(
+        self, span: Span, path: str, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
+    ) -> Iterator[FrameBlock]:
         """Decode a span of a recording; whatever is wrong with it, the last block says so.
 
         Where the decoder itself comes to grief, the frames that had come stay good.
@@ -87,6 +90,7 @@ class DecoderPool:
           path: the local file with its content.
           grid: where the frames lie, at the rate wanted.
           clock: how to read the time of recording.
+          use: how channels become frames.
 
         Yields:
           Blocks of frames, then one without frames that holds the Ending.
@@ -97,20 +101,22 @@ class DecoderPool:
         end, ending = grid.first_from(span.start_s), Ending(None, 0, 0, SignalLevel())
         try:
             with self._taken() as process:
-                process.ask(DecodeSpan(span, path, grid, clock), skipped_s=span.start_s)
+                process.ask(DecodeSpan(span, path, grid, clock, use), skipped_s=span.start_s)
                 while not isinstance(answer := process.answer(), Ended):
                     if isinstance(answer, Frames):
                         frames = process.frames(answer.shape)
-                        end, ending = answer.first_frame + len(frames), answer.so_far
+                        end = answer.first_frame + len(frames) // answer.channels
+                        ending = answer.so_far
                         process.has_decoded(_decoded_s(ending))
-                        yield FrameBlock(span, answer.first_frame, frames)
+                        yield FrameBlock(span, answer.first_frame, frames, channels=answer.channels)
                     elif isinstance(answer, Reached):
                         process.has_decoded(answer.seconds)
                 ending = answer.ending
         except AudioError as error:
             reached_s = span.start_s + _decoded_s(ending) if ending.header else 0
             ending = replace(ending, trouble=trouble_of(error, reached_s))
-        yield FrameBlock(span, end, np.empty((0, grid.frame_samples), np.float32), ending)
+        values = grid.frame_samples * use.in_frame
+        yield FrameBlock(span, end, np.empty((0, values), np.float32), ending)
 
     def length_s(self, path: str) -> int | None:
         """The length of a recording, the last second begun.

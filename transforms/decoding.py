@@ -10,6 +10,7 @@ import numpy as np
 from apache_beam.metrics import Metrics
 
 from transforms import decoder_pool, progress
+from transforms.channels import MIXED, ChannelUse
 from transforms.decoder_messages import Clock
 from transforms.elements import Ending, FrameBlock, Span
 from transforms.errors import AudioError, trouble_of
@@ -29,6 +30,7 @@ class DecodeFrames(beam.PTransform):  # type: ignore[misc]
     grid: FrameGrid
     clock: Clock = field(default_factory=Clock)
     run_id: str = ""
+    use: ChannelUse = MIXED
 
     def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[FrameBlock]:
         """Apply the transform."""
@@ -44,8 +46,9 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
 
     def process(self, span: Span) -> Iterator[FrameBlock]:
         board = progress.board(self._stage.run_id)
-        for block in decode_frames(span, self._stage.grid, self._stage.clock):
-            board.heard_s(len(block.frames) * self._stage.grid.hop_s)
+        stage = self._stage
+        for block in decode_frames(span, stage.grid, stage.clock, stage.use):
+            board.heard_s(len(block.frames) // block.channels * stage.grid.hop_s)
             if block.ending is not None:
                 self._decoded.inc()
                 self._samples.inc(block.ending.samples)
@@ -54,7 +57,9 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
             yield block
 
 
-def decode_frames(span: Span, grid: FrameGrid, clock: Clock) -> Iterator[FrameBlock]:
+def decode_frames(
+    span: Span, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
+) -> Iterator[FrameBlock]:
     """Decode a span of a recording; whatever is wrong with it, the last block says so.
 
     A recording that is elsewhere is read here; decoding is done by another process.
@@ -63,14 +68,15 @@ def decode_frames(span: Span, grid: FrameGrid, clock: Clock) -> Iterator[FrameBl
       span: the part of a recording.
       grid: where the frames lie, at the rate wanted.
       clock: how to read the time of recording.
+      use: how channels become frames.
 
     Yields:
       Blocks of frames, then one without frames that holds the Ending.
     """
     try:
         with local_copy(span.clip.uri, span.clip) as path:
-            yield from decoder_pool.SHARED.decode(span, path, grid, clock)
+            yield from decoder_pool.SHARED.decode(span, path, grid, clock, use)
     except AudioError as error:
-        none = np.empty((0, grid.frame_samples), np.float32)
+        none = np.empty((0, grid.frame_samples * use.in_frame), np.float32)
         nothing = Ending(None, 0, 0, SignalLevel(), trouble=trouble_of(error))
         yield FrameBlock(span, grid.first_from(span.start_s), none, nothing)

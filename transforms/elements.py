@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -150,15 +150,18 @@ class FrameBlock:
     Attributes:
       span: the part of a recording.
       first_frame: the index of the first of them in the clip.
-      frames: float32 [n, frame_samples] in [-1, 1], mono, at the model's rate. A sample that is no
-        number in the recording (NaN, infinite) is NaN here.
+      frames: float32 [channels * n, values] in [-1, 1] at the model's rate: all frames of the first
+        channel, then those of the next. A sample that is no number in the recording (NaN, infinite)
+        is NaN here.
       ending: in the last block of a span, which has no frames: how it ended. None in all others.
+      channels: how many of the recording's give frames of their own.
     """
 
     span: Span
     first_frame: int
     frames: NDArray[np.float32]
     ending: Ending | None = None
+    channels: int = 1
 
 
 @dataclass(frozen=True)
@@ -168,9 +171,13 @@ class FrameScores:
     Attributes:
       span: the part of a recording.
       first_frame: the index of the first of them in the clip.
-      scores: float32 [n, classes]; a row of NaN for a frame that could not be scored.
-      invalid_samples: how many of the frames hold samples that are no numbers.
-      ending: as in the FrameBlock.
+      scores: float32 [channels * n, classes], of all heads one after another; a row of NaN for a
+        frame that could not be scored. Rows are as in the FrameBlock.
+      invalid_samples: how many of the n frames hold samples that are no numbers.
+      ending: as in the FrameBlock, and so are channels.
+      raw_scores: the scores before calibration; None where nothing is calibrated.
+      embeddings: float32 [channels * n, embedding_size], NaN where the scores are; None where
+        they are not wanted.
     """
 
     span: Span
@@ -178,6 +185,28 @@ class FrameScores:
     scores: NDArray[np.float32]
     invalid_samples: int = 0
     ending: Ending | None = None
+    channels: int = 1
+    raw_scores: NDArray[np.float32] | None = None
+    embeddings: NDArray[np.float32] | None = None
+
+
+class HeadLabels(NamedTuple):
+    """What the classes of one of a model's outputs are called.
+
+    Attributes:
+      name: of the output.
+      labels: in its order.
+      display_names: the same in another language; None where there are none.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    display_names: tuple[str, ...] | None = None
+
+
+def all_labels(heads: Iterable[HeadLabels]) -> tuple[str, ...]:
+    """The labels of all heads, one after another, as scores are."""
+    return tuple(label for head in heads for label in head.labels)
 
 
 @dataclass(frozen=True)
@@ -190,31 +219,76 @@ class Detections:
 
     Attributes:
       frame: int32 [n], the index of the frame in the clip.
-      label_index: int32 [n], the label's column in the model's output.
+      label_index: int32 [n], the label's place among those of all heads, one after another.
       score: float32 [n].
+      channel: int32 [n], 0 where channels are not heard by themselves.
+      raw_score: float32 [n], the score before calibration; None where nothing is calibrated.
     """
 
     frame: NDArray[np.int32]
     label_index: NDArray[np.int32]
     score: NDArray[np.float32]
+    channel: NDArray[np.int32]
+    raw_score: NDArray[np.float32] | None = None
 
     def take(self, order: NDArray[np.intp]) -> Detections:
         """Those at the given indices, [m]."""
-        return Detections(self.frame[order], self.label_index[order], self.score[order])
+        raw_score = None if self.raw_score is None else self.raw_score[order]
+        return Detections(
+            self.frame[order],
+            self.label_index[order],
+            self.score[order],
+            self.channel[order],
+            raw_score,
+        )
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Detections], tuple[bytes]]:
-        steps = (np.diff(column, prepend=np.int32(0)) for column in (self.frame, self.label_index))
-        columns = (*steps, self.score)
-        return _unpacked, (zlib.compress(b"".join(column.tobytes() for column in columns)),)
+    def __reduce__(self) -> tuple[Callable[[bytes, int], Detections], tuple[bytes, int]]:
+        counted = (self.frame, self.label_index, self.channel)
+        steps = [np.diff(column, prepend=np.int32(0)) for column in counted]
+        scores = [self.score] if self.raw_score is None else [self.score, self.raw_score]
+        columns = [*steps, *scores]
+        packed = zlib.compress(b"".join(column.tobytes() for column in columns))
+        return _unpacked, (packed, len(columns))
 
 
-def _unpacked(packed: bytes) -> Detections:
-    frame_steps, label_steps, score = np.split(np.frombuffer(zlib.decompress(packed), np.int32), 3)
-    return Detections(
-        np.cumsum(frame_steps, dtype=np.int32),
-        np.cumsum(label_steps, dtype=np.int32),
-        score.view(np.float32),
-    )
+def _unpacked(packed: bytes, columns: int) -> Detections:
+    together = np.frombuffer(zlib.decompress(packed), np.int32)
+    parts = np.split(together, columns)
+    frame, label_index, channel = (np.cumsum(each, dtype=np.int32) for each in parts[:3])
+    score, *raw_score = (each.view(np.float32) for each in parts[3:])
+    return Detections(frame, label_index, score, channel, *raw_score)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of a clip's frames, by frame, then by channel.
+
+    Attributes:
+      frame: int32 [n], the index of the frame in the clip.
+      channel: int32 [n], 0 where channels are not heard by themselves.
+      values: float32 or float16 [n, embedding_size].
+    """
+
+    frame: NDArray[np.int32]
+    channel: NDArray[np.int32]
+    values: NDArray[np.floating]
+
+
+class StoredEmbeddings(NamedTuple):
+    """The same in a file of their own, for as long as a round lasts.
+
+    Attributes:
+      path: of the file.
+      first_frame: the least frame in it.
+      rows: how many there are.
+    """
+
+    path: str
+    first_frame: int
+    rows: int
+
+
+EmbeddingPart: TypeAlias = Embeddings | StoredEmbeddings
 
 
 @dataclass(frozen=True)
@@ -224,7 +298,7 @@ class Events:
     Attributes:
       start_s: float64 [n], seconds from the clip's start.
       end_s: float64 [n], never past the clip's end.
-      label_index: int32 [n], the label's column in the model's output.
+      label_index: int32 [n], as in Detections, and so is channel.
       max_score: float32 [n].
       mean_score: float32 [n], over the merged detections.
       frames: int32 [n], how many detections were merged.
@@ -236,12 +310,14 @@ class Events:
     max_score: NDArray[np.float32]
     mean_score: NDArray[np.float32]
     frames: NDArray[np.int32]
+    channel: NDArray[np.int32]
 
 
 class LabelSummary(NamedTuple):
     """One label over a whole clip: of its detections the best and mean score, and their length."""
 
     label: str
+    head: str
     max_score: float
     mean_score: float
     seconds: float
@@ -263,7 +339,8 @@ class HeardClip:
       recorded_at_source: what said so.
       level: loudness and clipping.
       labels: what was heard, best first.
-      detections: by label_index, then by frame.
+      detections: by label_index, then by channel, then by frame.
+      embeddings: in parts, by frame; none where they are not wanted.
     """
 
     clip: AudioObject
@@ -278,6 +355,7 @@ class HeardClip:
     level: SignalLevel
     labels: tuple[LabelSummary, ...]
     detections: Detections
+    embeddings: tuple[EmbeddingPart, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,18 @@ class FrameGrid:
       frame_samples: a frame's length.
       hop_samples: from the start of a frame to the start of the next. Shorter than a frame, frames
         overlap; longer, what lies between them is not heard.
+      window_samples: how much of a frame, from its start, its scores are about; None for all of it.
     """
 
     sample_rate_hz: int
     frame_samples: int
     hop_samples: int
+    window_samples: int | None = None
+
+    @property
+    def heard_samples(self) -> int:
+        """How much of a frame, from its start, its scores are about."""
+        return self.frame_samples if self.window_samples is None else self.window_samples
 
     @property
     def hop_s(self) -> float:
@@ -46,7 +53,7 @@ class FrameGrid:
 
     def end_s(self, frame: NDArray[np.int32], duration_s: float) -> NDArray[np.float64]:
         """The end of frames, int32 [n], in seconds, float64 [n], but never past duration_s."""
-        end = (frame.astype(np.int64) * self.hop_samples + self.frame_samples) / self.sample_rate_hz
+        end = (frame.astype(np.int64) * self.hop_samples + self.heard_samples) / self.sample_rate_hz
         return np.minimum(end, duration_s)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import PurePath
@@ -15,7 +15,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.output_folder import matching
-from transforms.tables import PREFIX, TABLES
+from transforms.provenance import PREFIX
 
 _TABLES = ("clips", "failures")
 
@@ -74,18 +74,18 @@ def check_history(output: str, settings: Mapping[str, str]) -> None:
     Raises:
       HistoryError: some of it was not, or a file is missing or cannot be read.
     """
-    _check_names(output)
+    _check_names(output, settings["tables"].split(", "))
     for table in _TABLES:
         for path in matching(output, table, "*.parquet"):
             with _opened(path, settings):
                 pass
 
 
-def _check_names(output: str) -> None:
+def _check_names(output: str, tables: Iterable[str]) -> None:
     """Check that each file of a table has its like in the others."""
     names = {
-        table.name: {PurePath(path).name for path in matching(output, table.name, "*.parquet")}
-        for table in TABLES
+        table: {PurePath(path).name for path in matching(output, table, "*.parquet")}
+        for table in tables
     }
     every = set().union(*names.values())
     for table, there in names.items():

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.patterns import STAGING_PREFIX, local_path
 from transforms.stores import persisting
 from transforms.tables import TABLES
+from transforms.whole_files import join
 
 RUNS = "_runs"
 LOCKS = "_locks"
@@ -26,6 +26,11 @@ LOCKS = "_locks"
 def staging_folder(output: str, run_id: str) -> str:
     """Where a run's files are written before they are moved into place."""
     return join(output, f"{STAGING_PREFIX}{run_id}")
+
+
+def aside_folder(output: str, run_id: str, name: str) -> str:
+    """Where a round's embeddings wait until its rows are written."""
+    return join(staging_folder(output, run_id), f"{name}.embeddings")
 
 
 def round_id(run_id: str, name: str) -> str:
@@ -46,11 +51,6 @@ def round_file(output: str, run_id: str, name: str) -> str:
 def run_file(output: str, run_id: str) -> str:
     """The file whose presence says that a run is whole."""
     return join(output, RUNS, f"{run_id}.json")
-
-
-def join(*parts: str) -> str:
-    """A path, or a URI, of its parts."""
-    return str(FileSystems.join(*parts))
 
 
 def is_written_by_runs(uri: str, output: str) -> bool:
@@ -89,12 +89,23 @@ def discard_staging(output: str, run_id: str = "*") -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def discard_aside(output: str, run_id: str, name: str) -> None:
+    """Delete what of a round's embeddings has waited."""
+    if local_path(output) is None:
+        folder = f"{STAGING_PREFIX}{run_id}/{name}.embeddings"
+        delete(output, matching(output, folder, "*"))
+    else:
+        shutil.rmtree(aside_folder(output, run_id, name), ignore_errors=True)
+
+
 def delete(output: str, files: Iterable[str]) -> None:
     """Delete files of the output, those that are there."""
     if local_path(output) is None:
-        there = [path for path in files if FileSystems.exists(path)]
-        if there:
-            FileSystems.delete(there)
+        listed = list(files)
+        for attempt in persisting(output):
+            with attempt:
+                if there := [path for path in listed if FileSystems.exists(path)]:
+                    FileSystems.delete(there)
         return
     for file in files:
         Path(file).unlink(missing_ok=True)
@@ -109,48 +120,3 @@ def remove_empty_folders(output: str) -> None:
     for each in (*tables, *folder.glob(f"{RUNS}/*/"), folder / RUNS, folder / LOCKS, folder):
         with suppress(OSError):  # it holds other things, or was never made
             each.rmdir()
-
-
-def make_folder(folder: str) -> None:
-    """Make a folder, where the filesystem has such things, unless it is there."""
-    if local_path(folder) is not None:
-        os.makedirs(folder, exist_ok=True)
-    elif not FileSystems.exists(folder):
-        FileSystems.mkdirs(folder)
-
-
-def write_whole(path: str, text: str) -> None:
-    """Write a file that is there whole or not at all; a file of that name is replaced."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # which is how JSON escapes, too
-
-
-def write_bytes(path: str, content: bytes) -> None:
-    """The same, for a file that is no text."""
-    make_folder(FileSystems.split(path)[0])
-    if local_path(path) is not None:
-        _write_locally(path, content)
-        return
-    # an object is there once it has been written whole
-    for attempt in persisting(path):
-        with (
-            attempt,
-            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as sink,
-        ):
-            sink.write(content)
-
-
-def _write_locally(path: str, content: bytes) -> None:
-    aside = f"{path}.part"
-    with open(aside, "wb") as sink:
-        sink.write(content)
-        sink.flush()
-        os.fsync(sink.fileno())
-    os.replace(aside, path)
-
-
-def sync(paths: Iterable[str]) -> None:
-    """See that local files outlive a loss of power."""
-    for path in paths:
-        if local_path(path) is not None:
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())

@@ -21,15 +21,9 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.local_copies import read_uri
-from transforms.output_folder import (
-    LOCKS,
-    delete,
-    join,
-    matching,
-    remove_empty_folders,
-    write_whole,
-)
+from transforms.output_folder import LOCKS, delete, matching, remove_empty_folders
 from transforms.stores import STORE_ERRORS
+from transforms.whole_files import join, write_whole
 
 BEAT_S = 30.0
 """How often a run renews its lock."""

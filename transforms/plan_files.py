@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from transforms.elements import AudioObject, ToHear
 from transforms.local_copies import read_uri
-from transforms.output_folder import write_whole
+from transforms.whole_files import write_whole
 
 
 @dataclass

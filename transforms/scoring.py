@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import apache_beam as beam
 import numpy as np
@@ -14,15 +14,27 @@ from numpy.typing import NDArray
 from transforms.elements import FrameBlock, FrameScores
 
 
+class Prediction(Protocol):
+    """What a model makes of frames: see models.classifier.Prediction."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Of all heads, float32 [n, classes]."""
+
+    @property
+    def raw_scores(self) -> NDArray[np.float32] | None:
+        """The same before calibration, where there is one."""
+
+    @property
+    def embeddings(self) -> NDArray[np.float32] | None:
+        """Of the frames, float32 [n, embedding_size], where they are wanted."""
+
+
 class Classifier(Protocol):
     """What scores frames; models.classifier.AudioClassifier is one."""
 
-    @property
-    def classes(self) -> int:
-        """How many scores a frame gets."""
-
-    def score(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score frames, float32 [n, frame_samples], to float32 [n, classes]."""
+    def predict(self, frames: NDArray[np.float32]) -> Prediction:
+        """Score frames, float32 [n, values]."""
 
 
 @dataclass
@@ -57,10 +69,23 @@ class _ScoreFn(beam.DoFn):  # type: ignore[misc]
 def score_block(block: FrameBlock, classifier: Classifier) -> FrameScores:
     """Score the frames of a block; frames with a sample that is no number are not scored."""
     heard = np.asarray(np.isfinite(block.frames).all(axis=1))
-    if heard.all():
-        scores = classifier.score(block.frames)
-    else:
-        scores = np.full((len(heard), classifier.classes), np.nan, np.float32)
-        scores[heard] = classifier.score(block.frames[heard])
-    invalid = int(np.count_nonzero(~heard))
-    return FrameScores(block.span, block.first_frame, scores, invalid, block.ending)
+    whole = bool(heard.all())
+    predicted = classifier.predict(block.frames if whole else block.frames[heard])
+
+    def in_place(values: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        if whole or values is None:
+            return values
+        spread = np.full((len(heard), values.shape[1]), np.nan, np.float32)
+        spread[heard] = values
+        return spread
+
+    return FrameScores(
+        block.span,
+        block.first_frame,
+        cast("NDArray[np.float32]", in_place(predicted.scores)),
+        int(np.count_nonzero(~heard.reshape(block.channels, -1).all(axis=0))),
+        block.ending,
+        block.channels,
+        in_place(predicted.raw_scores),
+        in_place(predicted.embeddings),
+    )

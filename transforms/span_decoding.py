@@ -10,16 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio_files import AudioReader, open_audio
+from transforms.channels import (
+    MIXED,
+    ChannelUse,
+    by_channel,
+    channel_signals,
+    channels_heard,
+    cut_channel_frames,
+)
 from transforms.decoder_messages import Clock
 from transforms.elements import AudioHeader, Ending, Span, Trouble
 from transforms.errors import AudioError, DamagedError, trouble_of
-from transforms.framing import FrameGrid, cut_frames
+from transforms.framing import FrameGrid
 from transforms.levels import SignalLevel, full_scale, measure
 from transforms.recording_time import RecordedAt, recorded_at
-from transforms.resampling import LEAD_IN_S, mix_down, resample
+from transforms.resampling import LEAD_IN_S
 
 BLOCK_FRAMES = 16
 """Frames per block: 1 MB of samples at YAMNet's frame length."""
+
+_BLOCK_SIGNALS = 8
+"""Signals that are heard side by side in as many frames; of more, blocks have fewer."""
 
 ENDLESS_S = 60
 ENDLESS_S_PER_BYTE = 10
@@ -40,6 +51,7 @@ class SpanDecoding:
       span: the part of a recording.
       grid: where the frames lie, at the rate wanted.
       clock: how to read the time of recording.
+      use: how channels become frames.
       each_second: called with the seconds decoded so far whenever there is one more.
     """
 
@@ -48,11 +60,13 @@ class SpanDecoding:
         span: Span,
         grid: FrameGrid,
         clock: Clock,
+        use: ChannelUse = MIXED,
         each_second: Callable[[int], None] = lambda seconds: None,
     ) -> None:
         self._span = span
         self._grid = grid
         self._clock = clock
+        self._use = use
         self._each_second = each_second
         self._header: AudioHeader | None = None
         self._position = 0  # samples per channel from the recording's start
@@ -60,6 +74,11 @@ class SpanDecoding:
         self._recorded_at: RecordedAt | None = None
         self._trouble: Trouble | None = None
         self._first_frame = self._end_frame = grid.first_from(span.start_s)
+
+    @property
+    def channels(self) -> int:
+        """How many channels give frames of their own."""
+        return channels_heard(self._use, self._header.channels) if self._header else 1
 
     def blocks(self, path: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Decode; whatever is wrong with the recording, only the ending says so.
@@ -69,7 +88,7 @@ class SpanDecoding:
 
         Yields:
           The index of a block's first frame in the clip, and its frames, float32
-          [n, frame_samples].
+          [channels * n, values]: all frames of the first channel, then those of the next.
         """
         grid, stop_s = self._grid, self._span.stop_s
         stop = None if stop_s is None else grid.first_from(stop_s)
@@ -77,10 +96,14 @@ class SpanDecoding:
             with open_audio(path) as reader:
                 self._header = reader.header
                 self._recorded_at = self._time(path)
-                signal = self._signal(reader, Path(path).stat().st_size)
-                for at, frames in cut_frames(signal, grid, BLOCK_FRAMES, self._first_frame, stop):
+                signals = max(self._use.in_frame, self.channels)
+                chunks = self._signals(reader, Path(path).stat().st_size)
+                block_frames = max(1, BLOCK_FRAMES * _BLOCK_SIGNALS // max(_BLOCK_SIGNALS, signals))
+                for at, frames in cut_channel_frames(
+                    chunks, grid, signals, block_frames, self._first_frame, stop
+                ):
                     self._end_frame = at + len(frames)
-                    yield at, frames
+                    yield at, by_channel(frames, self.channels)
         except AudioError as error:
             self._stop(error)
 
@@ -98,14 +121,16 @@ class SpanDecoding:
         pattern, zone = self._clock.time_pattern, self._clock.time_zone
         return recorded_at(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
 
-    def _signal(self, reader: AudioReader, size_bytes: int) -> Iterator[NDArray[np.float32]]:
-        """The span as mono at the grid's rate, float32 [any] each, to the end of its last frame.
+    def _signals(self, reader: AudioReader, size_bytes: int) -> Iterator[NDArray[np.float32]]:
+        """What is heard of the span, float32 [any, signals] each, to the end of its last frame.
 
         Numbers that are none stay so.
         """
         grid, start_s = self._grid, self._span.start_s
-        mono = map(mix_down, self._seconds(reader, ENDLESS_S + ENDLESS_S_PER_BYTE * size_bytes))
-        resampled = resample(mono, reader.header.sample_rate_hz, grid.sample_rate_hz, start_s)
+        seconds = self._seconds(reader, ENDLESS_S + ENDLESS_S_PER_BYTE * size_bytes)
+        rates_hz = reader.header.sample_rate_hz, grid.sample_rate_hz
+        channels = reader.header.channels
+        resampled = channel_signals(seconds, self._use, channels, rates_hz, start_s)
         start = self._first_frame * grid.hop_samples - start_s * grid.sample_rate_hz
         return _without_first(resampled, start)
 

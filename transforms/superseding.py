@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,14 +27,22 @@ def read_uris(path: str) -> list[str]:
     return uris
 
 
-def rows_without(path: str, uris: Collection[str]) -> tuple[pa.Table, dict[str, str]]:
-    """The rows of a Parquet file but for those of some clips, and the file's metadata."""
+def parts_without(path: str, uris: Collection[str]) -> Iterator[pa.Table]:
+    """The rows of a Parquet file but for those of some clips, part by part, at least one."""
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
         file = pq.ParquetFile(source)
-        rows = file.read()
-        metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
-    is_left = pc.invert(pc.is_in(rows["clip"], pa.array(sorted(uris), pa.string())))
-    return rows.filter(is_left), metadata
+        yield file.schema_arrow.remove_metadata().empty_table()
+        for index in range(file.num_row_groups):
+            rows = file.read_row_group(index).replace_schema_metadata()
+            is_left = pc.invert(pc.is_in(rows["clip"], pa.array(sorted(uris), pa.string())))
+            yield rows.filter(is_left)
+
+
+def read_metadata(path: str) -> dict[str, str]:
+    """What a Parquet file says of itself, by key; Arrow's own schema is left out."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+        said = pq.ParquetFile(source).metadata.metadata or {}
+    return {k.decode(): v.decode() for k, v in said.items() if k != b"ARROW:schema"}
 
 
 def name_without(name: str, reason: str) -> str:

@@ -5,8 +5,7 @@ docs/output.md is the reference for readers. A change of a column changes SCHEMA
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -15,16 +14,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transforms.aggregation import merge_events
-from transforms.elements import ClipResult, FailedClip, HeardClip
-from transforms.framing import FrameGrid
-
-SCHEMA_VERSION = "1"
-
-PREFIX = "earmark."
-"""Of the keys in a file's metadata."""
+from transforms.elements import ClipResult, Embeddings, FailedClip, HeadLabels, HeardClip
+from transforms.embeddings import loaded, mean_embedding
+from transforms.events import merge_events
+from transforms.provenance import Provenance
 
 _T = TypeVar("_T", bound=np.generic)
+
+ROWS_PER_GROUP = 65_536
+"""Small enough that a look-up of one label skips nearly everything."""
+
+EMBEDDINGS_PER_GROUP = 4096
+"""16 MB of YAMNet's."""
 
 _MOMENT = pa.timestamp("ms", tz="UTC")
 
@@ -33,23 +34,31 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
 
 
+_WHERE = {
+    "clip": pa.string(),
+    "channel": pa.int32(),
+    "start_s": pa.float64(),
+    "end_s": pa.float64(),
+    "start_time": _MOMENT,
+}
+
+_WHAT = {
+    "head": pa.string(),
+    "label": pa.string(),
+    "display_name": pa.string(),
+    "label_index": pa.int32(),
+}
+
 DETECTIONS = _schema(
-    clip=pa.string(),
-    start_s=pa.float64(),
-    end_s=pa.float64(),
-    start_time=_MOMENT,
-    label=pa.string(),
-    label_index=pa.int32(),
+    **_WHERE,
+    **_WHAT,
     score=pa.float32(),
+    score_raw=pa.float32(),
 )
 
 EVENTS = _schema(
-    clip=pa.string(),
-    start_s=pa.float64(),
-    end_s=pa.float64(),
-    start_time=_MOMENT,
-    label=pa.string(),
-    label_index=pa.int32(),
+    **_WHERE,
+    **_WHAT,
     max_score=pa.float32(),
     mean_score=pa.float32(),
     frames=pa.int32(),
@@ -58,6 +67,7 @@ EVENTS = _schema(
 _LABEL = pa.struct(
     {
         "label": pa.string(),
+        "head": pa.string(),
         "max_score": pa.float32(),
         "mean_score": pa.float32(),
         "seconds": pa.float64(),
@@ -84,6 +94,7 @@ CLIPS = _schema(
     clipped_fraction=pa.float32(),
     silent_fraction=pa.float32(),
     labels=pa.list_(_LABEL),
+    embedding=pa.list_(pa.float32()),
     run_id=pa.string(),
     model_sha256=pa.string(),
 )
@@ -100,99 +111,44 @@ FAILURES = _schema(
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """What made the rows; stored in every file's key-value metadata.
-
-    Attributes:
-      run_id: names the run.
-      earmark_version: the version of earmark.
-      model_name: what the model calls itself.
-      model_sha256: of the model file.
-      labels: the model's name of each class.
-      sample_rate_hz: of the samples that were scored.
-      frame_samples: a frame's length.
-      hop_samples: from the start of a frame to the start of the next.
-      min_score: a detection's score is this or more.
-      top_k: at most so many detections in a frame; None for all.
-      events_gap_s: detections of a label this far apart or less are one event.
-      time_pattern: of names that tell when a recording began; None for the usual ones.
-      time_zone: of times of recording that name none.
-    """
-
-    run_id: str
-    earmark_version: str
-    model_name: str
-    model_sha256: str
-    labels: tuple[str, ...]
-    sample_rate_hz: int
-    frame_samples: int
-    hop_samples: int
-    min_score: float
-    top_k: int | None
-    events_gap_s: float
-    time_pattern: str | None = None
-    time_zone: str = "UTC"
-
-    @property
-    def grid(self) -> FrameGrid:
-        """Where frames lie in a clip."""
-        return FrameGrid(self.sample_rate_hz, self.frame_samples, self.hop_samples)
-
-    def settings(self) -> dict[str, str]:
-        """All that rows depend on besides the recordings; earmark's version is not among it."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "model_sha256": self.model_sha256,
-            "labels_sha256": hashlib.sha256("\n".join(self.labels).encode()).hexdigest(),
-            "sample_rate_hz": str(self.sample_rate_hz),
-            "frame_samples": str(self.frame_samples),
-            "hop_samples": str(self.hop_samples),
-            "min_score": str(self.min_score),
-            "top_k": str(self.top_k or "all"),
-            "events_gap_s": str(self.events_gap_s),
-            "time_pattern": self.time_pattern or "",
-            "time_zone": self.time_zone,
-        }
-
-    def metadata(self) -> dict[str, str]:
-        """Key-value metadata for a Parquet file."""
-        made_by = {
-            "version": self.earmark_version,
-            "run_id": self.run_id,
-            "model_name": self.model_name,
-        }
-        return {f"{PREFIX}{key}": value for key, value in {**made_by, **self.settings()}.items()}
-
-
-@dataclass(frozen=True)
 class Table:
     """One of the tables of the output.
 
     Attributes:
       name: of the table, and of its folder.
-      schema: its columns.
       sorted_by: the columns by which its rows lie sorted in a file.
-      rows: makes the table of clips' results.
+      parts: makes the table of clips' results, part by part, at least one.
+      rows_per_group: in a file.
+      keeps_schema: whether readers that know Arrow are told its types, beyond Parquet's.
     """
 
     name: str
-    schema: pa.Schema
     sorted_by: tuple[str, ...]
-    rows: Callable[[Sequence[ClipResult], Provenance], pa.Table]
+    parts: Callable[[Sequence[ClipResult], Provenance], Iterable[pa.Table]]
+    rows_per_group: int = ROWS_PER_GROUP
+    keeps_schema: bool = False
 
 
-def _detection_rows(results: Sequence[ClipResult], made_by: Provenance) -> pa.Table:
+def embeddings_schema(size: int, dtype: str) -> pa.Schema:
+    """The columns of embeddings/."""
+    number = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
+    return _schema(**_WHERE, embedding=pa.list_(number, size))
+
+
+def _detection_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
     clips = _heard(results)
     parts = [clip.detections for clip in clips]
     start_s = [made_by.grid.start_s(clip.detections.frame) for clip in clips]
     end_s = [made_by.grid.end_s(clip.detections.frame, clip.duration_s) for clip in clips]
     label_index = _stacked(parts, "label_index", np.int32)
-    columns, order = _common_columns(clips, start_s, end_s, label_index, made_by.labels)
+    channel = _stacked(parts, "channel", np.int32)
+    columns, order = _common_columns(clips, start_s, end_s, label_index, channel, made_by)
     columns["score"] = _stacked(parts, "score", np.float32)
-    return _table(columns, DETECTIONS, order)
+    columns["score_raw"] = _raw_scores(clips, len(label_index))
+    yield _table(columns, DETECTIONS, order)
 
 
-def _event_rows(results: Sequence[ClipResult], made_by: Provenance) -> pa.Table:
+def _event_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
     clips = _heard(results)
     parts = [
         merge_events(clip.detections, made_by.grid, made_by.events_gap_s, clip.duration_s)
@@ -200,33 +156,62 @@ def _event_rows(results: Sequence[ClipResult], made_by: Provenance) -> pa.Table:
     ]
     start_s, end_s = [part.start_s for part in parts], [part.end_s for part in parts]
     label_index = _stacked(parts, "label_index", np.int32)
-    columns, order = _common_columns(clips, start_s, end_s, label_index, made_by.labels)
+    channel = _stacked(parts, "channel", np.int32)
+    columns, order = _common_columns(clips, start_s, end_s, label_index, channel, made_by)
     columns["max_score"] = _stacked(parts, "max_score", np.float32)
     columns["mean_score"] = _stacked(parts, "mean_score", np.float32)
     columns["frames"] = _stacked(parts, "frames", np.int32)
-    return _table(columns, EVENTS, order)
+    yield _table(columns, EVENTS, order)
 
 
-def _clip_rows(results: Sequence[ClipResult], made_by: Provenance) -> pa.Table:
-    return pa.Table.from_pylist([_clip_row(clip, made_by) for clip in _heard(results)], CLIPS)
+def _embedding_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+    schema = embeddings_schema(made_by.embedding_size or 0, made_by.embedding_dtype)
+    yield schema.empty_table()
+    for clip in _heard(results):
+        for part in loaded(clip.embeddings):
+            yield _embedding_part(clip, part, made_by, schema)
 
 
-def _failure_rows(results: Sequence[ClipResult], made_by: Provenance) -> pa.Table:
+def _embedding_part(
+    clip: HeardClip, part: Embeddings, made_by: Provenance, schema: pa.Schema
+) -> pa.Table:
+    rows, size = part.values.shape
+    start_s = made_by.grid.start_s(part.frame)
+    columns = {
+        "clip": pa.repeat(pa.scalar(clip.clip.uri, pa.string()), rows),
+        "channel": _channels(part.channel, made_by),
+        "start_s": start_s,
+        "end_s": made_by.grid.end_s(part.frame, clip.duration_s),
+        "start_time": _moments(np.repeat(_began_ms([clip]), rows), start_s),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(part.values.reshape(-1)), size),
+    }
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _clip_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+    yield pa.Table.from_pylist([_clip_row(clip, made_by) for clip in _heard(results)], CLIPS)
+
+
+def _failure_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
     failed = [result for result in results if isinstance(result, FailedClip)]
     rows = [
         {**_object_columns(result), **result.trouble._asdict(), "run_id": made_by.run_id}
         for result in sorted(failed, key=lambda result: result.clip.uri)
     ]
-    return pa.Table.from_pylist(rows, FAILURES)
+    yield pa.Table.from_pylist(rows, FAILURES)
 
 
 TABLES = (
-    Table("detections", DETECTIONS, ("label", "clip", "start_s"), _detection_rows),
-    Table("events", EVENTS, ("label", "clip", "start_s"), _event_rows),
-    Table("clips", CLIPS, ("clip",), _clip_rows),
-    Table("failures", FAILURES, ("clip",), _failure_rows),
+    Table("detections", ("label", "clip", "start_s"), _detection_rows),
+    Table("events", ("label", "clip", "start_s"), _event_rows),
+    Table("embeddings", ("clip", "start_s"), _embedding_rows, EMBEDDINGS_PER_GROUP, True),
+    Table("clips", ("clip",), _clip_rows),
+    Table("failures", ("clip",), _failure_rows),
 )
-"""All tables, clips and failures last: they say that a clip's other rows are there."""
+"""All tables, clips and failures last: they say that a clip's other rows are there.
+
+A run makes those that its Provenance names.
+"""
 
 
 def _clip_row(clip: HeardClip, made_by: Provenance) -> dict[str, object]:
@@ -248,6 +233,7 @@ def _clip_row(clip: HeardClip, made_by: Provenance) -> dict[str, object]:
         "clipped_fraction": clip.level.clipped_fraction,
         "silent_fraction": clip.level.silent_fraction,
         "labels": [label._asdict() for label in clip.labels],
+        "embedding": mean_embedding(clip.embeddings),
         "run_id": made_by.run_id,
         "model_sha256": made_by.model_sha256,
     }
@@ -272,7 +258,8 @@ def _common_columns(
     starts_s: Sequence[NDArray[np.float64]],
     ends_s: Sequence[NDArray[np.float64]],
     label_index: NDArray[np.int32],
-    labels: Sequence[str],
+    channel: NDArray[np.int32],
+    made_by: Provenance,
 ) -> tuple[dict[str, pa.Array], NDArray[np.intp]]:
     """The columns that detections and events share, and the order in which rows are to lie.
 
@@ -283,14 +270,53 @@ def _common_columns(
     start_s = np.concatenate([np.empty(0), *starts_s])
     columns = {
         "clip": pa.DictionaryArray.from_arrays(clip, pa.array(_uris(clips), pa.string())),
+        "channel": _channels(channel, made_by),
         "start_s": start_s,
         "end_s": np.concatenate([np.empty(0), *ends_s]),
         "start_time": _moments(np.repeat(_began_ms(clips), lengths), start_s),
-        "label": pa.DictionaryArray.from_arrays(label_index, pa.array(labels, pa.string())),
-        "label_index": label_index,
+        **_what_columns(label_index, made_by.heads),
     }
-    order = np.lexsort((label_index, start_s, clip, _alphabetical_rank(labels)[label_index]))
-    return columns, order
+    rank = _alphabetical_rank(made_by.labels)[label_index]
+    return columns, np.lexsort((label_index, channel, start_s, clip, rank))
+
+
+def _what_columns(
+    label_index: NDArray[np.int32], heads: Sequence[HeadLabels]
+) -> dict[str, pa.Array]:
+    """What was heard: label_index is the label's place among those of all heads."""
+    sizes = [len(head.labels) for head in heads]
+    head = np.repeat(np.arange(len(heads), dtype=np.int32), sizes)[label_index]
+    first = np.repeat(np.cumsum([0, *sizes[:-1]], dtype=np.int32)[: len(heads)], sizes)[label_index]
+    labels = [label for each in heads for label in each.labels]
+    shown: list[str | None] = []
+    for each in heads:
+        shown += each.display_names or [None] * len(each.labels)
+    return {
+        "head": _named(head, [each.name for each in heads]),
+        "label": _named(label_index, labels),
+        "display_name": _named(label_index, shown),
+        "label_index": label_index - first,
+    }
+
+
+def _named(index: NDArray[np.int32], names: Sequence[str | None]) -> pa.Array:
+    if None in names:  # a dictionary that holds nulls is one that not every reader takes
+        return pa.array(names, pa.string()).take(pa.array(index))
+    return pa.DictionaryArray.from_arrays(index, pa.array(names, pa.string()))
+
+
+def _channels(channel: NDArray[np.int32], made_by: Provenance) -> pa.Array:
+    if made_by.channels.each:
+        return pa.array(channel, pa.int32())
+    return pa.nulls(len(channel), pa.int32())
+
+
+def _raw_scores(clips: Sequence[HeardClip], rows: int) -> pa.Array:
+    raw_scores = [clip.detections.raw_score for clip in clips]
+    parts = [each for each in raw_scores if each is not None]
+    if sum(map(len, parts)) < rows:
+        return pa.nulls(rows, pa.float32())
+    return pa.array(np.concatenate([np.empty(0, np.float32), *parts]), pa.float32())
 
 
 def _stacked(parts: Sequence[object], column: str, dtype: type[_T]) -> NDArray[_T]:

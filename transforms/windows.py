@@ -11,11 +11,11 @@ import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
 from transforms.committing import ReconcileError, commit_round, finish_commits
-from transforms.elements import ClipResult, Listed, ToHear
+from transforms.elements import ClipResult, HeardClip, Listed, StoredEmbeddings, ToHear
 from transforms.history import read_history
-from transforms.output_folder import round_id, staging_folder
+from transforms.output_folder import delete, round_id, staging_folder
 from transforms.plan import is_since_planned, superseded
-from transforms.tables import Provenance
+from transforms.provenance import Provenance
 from transforms.writing import file_name, write_shard
 
 _InWindow: TypeAlias = ToHear | ClipResult
@@ -98,7 +98,17 @@ def commit_window(
     staging = staging_folder(output, made_by.run_id)
     shard = write_shard(left, staging, file_name(round_id(made_by.run_id, name), 0, 1), made_by)
     obsolete = [each for one in planned for each in superseded(one)]
-    yield commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
+    path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
+    delete(output, [aside for each in left for aside in _asides(each)])
+    yield path
+
+
+def _asides(result: ClipResult) -> Iterator[str]:
+    """The files in which a clip's embeddings have waited."""
+    if isinstance(result, HeardClip):
+        for part in result.embeddings:
+            if isinstance(part, StoredEmbeddings):
+                yield part.path
 
 
 def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:

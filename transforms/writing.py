@@ -6,8 +6,10 @@ Rows are written aside, then moved into place by committing.py, so that nobody r
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -17,14 +19,16 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import ClipResult, HeardClip
+from transforms.embeddings import rows_of
+from transforms.provenance import Provenance
 from transforms.stores import persisting
-from transforms.tables import TABLES, Provenance, Table
+from transforms.tables import TABLES, Table
 
 ROWS_PER_FILE = 1_000_000
 """About so many detections in a file, where the number of files isn't given."""
 
-ROWS_PER_GROUP = 65_536
-"""Small enough that a look-up of one label skips nearly everything."""
+_ROWS_FOR_AN_EMBEDDING = 16
+"""So many detections take about as many bytes as an embedding."""
 
 
 class WrittenFile(NamedTuple):
@@ -60,6 +64,7 @@ class Totals:
       failures: rows in failures/, by reason.
       detections: rows in detections/.
       events: rows in events/.
+      embeddings: rows in embeddings/.
       audio_s: seconds of audio that were heard.
       labels: by label.
     """
@@ -69,6 +74,7 @@ class Totals:
     failures: dict[str, int] = field(default_factory=dict)
     detections: int = 0
     events: int = 0
+    embeddings: int = 0
     audio_s: float = 0.0
     labels: dict[str, LabelTotal] = field(default_factory=dict)
 
@@ -102,6 +108,7 @@ class Totals:
         _add_counts(self.failures, other.failures)
         self.detections += other.detections
         self.events += other.events
+        self.embeddings += other.embeddings
         self.audio_s += other.audio_s
         for name, total in other.labels.items():
             self._label(name).add(total)
@@ -174,40 +181,74 @@ def write_shard(
       made_by: goes into every file.
     """
     ordered = sorted(results, key=lambda result: result.clip.uri)
-    files = [_write(folder, table, name, ordered, made_by) for table in TABLES]
+    tables = [table for table in TABLES if table.name in made_by.tables]
+    files = [_write(folder, table, name, ordered, made_by) for table in tables]
     return WrittenShard(tuple(files), _totals(ordered, files))
 
 
-def write_table(path: str, table: Table, rows: pa.Table, metadata: Mapping[str, str]) -> None:
+def write_table(
+    path: str,
+    table: Table,
+    parts: Callable[[], Iterable[pa.Table]],
+    metadata: Mapping[str, str],
+) -> int:
     """Write one Parquet file to any filesystem that Beam knows.
 
     Args:
       path: where; what is there is replaced.
       table: which table it belongs to.
-      rows: its rows, sorted.
+      parts: gives its rows, sorted, in one part or more; called once for each attempt.
       metadata: what the file is to say of itself, by key.
+
+    Returns:
+      How many rows it has.
     """
+    rows = 0
     for attempt in persisting(path):
         with attempt:
-            _write_once(path, table, rows, metadata)
+            rows = _write_once(path, table, parts(), metadata)
+    return rows
 
 
-def _write_once(path: str, table: Table, rows: pa.Table, metadata: Mapping[str, str]) -> None:
-    order = [pq.SortingColumn(rows.schema.get_field_index(name)) for name in table.sorted_by]
+def _write_once(
+    path: str, table: Table, parts: Iterable[pa.Table], metadata: Mapping[str, str]
+) -> int:
+    groups = _in_groups(parts, table.rows_per_group)
+    first = next(groups)
+    order = [pq.SortingColumn(first.schema.get_field_index(name)) for name in table.sorted_by]
     uncompressed = CompressionTypes.UNCOMPRESSED
+    rows = 0
     with (
         FileSystems.create(path, compression_type=uncompressed) as sink,
         pq.ParquetWriter(
             sink,
-            rows.schema,
+            first.schema,
             compression="zstd",
             write_page_index=True,
-            store_schema=False,  # else dictionary-encoded strings come back as categories
+            store_schema=table.keeps_schema,  # dictionary-encoded strings would be categories
             sorting_columns=order,
         ) as writer,
     ):
-        writer.write_table(rows, row_group_size=ROWS_PER_GROUP)
+        for group in chain([first], groups):
+            writer.write_table(group, row_group_size=table.rows_per_group)
+            rows += group.num_rows
         writer.add_key_value_metadata(dict(metadata))
+    return rows
+
+
+def _in_groups(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """Parts put together to tables of whole groups, but for the last; at least one table."""
+    held: list[pa.Table] = []
+    for part in parts:
+        held.append(part)
+        rows = sum(each.num_rows for each in held)
+        if rows >= size:
+            together = pa.concat_tables(held)
+            whole = rows // size * size
+            yield together.slice(0, whole)
+            held = [together.slice(whole)] if rows > whole else []
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _add_counts(counts: dict[str, int], more: Mapping[str, int]) -> None:
@@ -218,7 +259,7 @@ def _add_counts(counts: dict[str, int], more: Mapping[str, int]) -> None:
 def _shard_count(results: beam.PCollection[ClipResult]) -> beam.PCollection[int]:
     return (
         results
-        | "Rows" >> beam.Map(_detections)
+        | "Rows" >> beam.Map(_weight)
         | "AllRows" >> beam.CombineGlobally(sum)
         | "Count" >> beam.Map(lambda rows: max(1, -(-rows // ROWS_PER_FILE)))
     )
@@ -228,8 +269,12 @@ def _with_shard(result: ClipResult, shards: int) -> tuple[int, ClipResult]:
     return shard_of(result.clip.uri, shards), result
 
 
-def _detections(result: ClipResult) -> int:
-    return len(result.detections.score) if isinstance(result, HeardClip) else 0
+def _weight(result: ClipResult) -> int:
+    """How many detections take as many bytes as a clip's rows do."""
+    if not isinstance(result, HeardClip):
+        return 0
+    embeddings = sum(map(rows_of, result.embeddings))
+    return len(result.detections.score) + _ROWS_FOR_AN_EMBEDDING * embeddings
 
 
 def _write_shard(
@@ -247,14 +292,18 @@ def _write_shard(
 def _write(
     folder: str, table: Table, name: str, results: Sequence[ClipResult], made_by: Provenance
 ) -> WrittenFile:
-    rows = table.rows(results, made_by)
-    write_table(FileSystems.join(folder, table.name, name), table, rows, made_by.metadata())
-    return WrittenFile(table.name, name, rows.num_rows)
+    path = FileSystems.join(folder, table.name, name)
+    parts = partial(table.parts, results, made_by)
+    return WrittenFile(table.name, name, write_table(path, table, parts, made_by.metadata()))
 
 
 def _totals(results: Iterable[ClipResult], files: Iterable[WrittenFile]) -> Totals:
     rows = {file.table: file.rows for file in files}
-    totals = Totals(detections=rows["detections"], events=rows["events"])
+    totals = Totals(
+        detections=rows.get("detections", 0),
+        events=rows.get("events", 0),
+        embeddings=rows.get("embeddings", 0),
+    )
     for result in results:
         totals.count(result)
     return totals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,26 +16,37 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from models import graphs
 from models.classifier import AudioClassifier
-from models.cut_scoring import BATCH, CutScorer, cut_scorer
+from models.cut_scoring import BATCH, cut_scorer
 from models.cutting import CannotCutError, cut
-from models.interpreters import InterpreterPool
+from models.interpreters import InterpreterPool, Kernels, Output
 from models.synthesis import LABELS, synthesise
 
 FRAME = 15_600
 BUILTIN = (Path(__file__).parents[2] / "models" / "builtin.tflite").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def builtin() -> tuple[CutScorer, InterpreterPool]:
-    whole = InterpreterPool(BUILTIN)
-    return cut_scorer(BUILTIN, whole, FRAME), whole
+class Both(NamedTuple):
+    """What scores frames: the parts of a model, and the model as it is, frame by frame."""
+
+    parts: Callable[[np.ndarray], np.ndarray]
+    whole: Callable[[np.ndarray], np.ndarray]
+
+
+def both(model: bytes, classes: int) -> Both:
+    outputs = [Output(0, classes)]
+    pool = InterpreterPool(model, outputs)
+    scorer = cut_scorer(model, pool.run, outputs, Kernels(), FRAME)
+    return Both(lambda frames: scorer.run(frames)[0], lambda frames: pool.run(frames)[0])
 
 
 @pytest.fixture(scope="module")
-def yamnet(yamnet_path) -> tuple[CutScorer, InterpreterPool]:
-    model = yamnet_path.read_bytes()
-    whole = InterpreterPool(model)
-    return cut_scorer(model, whole, FRAME), whole
+def builtin() -> Both:
+    return both(BUILTIN, len(LABELS))
+
+
+@pytest.fixture(scope="module")
+def yamnet(yamnet_path) -> Both:
+    return both(yamnet_path.read_bytes(), 521)
 
 
 def sounds(seed: int, count: int) -> np.ndarray:
@@ -62,14 +73,14 @@ SIGNALS = {
 def test_any_number_of_frames_gets_the_uncut_models_scores(builtin, count):
     scorer, whole = builtin
     frames = sounds(11, count)
-    np.testing.assert_array_equal(scorer.score(frames), whole.run(frames))
+    np.testing.assert_array_equal(scorer(frames), whole(frames))
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
 @pytest.mark.parametrize("model", ["builtin", "yamnet"])
 def test_any_signal_gets_the_uncut_models_scores(model, signal, request):
     scorer, whole = request.getfixturevalue(model)
-    got, expected = scorer.score(SIGNALS[signal]), whole.run(SIGNALS[signal])
+    got, expected = scorer(SIGNALS[signal]), whole(SIGNALS[signal])
     assert np.mean(got != expected) <= 1e-3
     np.testing.assert_array_equal(got.argmax(axis=1), expected.argmax(axis=1))
 
@@ -77,7 +88,7 @@ def test_any_signal_gets_the_uncut_models_scores(model, signal, request):
 def test_on_real_recordings_hardly_a_score_differs_and_no_top_label(yamnet, shared):
     scorer, whole = yamnet
     frames = np.concatenate([frames_of(path) for path in recordings(shared)])
-    got, expected = scorer.score(frames), whole.run(frames)
+    got, expected = scorer(frames), whole(frames)
     print(f"{np.mean(got != expected):.4%} of {got.size} scores differ")
     assert np.mean(got != expected) <= 1e-4
     np.testing.assert_array_equal(got.argmax(axis=1), expected.argmax(axis=1))
@@ -88,15 +99,15 @@ def test_frames_that_share_samples_score_as_copies_of_them_do(builtin, hop):
     scorer, whole = builtin
     signal = np.concatenate([synthesise(s, np.random.default_rng(3), 3.0) for s in LABELS[:3]])
     frames = sliding_window_view(signal, FRAME)[::hop][:40]
-    np.testing.assert_array_equal(scorer.score(frames), whole.run(frames.copy()))
+    np.testing.assert_array_equal(scorer(frames), whole(frames.copy()))
 
 
 def test_many_threads_score_as_one_would(builtin):
     scorer, _ = builtin
     frames = sounds(12, 37)
-    expected = scorer.score(frames)
+    expected = scorer(frames)
     with ThreadPoolExecutor(4) as pool:
-        for got in pool.map(lambda _: scorer.score(frames), range(12)):
+        for got in pool.map(lambda _: scorer(frames), range(12)):
             np.testing.assert_array_equal(got, expected)
 
 
@@ -143,14 +154,13 @@ STILL_CUT = {
 @pytest.mark.parametrize("change", STILL_CUT)
 def test_a_model_with_other_names_or_constants_is_cut_with_its_own_scores(change):
     model = changed(STILL_CUT[change])
-    whole = InterpreterPool(model)
-    scorer = cut_scorer(model, whole, FRAME)
+    scorers = both(model, len(LABELS))
     frames = sounds(13, 25)
-    got, expected = scorer.score(frames), whole.run(frames)
+    got, expected = scorers.parts(frames), scorers.whole(frames)
     assert np.mean(got != expected) <= 1e-2
     np.testing.assert_allclose(got, expected, atol=0.05)
     if change != "other names":
-        assert not np.array_equal(expected, InterpreterPool(BUILTIN).run(frames))
+        assert not np.array_equal(expected, unchanged(frames))
 
 
 def other_operator(model: Any, name: str, becomes: int) -> None:
@@ -205,7 +215,11 @@ def test_parts_that_give_other_scores_are_found_out_and_not_used(monkeypatch):
     classifier = AudioClassifier(BUILTIN)
     assert "no log-mel patch" in classifier.runs
     frames = sounds(14, 5)
-    np.testing.assert_array_equal(classifier.score(frames), InterpreterPool(BUILTIN).run(frames))
+    np.testing.assert_array_equal(classifier.score(frames), unchanged(frames))
+
+
+def unchanged(frames: np.ndarray) -> np.ndarray:
+    return InterpreterPool(BUILTIN, [Output(0, len(LABELS))]).run(frames)[0]
 
 
 def recordings(shared: Path) -> list[Path]:

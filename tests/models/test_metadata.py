@@ -1,4 +1,7 @@
-"""Reading and writing what a .tflite file says about itself."""
+"""Reading what a .tflite file says about itself.
+
+Metadata that has to be odd is written slot by slot, as metadata_schema.fbs numbers the fields.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,19 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from models import metadata
 from models.errors import ModelError
-from models.metadata import ModelMetadata
+from models.metadata import (
+    CalibrationMetadata,
+    InputMetadata,
+    LabelFile,
+    ModelMetadata,
+    OutputMetadata,
+)
+from models.metadata_writer import pack
 
-# Any text that UTF-8 can carry.
-TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
+CALIBRATION_FILE = 4
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +37,27 @@ def bare(tiny_model: Callable[..., bytes]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def described(bare: bytes) -> bytes:
-    return pack(bare)
+def two_headed(odd_model: Callable[..., bytes], port: Callable[..., Any]) -> bytes:
+    return odd_model([port([1, 8])], [port([1, 3]), port([1, 2])])
 
 
-def pack(model: bytes, **changes: Any) -> bytes:
-    wanted: dict[str, Any] = {
-        "name": "birds of the fen",
-        "description": "Tells apart what calls there.",
-        "sample_rate_hz": 32_000,
-        "channels": 1,
-        "labels": ["bittern", "water rail", "Rohrdommel, große"],
-        "author": "the fen people",
-        "license": "CC-BY-4.0",
-    }
-    return metadata.pack(model, **(wanted | changes))
+@pytest.fixture(scope="module")
+def described(two_headed: bytes) -> bytes:
+    """A model that uses everything that is read."""
+    first = OutputMetadata(
+        name="calls",
+        label_files=(
+            LabelFile("a.txt", None, ("bittern", "water rail", "Rohrdommel, große")),
+            LabelFile("a_de.txt", "de", ("x", "y", "z")),
+        ),
+        score_threshold=0.25,
+    )
+    second = OutputMetadata(
+        label_files=(LabelFile("b.txt", None, ("on", "off")),),
+        calibration=CalibrationMetadata("log", 0.5, "1,2,3\n"),
+    )
+    audio = InputMetadata("audio", sample_rate_hz=32_000, channels=1)
+    return pack(two_headed, ModelMetadata("fen", inputs=(audio,), outputs=(first, second)))
 
 
 def test_yamnet_says_what_its_publisher_wrote(yamnet_path: Path) -> None:
@@ -58,6 +69,8 @@ def test_yamnet_says_what_its_publisher_wrote(yamnet_path: Path) -> None:
     assert read.license is not None
     assert read.license.startswith("Apache License. Version 2.0")
     assert (read.sample_rate_hz, read.channels) == (16_000, 1)
+    assert read.min_parser_version == "1.3.0"
+    assert [len(each.label_files) for each in read.outputs] == [1]
 
 
 def test_labels_of_yamnet_are_the_lines_of_its_packed_file(yamnet_path: Path) -> None:
@@ -75,82 +88,6 @@ def test_a_model_without_metadata_says_nothing(bare: bytes, shared: Path) -> Non
     assert metadata.read(real) == ModelMetadata()
 
 
-def test_what_was_packed_is_read(described: bytes) -> None:
-    assert metadata.read(described) == ModelMetadata(
-        name="birds of the fen",
-        description="Tells apart what calls there.",
-        version=None,
-        author="the fen people",
-        license="CC-BY-4.0",
-        sample_rate_hz=32_000,
-        channels=1,
-        labels=("bittern", "water rail", "Rohrdommel, große"),
-    )
-
-
-@settings(derandomize=True, deadline=None)
-@given(
-    name=TEXT,
-    labels=st.lists(LINE, max_size=20),
-    sample_rate_hz=st.integers(1, 2**32 - 1),
-    channels=st.integers(1, 8),
-)
-def test_any_text_and_any_numbers_survive(
-    bare: bytes, name: str, labels: list[str], sample_rate_hz: int, channels: int
-) -> None:
-    model = pack(
-        bare, name=name, labels=labels, sample_rate_hz=sample_rate_hz, channels=channels, version=""
-    )
-    read = metadata.read(model)
-    assert (read.name, read.version) == (name, "")
-    assert (read.sample_rate_hz, read.channels) == (sample_rate_hz, channels)
-    assert read.labels == tuple(labels)
-
-
-def test_the_same_words_make_the_same_bytes(bare: bytes, described: bytes) -> None:
-    assert pack(bare) == described
-
-
-def test_packing_again_replaces_what_was_packed(described: bytes, bare: bytes) -> None:
-    assert pack(described) == described
-    renamed = pack(described, name="fen", labels=["a", "b", "c"])
-    assert metadata.read(renamed).name == "fen"
-    assert metadata.read(renamed).labels == ("a", "b", "c")
-    assert len(renamed) < len(described) + 100
-
-
-def test_a_model_computes_the_same_after_packing(yamnet_path: Path) -> None:
-    model = yamnet_path.read_bytes()
-    noise = np.random.default_rng(1).normal(0, 0.1, 15_600).astype(np.float32)
-    np.testing.assert_array_equal(run(pack(model), noise), run(model, noise))
-
-
-def test_weights_lie_at_multiples_of_16_bytes_after_packing(yamnet_path: Path) -> None:
-    model = np.frombuffer(pack(yamnet_path.read_bytes()), np.uint8)
-    root = schema.Model.GetRootAsModel(model, 0)
-    weights = [root.Buffers(i).DataAsNumpy() for i in range(root.BuffersLength())]
-    starts = [
-        each.__array_interface__["data"][0] - model.__array_interface__["data"][0]
-        for each in weights
-        if isinstance(each, np.ndarray)
-    ]
-    assert len(starts) > 50
-    assert all(start % 16 == 0 for start in starts)
-
-
-def test_the_packed_label_file_is_stored_uncompressed_for_other_readers(described: bytes) -> None:
-    with zipfile.ZipFile(io.BytesIO(described)) as archive:
-        (entry,) = archive.infolist()
-    assert entry.compress_type == zipfile.ZIP_STORED
-    assert b"bittern\nwater rail\n" in described
-
-
-@pytest.mark.parametrize("label", ["two\nlines", "carriage\rreturn"])
-def test_a_label_of_more_than_a_line_is_refused(bare: bytes, label: str) -> None:
-    with pytest.raises(ModelError, match="single line"):
-        pack(bare, labels=[label])
-
-
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -163,28 +100,67 @@ def test_a_label_of_more_than_a_line_is_refused(bare: bytes, label: str) -> None
     ],
 )
 def test_what_is_no_model_is_refused_in_one_line(content: bytes, says: str) -> None:
-    for use in (metadata.read, pack):
-        with pytest.raises(ModelError, match=says) as refused:
-            use(content)
-        assert "\n" not in str(refused.value)
+    with pytest.raises(ModelError, match=says) as refused:
+        metadata.read(content)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_model_whose_label_file_is_cut_off_is_refused(described: bytes) -> None:
-    with pytest.raises(ModelError, match=r"label file 'labels\.txt' cannot be read"):
+    with pytest.raises(ModelError, match=r"label file 'a\.txt' cannot be read"):
         metadata.read(described[:-10])
 
 
 def test_labels_are_those_of_no_language(bare: bytes) -> None:
     files = {"labels_de.txt": "de", "labels.txt": None, "labels_fr.txt": "fr"}
-    assert metadata.read(with_label_files(bare, files)).labels == ("labels.txt",)
+    read = metadata.read(with_files(bare, files))
+    assert read.labels == ("labels.txt",)
+    assert read.outputs[0].locales == ("de", "fr")
 
 
-def test_a_model_with_labels_in_one_language_only_has_no_labels(bare: bytes) -> None:
-    assert metadata.read(with_label_files(bare, {"labels_de.txt": "de"})).labels is None
+def test_labels_of_a_model_that_has_them_in_languages_only_are_the_first(bare: bytes) -> None:
+    files: dict[str, str | None] = {"labels_de.txt": "de", "labels_en.txt": "en"}
+    assert metadata.read(with_files(bare, files)).labels == ("labels_de.txt",)
+
+
+def test_names_in_a_language_are_of_that_one_and_no_other(bare: bytes) -> None:
+    files = {"labels.txt": None, "labels_de.txt": "de", "labels_de_AT.txt": "de-AT"}
+    (output,) = metadata.read(with_files(bare, files)).outputs
+    assert output.display_names("de") == ("labels_de.txt",)
+    assert output.display_names("de-AT") == ("labels_de_AT.txt",)
+    assert output.display_names("fr") is None
+
+
+def test_a_locale_of_no_letters_is_none(bare: bytes) -> None:
+    (output,) = metadata.read(with_files(bare, {"labels.txt": ""})).outputs
+    assert output.label_files == (LabelFile("labels.txt", None, ("labels.txt",)),)
+    assert output.locales == ()
 
 
 def test_a_packed_file_of_another_kind_is_not_taken_for_labels(bare: bytes) -> None:
-    assert metadata.read(with_label_files(bare, {"a.txt": None}, kind=1)).labels is None
+    assert metadata.read(with_files(bare, {"a.txt": None}, kind=1)).labels is None
+
+
+def test_labels_that_are_not_utf_8_are_refused(bare: bytes) -> None:
+    with pytest.raises(ModelError, match=r"label file 'a\.txt' .* UTF-8\? \('utf-8' codec"):
+        metadata.read(with_files(bare, {"a.txt": None}, content=b"\xff\xfe\n"))
+
+
+def test_a_calibration_without_its_file_is_refused(bare: bytes) -> None:
+    with pytest.raises(ModelError, match="calibrates scores, but names no file"):
+        metadata.read(with_files(bare, {"labels.txt": None}, transformation=1))
+
+
+@pytest.mark.parametrize("transformation", [3, 255])
+def test_an_unknown_transformation_is_refused(bare: bytes, transformation: int) -> None:
+    model = with_files(bare, {"a": None}, CALIBRATION_FILE, transformation=transformation)
+    with pytest.raises(ModelError, match=f"transformation {transformation}, and only 0 to 2"):
+        metadata.read(model)
+
+
+def test_calibration_parameters_that_are_not_utf_8_are_refused(bare: bytes) -> None:
+    model = with_files(bare, {"a": None}, CALIBRATION_FILE, content=b"\xe9", transformation=1)
+    with pytest.raises(ModelError, match=r"score calibration file 'a' .* UTF-8\?"):
+        metadata.read(model)
 
 
 @pytest.mark.parametrize("flipped", [0x01, 0x04, 0x10, 0x80, 0xFF])
@@ -219,29 +195,50 @@ def test_lines_end_where_label_files_end_them(content: bytes, lines: tuple[str, 
     assert metadata.lines_of(content) == lines
 
 
-def with_label_files(model: bytes, files: dict[str, str | None], kind: int = 2) -> bytes:
+def with_files(
+    model: bytes,
+    files: dict[str, str | None],
+    kind: int = 2,
+    content: bytes | None = None,
+    transformation: int | None = None,
+) -> bytes:
     """A model with packed files, each for a language and with its own name as its only line.
 
-    Written here slot by slot as metadata_schema.fbs numbers them, not by the code under test.
+    Args:
+      model: that gets them.
+      files: the locale of each, by name.
+      kind: of all, in the schema's AssociatedFileType.
+      content: of all, instead of their names.
+      transformation: of scores before they are calibrated; None where they are not.
     """
     builder = flatbuffers.Builder()
-    written = [label_file(builder, name, kind, locale) for name, locale in files.items()]
-    tensor = table(builder, {6: tables(builder, written)})
-    graph = table(builder, {3: tables(builder, [tensor])})
+    written = [associated_file(builder, name, kind, locale) for name, locale in files.items()]
+    fields = {6: tables(builder, written)}
+    if transformation is not None:
+        fields[4] = tables(builder, [calibration_unit(builder, transformation)])
+    graph = table(builder, {3: tables(builder, [table(builder, fields)])})
     builder.Finish(table(builder, {3: tables(builder, [graph])}), b"M001")
-    return with_archive(with_buffer(model, bytes(builder.Output())), list(files))
+    return with_archive(with_buffer(model, bytes(builder.Output())), list(files), content)
 
 
-def label_file(builder: flatbuffers.Builder, name: str, kind: int, locale: str | None) -> int:
+def associated_file(builder: flatbuffers.Builder, name: str, kind: int, locale: str | None) -> int:
     texts = {0: builder.CreateString(name)}
     if locale is not None:
         texts[3] = builder.CreateString(locale)
-    return table(builder, texts, kind)
+    return table(builder, texts, {2: kind})
 
 
-def table(builder: flatbuffers.Builder, offsets: dict[int, int], kind: int = 0) -> int:
+def calibration_unit(builder: flatbuffers.Builder, transformation: int) -> int:
+    options = table(builder, {}, {0: transformation})
+    return table(builder, {1: options}, {0: 2})
+
+
+def table(
+    builder: flatbuffers.Builder, offsets: dict[int, int], kinds: dict[int, int] | None = None
+) -> int:
     builder.StartObject(7)
-    builder.PrependUint8Slot(2, kind, 0)
+    for slot, kind in (kinds or {}).items():
+        builder.PrependUint8Slot(slot, kind, 0)
     for slot, offset in offsets.items():
         builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
     return int(builder.EndObject())
@@ -263,17 +260,9 @@ def with_buffer(model: bytes, content: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def with_archive(model: bytes, names: list[str]) -> bytes:
+def with_archive(model: bytes, names: list[str], content: bytes | None) -> bytes:
     file = io.BytesIO(model)
     with zipfile.ZipFile(file, "a") as archive:
         for name in names:
-            archive.writestr(name, name + "\n")
+            archive.writestr(name, name + "\n" if content is None else content)
     return file.getvalue()
-
-
-def run(model: bytes, samples: np.ndarray) -> np.ndarray:
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], samples)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

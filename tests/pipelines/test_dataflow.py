@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 
+from pipelines.command_line import CLASSIFY, parse
 from pipelines.errors import UsageError
-from pipelines.graph import ClassifyRound, ClassifyStream, Hearing
-from pipelines.options import parse
+from pipelines.graph import ClassifyRound, ClassifyStream
 from pipelines.run import Run, prepare
 from transforms.elements import Listed
 
@@ -110,7 +110,7 @@ def prepared(tmp_path, record, monkeypatch) -> Run:
     record(tmp_path / "in" / "a.wav", "tone")
     folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     flags = ["--config", str(CONFIG), "--model", "builtin", "--template_location=gs://bucket/job"]
-    return prepare(*parse([*folders, *flags, "--job_name=earmark"], "earmark classify"))
+    return prepare(*parse([*folders, *flags, "--job_name=earmark"], CLASSIFY))
 
 
 @pytest.fixture
@@ -119,8 +119,7 @@ def submitted(prepared, submit) -> Submitted:
 
 
 def graph_of(run: Run) -> beam.PTransform:
-    hearing = Hearing(run.options, run.load, run.made_by)
-    return ClassifyRound(hearing, "00001", "gs://bucket/00001.plan", Listed(1, {}))
+    return ClassifyRound(run.hearing, "00001", "gs://bucket/00001.plan", Listed(1, {}))
 
 
 def steps(pipeline) -> dict[str, Any]:
@@ -207,7 +206,7 @@ def test_what_runs_on_workers_can_be_read_there(submitted, tmp_path, end):
 def test_the_model_travels_by_its_name_and_sum_only(submitted, prepared):
     (score,) = (step for name, step in steps(submitted.pipeline).items() if name.endswith("/Score"))
     assert len(score.spec.payload) < MODEL_BYTES
-    (source,) = pickler.loads(function_of(score).payload)[0]._load.args
+    source, _ = pickler.loads(function_of(score).payload)[0]._load.args
     assert (source.name, source.sha256) == ("builtin", prepared.classifier.sha256)
 
 
@@ -241,7 +240,7 @@ def test_the_job_is_far_below_dataflows_limit(submitted):
 
 
 def test_the_size_of_the_job_does_not_depend_on_the_size_of_the_archive(prepared, submit):
-    hearing = Hearing(prepared.options, prepared.load, prepared.made_by)
+    hearing = prepared.hearing
     few, many = (
         submit(ClassifyRound(hearing, "00001", "gs://bucket/00001.plan", listed), prepared)
         for listed in (Listed(1, {}), Listed(10**9, {}))
@@ -251,7 +250,7 @@ def test_the_size_of_the_job_does_not_depend_on_the_size_of_the_archive(prepared
 
 def test_a_run_that_goes_on_for_ever_is_a_streaming_job(prepared, submit):
     options = prepared.options.model_copy(update={"watch": True})
-    submitted = submit(ClassifyStream(Hearing(options, prepared.load, prepared.made_by)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared.hearing, options=options)), prepared)
     assert submitted.job["type"] == "JOB_TYPE_STREAMING"
     names = [each.unique_name for each in submitted.pipeline.components.transforms.values()]
     assert len(names) == len(set(names))
@@ -277,7 +276,7 @@ def test_a_run_that_goes_on_for_ever_is_a_streaming_job(prepared, submit):
 def test_what_dataflow_cannot_do_is_told_in_one_line(arguments, told):
     config = ["--config", str(CONFIG), "--model", "builtin"]
     with pytest.raises(UsageError) as raised:
-        prepare(*parse([*config, *arguments], "earmark classify"))
+        prepare(*parse([*config, *arguments], CLASSIFY))
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -285,7 +284,7 @@ def test_what_dataflow_cannot_do_is_told_in_one_line(arguments, told):
 def test_a_stream_that_is_fed_reads_its_subscription(prepared, submit):
     fed = {"watch": True, "notifications": "pubsub://project/new-audio"}
     options = prepared.options.model_copy(update=fed)
-    submitted = submit(ClassifyStream(Hearing(options, prepared.load, prepared.made_by)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared.hearing, options=options)), prepared)
     assert submitted.job["type"] == "JOB_TYPE_STREAMING"
     [read] = (
         step
@@ -301,7 +300,7 @@ def test_what_is_flattened_is_encoded_alike(prepared, submit):
     """Else it can be read in the wrong way."""
     fed = {"watch": True, "notifications": "pubsub://project/new-audio"}
     options = prepared.options.model_copy(update=fed)
-    submitted = submit(ClassifyStream(Hearing(options, prepared.load, prepared.made_by)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared.hearing, options=options)), prepared)
     components = submitted.pipeline.components
     flattens = [
         step

@@ -19,8 +19,8 @@ from apache_beam.portability.api import (
 from apache_beam.typehints.schemas import named_tuple_from_schema
 
 from pipelines import notifications
+from pipelines.command_line import CLASSIFY, parse
 from pipelines.errors import UsageError
-from pipelines.options import parse
 from transforms.notifications import Kafka, consumer_config
 
 KAFKA, PUBSUB = "kafka://localhost:9092/audio", "pubsub://project/new-audio"
@@ -160,8 +160,8 @@ def test_the_reader_of_kafka_is_asked_for_as_it_should_be(told, service, tmp_pat
 def test_in_a_file_of_options_it_stands_beside_the_watch(tmp_path):
     config = tmp_path / "earmark.yaml"
     config.write_text(f"notifications: {KAFKA}\nwatch: true\ninput: a\noutput: b\n")
-    options, _ = parse(["--config", str(config)], "earmark classify")
+    options, _ = parse(["--config", str(config)], CLASSIFY)
     assert options.notifications == KAFKA
     config.write_text(f"notifications: {KAFKA}\ninput: a\noutput: b\n")
     with pytest.raises(UsageError, match="is for a watch"):
-        parse(["--config", str(config)], "earmark classify")
+        parse(["--config", str(config)], CLASSIFY)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
+from pipelines.command_line import CLASSIFY, parse
 from pipelines.errors import UsageError
-from pipelines.options import parse
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def said(capsys, *arguments: str) -> str:
 
 
 WRONG_OPTIONS = [
-    (["--min_score", "2"], "--min_score 2: input should be less than or equal to 1"),
+    (["--min_score", "2"], "min_score 2: the model gives no score above 1"),
     (["--min_score", "much"], "--min_score much: input should be a valid number"),
     (["--min_score", "nan"], "--min_score nan: input should be"),
     (["--hop_s", "0"], "--hop_s 0: input should be greater than 0"),
@@ -110,7 +110,7 @@ def test_an_output_without_permission_is_one_line(archive, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("min_score: 2", "min_score 2: input should be less than or equal to 1"),
+        ("min_score: 2\nmodel: builtin", "min_score 2: the model gives no score above 1"),
         ("min_skore: 0.5", "unknown key min_skore; did you mean min_score?"),
         (
             "beam: {runer: DirectRunner}",
@@ -142,7 +142,7 @@ def test_a_wrong_config_file_is_one_line(archive, tmp_path, capsys, text, messag
         (["classify", "--input", "x"], "--output is needed"),
         (["classify", "--output", "x"], "--input is needed"),
         (["classify", "--input", "x", "--output", "y", "--model"], "expected one argument"),
-        (["model"], "info|fetch"),
+        (["model"], "info|label|fetch"),
         (["model", "info", "nothing.tflite"], "nothing.tflite"),
         (["model", "fetch", "yamne"], "did you mean yamnet?"),
         (["demo", "--outptu", "x"], "--outptu"),
@@ -158,7 +158,7 @@ def test_flags_go_before_the_config_file_and_that_before_defaults(tmp_path):
         "input: archive/**\nmin_score: 0.3\ntop_k: 4\nbeam:\n  direct_num_workers: 3\n"
     )
     arguments = ["--config", str(config), "--output", "out", "--min_score", "0.7"]
-    options, beam_flags = parse(arguments, "earmark classify")
+    options, beam_flags = parse(arguments, CLASSIFY)
     assert options.input == ("archive/**",)
     assert (options.min_score, options.top_k, options.events_gap_s) == (0.7, 4, 0.0)
     assert options.model == "yamnet"
@@ -169,7 +169,7 @@ def test_flags_go_before_the_config_file_and_that_before_defaults(tmp_path):
     "config", sorted(Path(__file__).parents[2].glob("configs/*.yaml")), ids=str
 )
 def test_the_configs_that_come_with_the_project_are_valid(config):
-    options, _ = parse(["--config", str(config), "--input", "x", "--output", "y"], "earmark")
+    options, _ = parse(["--config", str(config), "--input", "x", "--output", "y"], CLASSIFY)
     assert options.output == "y"
 
 
@@ -197,7 +197,7 @@ def test_without_a_command_the_help_is_shown(capsys):
 
 def test_a_usage_error_is_what_parse_raises():
     with pytest.raises(UsageError):
-        parse(["--input"], "earmark classify")
+        parse(["--input"], CLASSIFY)
 
 
 def test_blas_has_one_thread_for_each_worker_unless_told_otherwise():

@@ -15,7 +15,6 @@ from transforms.aggregation import (
     Detecting,
     Tally,
     find_hits,
-    merge_events,
     summarise_clip,
 )
 from transforms.elements import (
@@ -25,10 +24,12 @@ from transforms.elements import (
     Ending,
     FailedClip,
     FrameScores,
+    HeadLabels,
     HeardClip,
     Span,
     Trouble,
 )
+from transforms.events import merge_events
 from transforms.framing import FrameGrid
 from transforms.levels import SignalLevel
 
@@ -49,8 +50,13 @@ def ending_block(frames, samples=None, trouble=None, header=HEADER, span=WHOLE):
     return FrameScores(span, frames, np.empty((0, 3), np.float32), 0, ending)
 
 
-def summarise(blocks, **detecting):
-    settings = Detecting(GRID, LABELS, **detecting)
+def detecting(min_score=0.1, top_k=None, grid=GRID):
+    least = np.full(len(LABELS), min_score, np.float32)
+    return Detecting(grid, (HeadLabels("scores", LABELS),), least, top_k)
+
+
+def summarise(blocks, **how):
+    settings = detecting(**how)
     tally = Tally()
     for block in blocks:
         tally.add(block, settings)
@@ -71,6 +77,7 @@ def hits_at(*frames):
         np.array(frames, np.int32),
         np.zeros(len(frames), np.int32),
         np.ones(len(frames), np.float32),
+        np.zeros(len(frames), np.int32),
     )
 
 
@@ -86,7 +93,7 @@ def test_detections_are_the_scores_at_or_above_the_threshold():
 
 def test_top_k_keeps_the_best_and_of_equals_the_first():
     scores = np.array([[0.3, 0.9, 0.3], [0.2, 0.2, 0.2]], np.float32)
-    hits = find_hits(FrameScores(Span(CLIP), 7, scores), min_score=0.25, top_k=2)
+    hits = find_hits(FrameScores(Span(CLIP), 7, scores), detecting(min_score=0.25, top_k=2))
     assert list(zip(hits.frame, hits.label_index, strict=True)) == [(7, 0), (7, 1)]
 
 
@@ -102,7 +109,7 @@ def test_hits_agree_with_a_plain_loop(scores, min_score, top_k):
     for frame, row in enumerate(scores):
         ranked = sorted(range(3), key=lambda i: (-row[i], i))[:top_k]
         expected += [(frame, i) for i in sorted(ranked) if row[i] >= min_score]
-    hits = find_hits(scores_block(scores), min_score, top_k)
+    hits = find_hits(scores_block(scores), detecting(min_score, top_k))
     assert list(zip(hits.frame.tolist(), hits.label_index.tolist(), strict=True)) == expected
 
 
@@ -110,7 +117,7 @@ def test_hits_agree_with_a_plain_loop(scores, min_score, top_k):
 def test_the_order_and_grouping_of_blocks_do_not_matter(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     scores = rng.choice([0.0, 0.2, 0.4, 0.9], size=(12, 3)).astype(np.float32)
-    settings = Detecting(GRID, LABELS)
+    settings = detecting()
     cuts = sorted(data.draw(st.sets(st.integers(1, 11))))
     parts = [
         scores_block(part, first)
@@ -179,7 +186,7 @@ def test_frames_that_follow_each_other_are_one_event_at_any_hop(hop):
 
 def test_labels_of_a_clip_come_best_first_with_the_time_they_cover():
     grid_overlap = FrameGrid(10, 10, 5)
-    settings = Detecting(grid_overlap, LABELS)
+    settings = detecting(grid=grid_overlap)
     tally = Tally()
     tally.add(scores_block([[0.2, 0.9, 0], [0.4, 0.3, 0], [0, 0, 0], [0.3, 0, 0]]), settings)
     tally.add(ending_block(4, 25), settings)
@@ -283,28 +290,33 @@ def test_each_clip_comes_out_once_from_two_workers():
         direct_num_workers=2, direct_running_mode="multi_threading"
     )
     with beam.Pipeline(local_runner(), options=options) as pipeline:
-        results = (
-            pipeline
-            | beam.Create(blocks)
-            | beam.Reshuffle()
-            | AggregateClips(Detecting(GRID, LABELS))
-        )
+        results = pipeline | beam.Create(blocks) | beam.Reshuffle() | AggregateClips(detecting())
         assert_that(results, every_clip_once)
 
 
 @given(
     st.lists(
         st.tuples(
-            *(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), st.floats(width=32)),
+            *[st.integers(0, 2**31 - 1)] * 3,
+            *[st.floats(width=32)] * 2,
         )
-    )
+    ),
+    st.booleans(),
 )
-def test_detections_come_through_a_shuffle_as_they_were(hits):
-    frame, label_index, score = zip(*hits, strict=True) if hits else ((), (), ())
+def test_detections_come_through_a_shuffle_as_they_were(hits, is_calibrated):
+    columns = zip(*hits, strict=True) if hits else [()] * 5
+    frame, label_index, channel, score, raw_score = columns
     sent = Detections(
-        np.array(frame, np.int32), np.array(label_index, np.int32), np.array(score, np.float32)
+        np.array(frame, np.int32),
+        np.array(label_index, np.int32),
+        np.array(score, np.float32),
+        np.array(channel, np.int32),
+        np.array(raw_score, np.float32) if is_calibrated else None,
     )
     got = pickle.loads(pickle.dumps(sent))
-    for column in ("frame", "label_index", "score"):
+    for column in ("frame", "label_index", "score", "channel", "raw_score"):
         there, here = getattr(sent, column), getattr(got, column)
-        assert (there.dtype, there.tobytes()) == (here.dtype, here.tobytes())
+        if there is None:
+            assert here is None
+        else:
+            assert (there.dtype, there.tobytes()) == (here.dtype, here.tobytes())

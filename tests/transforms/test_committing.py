@@ -17,6 +17,7 @@ import pytest
 
 from transforms import committing
 from transforms.aggregation import Detecting, Tally, summarise_clip
+from transforms.channels import ChannelUse
 from transforms.committing import ReconcileError, commit_round, conclude, recover
 from transforms.elements import (
     AudioHeader,
@@ -25,27 +26,34 @@ from transforms.elements import (
     Ending,
     FailedClip,
     FrameScores,
+    HeadLabels,
     Listed,
     Span,
     Superseded,
     Trouble,
 )
+from transforms.embeddings import Aside
+from transforms.framing import FrameGrid
 from transforms.history import Heard, HistoryError, check_history, read_history
 from transforms.levels import measure
 from transforms.output_folder import round_id, staging_folder
-from transforms.tables import TABLES, Provenance
+from transforms.provenance import Provenance
+from transforms.tables import TABLES
 from transforms.writing import Totals, file_name, write_shard
 
-LABELS = ("wind", "bird")
-MADE_BY = Provenance("A", "9.9", "toy", "f" * 64, LABELS, 10, 10, 10, 0.1, None, 0.0)
+HEADS = (HeadLabels("scores", ("wind", "bird")),)
+GRID = FrameGrid(10, 10, 10)
+ASIDE = Aside("/nowhere", "float32")
+MADE_BY = Provenance("A", "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0, embedding_size=2)
 
 
 def heard(uri: str, version: str, score: float) -> ClipResult:
     span = Span(AudioObject(uri, 123, version))
     level = measure(np.full((10, 1), 0.5, np.float32))
     ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
-    settings, tally = Detecting(MADE_BY.grid, LABELS), Tally()
-    tally.add(FrameScores(span, 0, np.full((2, 2), score, np.float32)), settings)
+    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32), aside=ASIDE), Tally()
+    frames = np.full((2, 2), score, np.float32)
+    tally.add(FrameScores(span, 0, frames, embeddings=frames), settings)
     tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
     return summarise_clip(tally, settings)
 
@@ -98,8 +106,12 @@ def versions(output: Path) -> Counter[tuple[str, str]]:
 def scores(output: Path, table: str = "detections", column: str = "score") -> Counter:
     files = [pq.read_table(path) for path in sorted((output / table).glob("*.parquet"))]
     return Counter(
-        (row["clip"], round(row[column], 3)) for rows in files for row in rows.to_pylist()
+        (row["clip"], round(first(row[column]), 3)) for rows in files for row in rows.to_pylist()
     )
+
+
+def first(value):
+    return value[0] if isinstance(value, list) else value
 
 
 OLD = {("/a", "1"), ("/b", "1"), ("/c", "1"), ("/d", "1")}
@@ -209,7 +221,13 @@ def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
     metadata = pq.read_metadata(less)
     assert metadata.metadata[b"earmark.run_id"] == b"A"
     detections = pq.ParquetFile(tmp_path / "detections" / less.name)
-    assert [c.column_index for c in detections.metadata.row_group(0).sorting_columns] == [4, 0, 1]
+    assert [c.column_index for c in detections.metadata.row_group(0).sorting_columns] == [6, 0, 2]
+    vectors = scores(tmp_path, "embeddings", "embedding")
+    assert vectors == Counter(
+        dict.fromkeys([("/a", 0.9), ("/b", 0.5), ("/c", 0.9), ("/d", 0.5), ("/e", 0.9)], 2)
+    )
+    embeddings = pq.ParquetFile(tmp_path / "embeddings" / less.name)
+    assert embeddings.schema_arrow.field("embedding").type == pa.list_(pa.float32(), 2)
     assert pq.read_metadata(tmp_path / "failures" / less.name).num_rows == 0
 
     commit(tmp_path, "C", [heard("/b", "7", 0.2)], [Superseded("/b", less.name)])
@@ -234,8 +252,12 @@ def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
         ({"min_score": 0.3}, "min_score 0.1, not 0.3"),
         ({"model_sha256": "0" * 64}, "model_sha256 " + "f" * 64),
         ({"top_k": 3}, "top_k all, not 3"),
-        ({"labels": ("a", "b")}, "labels_sha256"),
-        ({"hop_samples": 5}, "hop_samples 10, not 5"),
+        ({"heads": (HeadLabels("scores", ("a", "b")),)}, "labels_sha256"),
+        ({"grid": FrameGrid(10, 10, 5)}, "hop_samples 10, not 5"),
+        ({"embedding_dtype": "float16"}, "embeddings float32, not float16"),
+        ({"embedding_size": None}, "tables detections, events, embeddings, clips, failures, not"),
+        ({"channels": ChannelUse(each=True)}, "channels 1, not each"),
+        ({"scoring": {"deny": "Silence"}}, "deny None, not Silence"),
     ],
 )
 def test_rows_made_in_another_way_are_not_added_to(tmp_path, change, told):

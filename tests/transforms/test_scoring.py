@@ -5,6 +5,7 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
+from models.classifier import Prediction
 from pipelines.local_runner import local_runner
 from transforms.elements import AudioObject, Ending, FrameBlock, Span
 from transforms.levels import SignalLevel
@@ -16,11 +17,10 @@ SPAN = Span(AudioObject("/a.wav", 1, "v"))
 class Loudness:
     """A classifier of two classes: the mean and the largest sample of a frame."""
 
-    classes = 2
-
-    def score(self, frames: np.ndarray) -> np.ndarray:
+    def predict(self, frames: np.ndarray) -> Prediction:
         assert np.isfinite(frames).all()
-        return np.stack([frames.mean(axis=1), frames.max(axis=1)], axis=1)
+        scores = np.stack([frames.mean(axis=1), frames.max(axis=1)], axis=1)
+        return Prediction(scores, None, None)
 
 
 def test_frames_are_scored_in_their_order():

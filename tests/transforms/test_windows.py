@@ -22,23 +22,26 @@ from transforms.elements import (
     Ending,
     FailedClip,
     FrameScores,
+    HeadLabels,
     Listed,
     Span,
     ToHear,
     Trouble,
 )
+from transforms.framing import FrameGrid
 from transforms.history import read_history
 from transforms.levels import measure
 from transforms.output_folder import round_id, staging_folder
 from transforms.output_lock import locked
+from transforms.provenance import Provenance
 from transforms.superseding import read_uris
-from transforms.tables import Provenance
 from transforms.windows import CommitWindows, commit_window
 from transforms.writing import file_name, write_shard
 
-LABELS = ("wind", "bird")
+HEADS = (HeadLabels("scores", ("wind", "bird")),)
+GRID = FrameGrid(10, 10, 10)
 RUN = "20261101T120000Z-0123abcd"
-MADE_BY = Provenance(RUN, "9.9", "toy", "f" * 64, LABELS, 10, 10, 10, 0.1, None, 0.0)
+MADE_BY = Provenance(RUN, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0)
 BEGAN = 1_793_534_400  # 2026-11-01T12:00:00Z
 WINDOW = IntervalWindow(BEGAN, BEGAN + 300)
 NEXT = IntervalWindow(BEGAN + 300, BEGAN + 600)
@@ -48,7 +51,7 @@ def heard(uri: str, version: str = "1") -> ClipResult:
     span = Span(AudioObject(uri, 123, version))
     level = measure(np.full((10, 1), 0.5, np.float32))
     ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
-    settings, tally = Detecting(MADE_BY.grid, LABELS), Tally()
+    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32)), Tally()
     tally.add(FrameScores(span, 0, np.full((2, 2), 0.5, np.float32)), settings)
     tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
     return summarise_clip(tally, settings)

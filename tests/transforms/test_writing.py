@@ -21,6 +21,7 @@ from transforms.elements import (
     Ending,
     FailedClip,
     FrameScores,
+    HeadLabels,
     Listed,
     Span,
     Trouble,
@@ -29,14 +30,16 @@ from transforms.framing import FrameGrid
 from transforms.levels import measure
 from transforms.output_folder import round_id, staging_folder
 from transforms.output_lock import locked
-from transforms.tables import TABLES, Provenance
+from transforms.provenance import Provenance
+from transforms.tables import CLIPS, DETECTIONS, EVENTS, FAILURES
 from transforms.writing import WriteParquet, shard_of
 
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
-LABELS = ("wind", "bird", 'bird\'s "wing"')
+HEADS = (HeadLabels("scores", ("wind", "bird", 'bird\'s "wing"')),)
 MADE_BY = Provenance(
-    *("20260101T000000Z-abc", "9.9", "toy", "f" * 64, LABELS), *(10, 10, 10), *(0.1, None, 0.0)
+    *("20260101T000000Z-abc", "9.9", "toy", "f" * 64, HEADS, GRID), *(0.1, None, 0.0)
 )
+SCHEMAS = {"detections": DETECTIONS, "events": EVENTS, "clips": CLIPS, "failures": FAILURES}
 BEGAN = datetime(2024, 5, 28, 10, 0, 0, 250_000, tzinfo=timezone.utc)
 
 
@@ -46,7 +49,7 @@ def heard(uri: str, scores: list[list[float]], began: datetime | None = None) ->
     level = measure(np.full((10, 2), 0.5, np.float32))
     source = "name" if began else None
     ending = Ending(header, len(scores) * 10 - 4, len(scores), level, began, source)
-    settings = Detecting(GRID, LABELS)
+    settings = Detecting(GRID, HEADS, np.full(3, 0.1, np.float32))
     tally = Tally()
     tally.add(FrameScores(span, 0, np.array(scores, np.float32)), settings)
     tally.add(FrameScores(span, len(scores), np.empty((0, 3), np.float32), 0, ending), settings)
@@ -136,10 +139,11 @@ def test_rows_lie_sorted_by_label_clip_and_time_in_each_file(output):
 
 
 def test_files_hold_the_schema_as_documented_and_say_what_made_them(output):
-    for table in TABLES:
-        for path in (output / table.name).iterdir():
+    assert {path.name for path in output.iterdir()} == {*SCHEMAS, "_runs"}
+    for table, schema in SCHEMAS.items():
+        for path in (output / table).iterdir():
             file = pq.ParquetFile(path)
-            assert file.schema_arrow.remove_metadata() == table.schema
+            assert file.schema_arrow.remove_metadata() == schema
             said = {k.decode(): v.decode() for k, v in file.metadata.metadata.items()}
             assert said["earmark.model_name"] == "toy"
             assert said["earmark.run_id"] == MADE_BY.run_id

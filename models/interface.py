@@ -1,0 +1,307 @@
+"""What a model takes and gives, and whether it can be run here.
+
+Every rule that a model may break is an error here, one line each; docs/models.md lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from models import graphs
+from models.cut_scoring import BATCH
+from models.errors import ModelError
+from models.interpreters import Output, new_interpreter
+from models.metadata import ModelMetadata
+
+_LONGEST_FRAME = 1 << 24
+"""Samples; a model that gives one row for as many is no model of frames."""
+
+_SCORES = (np.float32, np.uint8, np.int8)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a model's input or output; -1 stands for a size that may vary."""
+
+    index: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    scale: float
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {list(self.shape)}"
+
+    @classmethod
+    def of(cls, details: dict[str, Any]) -> Tensor:
+        """From what LiteRT tells of it."""
+        shape = [int(size) for size in details["shape"]]
+        signature = [int(size) for size in details.get("shape_signature", shape)]
+        if len(signature) == len(shape):
+            shape = [-1 if said < 0 else size for said, size in zip(signature, shape, strict=True)]
+        scale = details["quantization"][0]
+        return cls(details["index"], np.dtype(details["dtype"]), tuple(shape), scale)
+
+
+class Framing(NamedTuple):
+    """How a model sees audio.
+
+    Attributes:
+      frame_samples: samples, of each channel, that a frame's scores depend on.
+      hop_samples: from frame to frame: what the model's own is, where it cuts frames itself.
+      window_samples: of a frame, what its scores are about.
+    """
+
+    frame_samples: int
+    hop_samples: int
+    window_samples: int
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a model takes and gives.
+
+    Attributes:
+      audio: the input.
+      channels: that are interleaved in it.
+      framing: how long frames are.
+      batch: how many frames it takes at once.
+      input_shape: what the input has to be resized to for that; None where it is of that shape.
+      cuts_frames: it takes audio of any length, and cuts frames itself.
+      heads: the outputs that hold scores.
+      embedding: the output that holds embeddings; None where there is none.
+      unused: outputs that are neither.
+      probabilities: of the heads, those whose scores are between 0 and 1.
+    """
+
+    audio: Tensor
+    channels: int
+    framing: Framing
+    batch: int
+    input_shape: tuple[int, ...] | None
+    cuts_frames: bool
+    heads: tuple[Output, ...]
+    embedding: Output | None
+    unused: tuple[int, ...] = ()
+    probabilities: tuple[int, ...] = ()
+
+
+def read_interface(model: bytes, said: ModelMetadata) -> Interface:
+    """Find out what a model takes and gives.
+
+    Args:
+      model: a .tflite file.
+      said: what it says about itself.
+
+    Raises:
+      ModelError: it cannot be run here; the message names the rule that it breaks.
+    """
+    interpreter = new_interpreter(model)
+    audio = _audio(interpreter)
+    outputs = [Tensor.of(each) for each in interpreter.get_output_details()]
+    if not outputs:
+        raise ModelError("the model has no output")
+    channels = said.channels or 1
+    described = len(said.outputs)
+    if described and described != len(outputs):
+        raise ModelError(
+            f"the model's metadata describes {described} outputs, and it has {len(outputs)}:"
+            " describe them anew with earmark model label"
+        )
+    if audio.shape[-1] < 0:
+        interface = _of_any_length(model, audio, channels, outputs)
+    else:
+        interface = _of_frames(audio, channels, outputs)
+    return _told_apart(model, interface, said)
+
+
+def _audio(interpreter: Interpreter) -> Tensor:
+    inputs = [Tensor.of(each) for each in interpreter.get_input_details()]
+    if len(inputs) != 1:
+        found = ", ".join(map(str, inputs))
+        raise ModelError(f"the model has {len(inputs)} inputs ({found}): one was expected")
+    audio = inputs[0]
+    if len(audio.shape) not in (1, 2) or audio.dtype != np.float32 or 0 in audio.shape:
+        raise ModelError(
+            f"the model takes {audio}, which is not audio: float32 [samples], [1, samples] or"
+            " [batch, samples] was expected"
+        )
+    return audio
+
+
+def _of_frames(audio: Tensor, channels: int, outputs: Sequence[Tensor]) -> Interface:
+    """What a model takes and gives whose frames are of one length."""
+    rows = audio.shape[0] if len(audio.shape) == 2 else 1
+    batch = BATCH if rows < 0 else rows
+    values = audio.shape[-1]
+    if values % channels:
+        raise ModelError(
+            f"the model takes {values} values, which is no multiple of the {channels} channels that"
+            " its metadata names"
+        )
+    per_frame = [_values(tensor, rows) for tensor in outputs]
+    usable = tuple(Output(i, each) for i, each in enumerate(per_frame) if each is not None)
+    if not usable:
+        found = ", ".join(map(str, outputs))
+        a_row = "[classes] or [1, classes]" if batch == 1 else f"[{batch}, classes]"
+        raise ModelError(
+            f"the model gives {found}, which is not scores: float32, uint8 or int8 {a_row}"
+            " was expected"
+        )
+    return Interface(
+        audio=audio,
+        channels=channels,
+        framing=Framing(values // channels, values // channels, values // channels),
+        batch=batch,
+        input_shape=(batch, values) if rows < 0 else None,
+        cuts_frames=False,
+        heads=usable,
+        embedding=None,
+        unused=tuple(i for i, each in enumerate(per_frame) if each is None),
+    )
+
+
+def _values(tensor: Tensor, rows: int) -> int | None:
+    """How many values a tensor holds for each of a batch's frames; None if it is no such tensor."""
+    shape = tensor.shape
+    is_flat = len(shape) == 2 or (len(shape) == 4 and shape[1:3] == (1, 1))
+    is_row = (is_flat and shape[0] in (rows, -1)) or (len(shape) == 1 and rows == 1)
+    if tensor.dtype not in _SCORES or not is_row or shape[-1] < 1:
+        return None
+    return None if tensor.dtype != np.float32 and not tensor.scale else shape[-1]
+
+
+def _of_any_length(
+    model: bytes, audio: Tensor, channels: int, outputs: Sequence[Tensor]
+) -> Interface:
+    """What a model takes and gives that cuts frames itself, found by trying lengths."""
+    if channels != 1:
+        raise ModelError(
+            f"the model takes {channels} channels of any length: of such models only those of one"
+            " channel can be run"
+        )
+    lead = (1,) * (len(audio.shape) - 1)
+    tried = _Trials(model, lead)
+    frame, hop = tried.frame_and_hop()
+    first, second = tried.shapes(frame), tried.shapes(frame + hop)
+    usable, window = [], frame
+    for i, (one, two) in enumerate(zip(first, second, strict=True)):
+        if len(one) == 2 and (one[0], two[0]) == (1, 2) and outputs[i].dtype == np.float32:
+            usable.append(Output(i, one[1]))
+        elif len(one) == 2 and two[0] > one[0] and hop % (two[0] - one[0]) == 0:
+            # rows of a spectrogram: a frame is about as many of them
+            window = min(window, one[0] * (hop // (two[0] - one[0])))
+    known = {output.position for output in usable}
+    return Interface(
+        audio=audio,
+        channels=1,
+        framing=Framing(frame, hop, window),
+        batch=BATCH,
+        input_shape=(*lead, frame + (BATCH - 1) * hop),
+        cuts_frames=True,
+        heads=tuple(usable),
+        embedding=None,
+        unused=tuple(i for i in range(len(outputs)) if i not in known),
+    )
+
+
+class _Trials:
+    """Runs a model that takes audio of any length on silence, to see how much it gives."""
+
+    def __init__(self, model: bytes, lead: tuple[int, ...]) -> None:
+        self._model = model
+        self._lead = lead
+        self._known: dict[int, list[tuple[int, ...]]] = {}
+
+    def shapes(self, samples: int) -> list[tuple[int, ...]]:
+        """The shapes of the outputs for so many samples; none of any where it cannot be run."""
+        if samples not in self._known:
+            self._known[samples] = self._run(samples)
+        return self._known[samples]
+
+    def frame_and_hop(self) -> tuple[int, int]:
+        """How many samples a frame's row depends on, and how far frames are apart."""
+        if self._rows(1) >= 1:  # what is too short is padded
+            frame = self._longest(1)
+            hop = self._longest(2) - frame
+        else:
+            frame = self._longest(0) + 1
+            hop = self._longest(1) + 1 - frame
+        # rounding may bring one more that is all padding, as in YAMNet's own padding
+        if self._rows(frame + 3 * hop) not in (4, 5):
+            raise ModelError(
+                f"the model takes audio of any length, but no even frames of it: {frame} samples"
+                f" give a row, {frame + 3 * hop} give {self._rows(frame + 3 * hop)}"
+            )
+        return frame, hop
+
+    def _longest(self, rows: int) -> int:
+        """The largest number of samples that gives no more than so many rows."""
+        least, beyond = 0, 1
+        while self._rows(beyond) <= rows:
+            least, beyond = beyond, 2 * beyond
+            if beyond > _LONGEST_FRAME:
+                raise ModelError(
+                    "the model takes audio of any length, but gives no more rows for more of it"
+                )
+        while beyond - least > 1:
+            middle = (least + beyond) // 2
+            if self._rows(middle) <= rows:
+                least = middle
+            else:
+                beyond = middle
+        return least
+
+    def _rows(self, samples: int) -> int:
+        """How many rows the output of most values in a row, that is one of the frames, has."""
+        shapes = self.shapes(samples)
+        return min((shape[0] for shape in shapes if len(shape) == 2), default=0)
+
+    def _run(self, samples: int) -> list[tuple[int, ...]]:
+        try:
+            interpreter = new_interpreter(self._model, input_shape=(*self._lead, samples))
+            takes = interpreter.get_input_details()[0]["index"]
+            interpreter.set_tensor(takes, np.zeros((*self._lead, samples), np.float32))
+            interpreter.invoke()
+            gives = interpreter.get_output_details()
+            return [interpreter.get_tensor(each["index"]).shape for each in gives]
+        except (ModelError, RuntimeError, ValueError):
+            return []
+
+
+def _told_apart(model: bytes, found: Interface, said: ModelMetadata) -> Interface:
+    """Tell which of the outputs are embeddings: those that others of them are computed from.
+
+    An output that is called so is one as well; one with labels is none.
+    """
+    graph = graphs.parse(model)
+    tensors = [int(tensor) for tensor in graph.subgraphs[0].outputs]
+    behind = {
+        output.position: graphs.ancestors(graph, tensors[output.position]) for output in found.heads
+    }
+
+    def is_embedding(output: Output) -> bool:
+        described = said.outputs[output.position] if said.outputs else None
+        if described is not None and described.labels is not None:
+            return False
+        source = graphs.unreshaped(graph, tensors[output.position])
+        others = (found_behind for i, found_behind in behind.items() if i != output.position)
+        name = graph.subgraphs[0].tensors[tensors[output.position]].name or b""
+        called = f"{described.name if described else ''} {name.decode('utf-8', 'replace')}"
+        return any(source in each for each in others) or "embedding" in called.lower()
+
+    embeddings = [output for output in found.heads if is_embedding(output)]
+    heads = tuple(output for output in found.heads if output not in embeddings)
+    return replace(
+        found,
+        heads=heads,
+        embedding=embeddings[0] if embeddings else None,
+        unused=(*found.unused, *(output.position for output in embeddings[1:])),
+        probabilities=tuple(
+            head.position for head in heads if graphs.is_probability(graph, tensors[head.position])
+        ),
+    )

@@ -1,0 +1,242 @@
+"""Reading a command line and a config file: flags, keys, and Beam's own options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
+
+import yaml
+from apache_beam.options.pipeline_options import PipelineOptions
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from pipelines.engines import job_server, known_flags
+from pipelines.errors import UsageError, nearest
+from pipelines.options import GROUPS, LISTS, ClassifyOptions
+from transforms.patterns import masked_flags
+
+
+class Command(NamedTuple):
+    """A command that hears recordings.
+
+    Attributes:
+      name: as it is typed.
+      description: what it does, for its help.
+      defaults: values of options that differ from those of `earmark classify`.
+      without: options that it does not have, and their values.
+    """
+
+    name: str
+    description: str
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    without: Mapping[str, Any] = MappingProxyType({})
+
+
+CLASSIFY = Command(
+    "earmark classify", "Write down, in Parquet, what is heard where in an archive of audio."
+)
+EMBED = Command(
+    "earmark embed",
+    "Write down, in Parquet, the embedding of each frame of an archive of audio.",
+    defaults={"embeddings": "float32"},
+    without={
+        "heads": (),
+        "events_gap_s": 0.0,
+        "activation": "none",
+        **dict.fromkeys(("labels", "locale", "min_score", "top_k", "thresholds", "allow", "deny")),
+        "calibration": None,
+        "calibration_transformation": "identity",
+        "calibration_default": 0.0,
+    },
+)
+
+
+def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, list[str]]:
+    """Read a command line.
+
+    Args:
+      arguments: what follows the command's name.
+      command: what they are for.
+
+    Returns:
+      earmark's options, and Beam's as flags.
+
+    Raises:
+      UsageError: a flag, a key or a value that isn't known or doesn't fit.
+    """
+    known = [name for name in ClassifyOptions.model_fields if name not in command.without]
+    given, beam_flags = _parser(command, known).parse_known_args(list(arguments))
+    flags = {name: value for name, value in vars(given).items() if value is not None}
+    config, config_beam_flags = _read_config(flags.pop("config", None), known)
+    _check_beam_flags(config_beam_flags + beam_flags, known)
+    values = {**command.defaults, **config, **flags, **command.without}
+    return _validated(values, from_flags=set(flags)), config_beam_flags + beam_flags
+
+
+def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=command.name,
+        description=command.description,
+        epilog="Beam's own options go with these: --runner, --direct_num_workers, ...",
+        allow_abbrev=False,
+        argument_default=None,
+    )
+    parser.add_argument("--config", metavar="FILE", help="a YAML file with options; flags go first")
+    groups: dict[str, Any] = {}
+    for name in known:
+        field = ClassifyOptions.model_fields[name]
+        title = GROUPS[name]
+        group = groups.setdefault(title, None) or parser.add_argument_group(title)
+        groups[title] = group
+        shown = f" (default: {field.default})" if _worth_showing(field) else ""
+        kind = _argument_kind(name, field.annotation, field.default)
+        group.add_argument(f"--{name}", help=f"{field.description}{shown}", **kind)
+    return parser
+
+
+def _worth_showing(field: FieldInfo) -> bool:
+    return bool(field.default) and field.default is not True and not field.is_required()
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises a UsageError where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def _argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
+    """How argparse reads an option; values stay strings here, pydantic checks them."""
+    metavar = {"metavar": _METAVARS.get(name, name.upper())}
+    if annotation is bool and default is False:
+        return {"action": "store_const", "const": True}
+    if name == "input":
+        return {"nargs": "+", "action": "extend", **metavar}
+    if name == "embeddings":
+        return {"nargs": "?", "const": "float32", **metavar}
+    return {"action": "append", **metavar} if name in LISTS else metavar
+
+
+_METAVARS = {
+    "input": "PATTERN",
+    "output": "DIR",
+    "allow": "LABEL",
+    "deny": "LABEL",
+    "heads": "HEAD",
+    "embeddings": "DTYPE",
+    "xnnpack": "on|off",
+    **dict.fromkeys(("labels", "thresholds", "calibration"), "FILE"),
+}
+
+
+def _validated(values: Mapping[str, Any], from_flags: set[str]) -> ClassifyOptions:
+    try:
+        return ClassifyOptions.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_one_line(error, from_flags)) from None
+
+
+def _one_line(error: ValidationError, from_flags: set[str]) -> str:
+    return "; ".join(_in_words(problem, from_flags) for problem in error.errors())
+
+
+def _in_words(problem: Any, from_flags: set[str]) -> str:
+    name = str(problem["loc"][0])
+    where = f"--{name}" if name in from_flags else name
+    if problem["type"] == "missing":
+        return f"--{name} is needed"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {name} in the config file{nearest(name, ClassifyOptions.model_fields)}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{where} {problem['input']}: {said[:1].lower()}{said[1:]}"
+
+
+def _read_config(path: str | None, known: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """A config file's options, and those under `beam:` as flags."""
+    if path is None:
+        return {}, []
+    values = _load_yaml(path)
+    beam = values.pop("beam", {})
+    if not isinstance(beam, dict):
+        raise UsageError(f"{path}: beam: holds Beam's options by name, not {beam!r}")
+    for name in {"input", *LISTS} & set(values):
+        if isinstance(values[name], str):
+            values[name] = [values[name]]
+    for name in values:
+        if name not in known:
+            hint = nearest(str(name), [*known, "beam"])
+            raise UsageError(f"{path}: unknown key {name}{hint}")
+    return values, list(_as_flags(beam))
+
+
+def _load_yaml(path: str) -> dict[str, Any]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"--config {path}: {reason}") from None
+    try:
+        values = yaml.load(text, _EachKeyOnce)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path}: holds no options; write them as 'name: value' lines")
+    return values
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML where a key that stands twice is an error; by itself the library ignores the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"{key} stands in it twice")
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if value is True:
+            yield f"--{name}"
+        elif isinstance(value, list):
+            yield from (f"--{name}={item}" for item in value)
+        elif isinstance(value, dict):
+            yield f"--{name}={json.dumps(value)}"
+        elif value is not False and value is not None:
+            yield f"--{name}={value}"
+
+
+def _check_beam_flags(flags: Sequence[str], own: Iterable[str]) -> None:
+    """Refuse what Beam and the engine don't know either; Beam would only warn, and ignore it."""
+    parser = Parser(prog="earmark classify", allow_abbrev=False)
+    for kind in _subclasses(PipelineOptions):
+        if "_add_argparse_args" in vars(kind):
+            kind._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(flags))
+    engine: frozenset[str] = frozenset()
+    if unknown:
+        endpoint = job_server(PipelineOptions(list(flags)))
+        engine = known_flags(endpoint) if endpoint else engine
+        unknown = [word for word in unknown if word.split("=")[0] not in engine]
+    if unknown:
+        word = unknown[0].split("=")[0]
+        known = [f"--{name}" for name in ("config", *own)]
+        hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
+        raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
+
+
+def _flags_of(parser: argparse.ArgumentParser) -> Iterable[str]:
+    return [flag for action in parser._actions for flag in action.option_strings]
+
+
+def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

@@ -1,0 +1,161 @@
+"""How a run uses its model: what its options say, with the content of the files they name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.classifier import AudioClassifier, parse_labels
+from models.errors import ModelError
+from models.heads import ModelOptions
+from models.interpreters import Kernels
+from models.metadata import CalibrationMetadata
+from models.selection import DEFAULT_MIN_SCORE, least_scores, listed_labels, parse_thresholds
+from pipelines.errors import UsageError
+from pipelines.options import ClassifyOptions
+from transforms.local_copies import read_uri
+from transforms.patterns import shown
+from transforms.stores import UNUSABLE_ERRORS, reason
+
+_T = TypeVar("_T")
+
+_BRIEF = 200
+"""Characters of an option's text that files say of themselves; of a longer one, its sha256."""
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """How a run uses its model.
+
+    Attributes:
+      options: how it is loaded.
+      min_score: of all classes; None for what the model says.
+      thresholds: by label, of some classes.
+      allow: labels and patterns of the only classes that count.
+      deny: the same of classes that don't.
+    """
+
+    options: ModelOptions
+    min_score: float | None
+    thresholds: Mapping[str, float]
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
+
+    def least_scores(self, classifier: AudioClassifier) -> NDArray[np.float32]:
+        """The least score that counts of each class, float32 [classes].
+
+        Raises:
+          ModelError: the model has no such class, or can't give such scores.
+        """
+        heads, given = classifier.heads, self.min_score
+        most = max((head.most for head in heads), default=np.inf)
+        if given is not None and given > most:
+            raise ModelError(f"min_score {given:g}: the model gives no score above {most:g}")
+        return least_scores(heads, given, self.thresholds, self.allow, self.deny)
+
+    def min_score_of(self, classifier: AudioClassifier) -> float | None:
+        """What counts where nothing else is said; None for what the model says of each head."""
+        if self.min_score is not None:
+            return self.min_score
+        says = any(head.score_threshold is not None for head in classifier.heads)
+        return None if says else DEFAULT_MIN_SCORE
+
+    def settings(self) -> dict[str, str]:
+        """What rows depend on besides the model itself, by name."""
+        calibration = self.options.calibration
+        thresholds = [f"{label},{score}" for label, score in sorted(self.thresholds.items())]
+        return {
+            "locale": self.options.locale or "",
+            "activation": self.options.activation,
+            "calibration": "of the model" if calibration is None else _brief(map(str, calibration)),
+            "thresholds": _brief(thresholds),
+            "allow": _brief(sorted(self.allow)),
+            "deny": _brief(sorted(self.deny)),
+            "xnnpack": "on" if self.options.kernels.xnnpack else "off",
+        }
+
+
+def model_use(options: ClassifyOptions) -> ModelUse:
+    """Read how a run uses its model.
+
+    Raises:
+      UsageError: a file that the options name cannot be read, or holds something else.
+    """
+    labels = _parsed("labels", options.labels, lambda text: parse_labels(text.encode()))
+    parameters = _parsed("calibration", options.calibration, str)
+    return ModelUse(
+        ModelOptions(
+            labels=labels,
+            sample_rate_hz=options.sample_rate,
+            locale=options.locale,
+            heads=options.heads,
+            activation=options.activation,
+            calibration=None
+            if parameters is None
+            else CalibrationMetadata(
+                options.calibration_transformation, options.calibration_default, parameters
+            ),
+            embeddings=options.embeddings is not None,
+            kernels=Kernels(options.num_threads, options.xnnpack),
+        ),
+        options.min_score,
+        _parsed("thresholds", options.thresholds, parse_thresholds) or {},
+        tuple(_listed("allow", options.allow or ())),
+        tuple(_listed("deny", options.deny or ())),
+    )
+
+
+def read_text(option: str, path: str) -> str:
+    """The text of a file, or of what lies at a URI, that an option names.
+
+    Raises:
+      UsageError: it cannot be read, or is no text.
+    """
+    try:
+        return read_uri(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--{option} {shown(path)}: not UTF-8 text") from error
+    except UNUSABLE_ERRORS as error:
+        said = error.strerror if isinstance(error, OSError) else None
+        raise UsageError(f"--{option} {shown(path)}: {said or reason(error)}") from error
+
+
+def _parsed(option: str, path: str | None, parse: Callable[[str], _T]) -> _T | None:
+    if path is None:
+        return None
+    text = read_text(option, path)
+    with _about(option, path):
+        return parse(text)
+
+
+def _listed(option: str, given: Sequence[str]) -> Iterator[str]:
+    """Labels and patterns, with the lines of the files that are among them."""
+    for each in given:
+        if not each.startswith("@"):
+            yield each
+            continue
+        listed = listed_labels(read_text(option, each[1:]))
+        if not listed:
+            raise UsageError(f"--{option} {shown(each)}: it holds no labels")
+        yield from listed
+
+
+@contextmanager
+def _about(option: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except ModelError as error:
+        raise UsageError(f"--{option} {shown(path)}: {error}") from error
+
+
+def _brief(parts: Iterator[str] | Sequence[str]) -> str:
+    text = "; ".join(parts)
+    if len(text) <= _BRIEF:
+        return text
+    return f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"
