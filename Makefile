@@ -5,6 +5,7 @@
 # make fuzz    the tests that damage, kill and wear out, for an hour instead of a minute
 # make bench   earmark beside its peers; takes an hour, and rewrites docs/performance.md's tables
 # make setup   the environment that the others use
+# make oracles environments of the Task Library and TensorFlow, which tests compare with
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ BENCH ?=
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.done
 
-.PHONY: setup demo test flink lint fuzz bench clean
+.PHONY: setup oracles demo test flink lint fuzz bench clean
 
 setup: $(SETUP)
 
@@ -23,6 +24,9 @@ $(SETUP): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+oracles: $(SETUP)
+	$(BIN)/python -m tests.oracles
 
 demo: $(SETUP)
 	$(BIN)/earmark demo
