@@ -9,7 +9,7 @@ get the default score.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from models.errors import ModelError
 
-_LEAST = 1e-16
-"""Below this, the logarithm goes on as a line does, in the Task Library's words: it is clamped."""
+_LEAST = float(np.float32(1e-16))
+"""Where the logarithm is clamped: below, it goes on as the mirror image of itself."""
 
 
 class Sigmoid(NamedTuple):
@@ -144,8 +144,3 @@ TRANSFORMATIONS: dict[str, _Transform] = {
     "inverse_logistic": _inverse_logistic,
 }
 """What may be done to a score before it is calibrated."""
-
-
-def transformation_names() -> Sequence[str]:
-    """Those that there are."""
-    return tuple(TRANSFORMATIONS)

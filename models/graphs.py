@@ -35,6 +35,11 @@ def operator_name(model: Any, operator: Any) -> str:
     return str(_OPERATORS.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM"))
 
 
+def tensor_name(model: Any, tensor: int) -> str:
+    """What a tensor is called in the file; empty where it is not."""
+    return (model.subgraphs[0].tensors[tensor].name or b"").decode("utf-8", "replace")
+
+
 def constant(model: Any, tensor: int) -> NDArray[Any] | None:
     """A tensor's values, where they are float32 or int32 and part of the file; else None."""
     described = model.subgraphs[0].tensors[tensor]

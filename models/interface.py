@@ -16,7 +16,7 @@ from models import graphs
 from models.cut_scoring import BATCH
 from models.errors import ModelError
 from models.interpreters import Output, new_interpreter
-from models.metadata import ModelMetadata
+from models.metadata import ModelMetadata, OutputMetadata
 
 _LONGEST_FRAME = 1 << 24
 """Samples; a model that gives one row for as many is no model of frames."""
@@ -136,7 +136,6 @@ def _audio(interpreter: Interpreter) -> Tensor:
 def _of_frames(audio: Tensor, channels: int, outputs: Sequence[Tensor]) -> Interface:
     """What a model takes and gives whose frames are of one length."""
     rows = audio.shape[0] if len(audio.shape) == 2 else 1
-    batch = BATCH if rows < 0 else rows
     values = audio.shape[-1]
     if values % channels:
         raise ModelError(
@@ -145,6 +144,8 @@ def _of_frames(audio: Tensor, channels: int, outputs: Sequence[Tensor]) -> Inter
         )
     per_frame = [_values(tensor, rows) for tensor in outputs]
     usable = tuple(Output(i, each) for i, each in enumerate(per_frame) if each is not None)
+    takes_many = rows < 0 and all(outputs[each.position].shape[0] < 0 for each in usable)
+    batch = rows if rows > 0 else BATCH if takes_many else 1
     if not usable:
         found = ", ".join(map(str, outputs))
         a_row = "[classes] or [1, classes]" if batch == 1 else f"[{batch}, classes]"
@@ -169,7 +170,9 @@ def _values(tensor: Tensor, rows: int) -> int | None:
     """How many values a tensor holds for each of a batch's frames; None if it is no such tensor."""
     shape = tensor.shape
     is_flat = len(shape) == 2 or (len(shape) == 4 and shape[1:3] == (1, 1))
-    is_row = (is_flat and shape[0] in (rows, -1)) or (len(shape) == 1 and rows == 1)
+    may_be_one = rows in (1, -1)  # of a batch of no fixed size, or of what is none
+    fits = is_flat and (shape[0] in (rows, -1) or (shape[0] == 1 and may_be_one))
+    is_row = fits or (len(shape) == 1 and may_be_one)
     if tensor.dtype not in _SCORES or not is_row or shape[-1] < 1:
         return None
     return None if tensor.dtype != np.float32 and not tensor.scale else shape[-1]
@@ -285,14 +288,15 @@ def _told_apart(model: bytes, found: Interface, said: ModelMetadata) -> Interfac
     }
 
     def is_embedding(output: Output) -> bool:
-        described = said.outputs[output.position] if said.outputs else None
-        if described is not None and described.labels is not None:
+        described = said.outputs[output.position] if said.outputs else OutputMetadata()
+        if described.labels is not None:
             return False
-        source = graphs.unreshaped(graph, tensors[output.position])
-        others = (found_behind for i, found_behind in behind.items() if i != output.position)
-        name = graph.subgraphs[0].tensors[tensors[output.position]].name or b""
-        called = f"{described.name if described else ''} {name.decode('utf-8', 'replace')}"
-        return any(source in each for each in others) or "embedding" in called.lower()
+        tensor = tensors[output.position]
+        source = graphs.unreshaped(graph, tensor)
+        if any(source in each for i, each in behind.items() if i != output.position):
+            return True
+        names = described.name or "", graphs.tensor_name(graph, tensor).rsplit("/", 1)[-1]
+        return any(name.lower().startswith("embedding") for name in names)
 
     embeddings = [output for output in found.heads if is_embedding(output)]
     heads = tuple(output for output in found.heads if output not in embeddings)

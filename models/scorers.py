@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -36,10 +37,20 @@ def fastest_scorer(
         return _trusted(StretchScorer(model, interface, outputs, kernels), interface), (
             f"on stretches of {BATCH} frames, which it cuts itself"
         )
-    plain = BatchScorer(model, interface, outputs, kernels)
-    if interface.batch > 1:
+    if interface.batch > 1 and interface.input_shape is None:
+        plain = BatchScorer(model, interface, outputs, kernels)
         return _trusted(plain, interface), f"in batches of {interface.batch} frames"
+    return _fastest_alone(model, interface, outputs, kernels)
+
+
+def _fastest_alone(
+    model: bytes, interface: Interface, outputs: Sequence[Output], kernels: Kernels
+) -> tuple[Scorer, str]:
+    """The same for a model that can take a frame by itself."""
     frame_values = interface.framing.frame_samples * interface.channels
+    is_open = interface.input_shape is not None  # a batch of any size, also of one
+    alone = replace(interface, batch=1, input_shape=(1, frame_values) if is_open else None)
+    plain = BatchScorer(model, alone, outputs, kernels)
     try:
         plain.run(np.zeros((1, frame_values), np.float32))
     except ModelError:
@@ -48,9 +59,16 @@ def fastest_scorer(
         raise ModelError(f"the model cannot be run: {one_line(error)}") from error
     try:
         scorer = cut_scorer(model, plain.run, outputs, kernels, frame_values)
+        return scorer, f"cut at its log-mel patch, {BATCH} frames at a time"
     except CannotCutError as error:
-        return plain, f"frame by frame, since {error}"
-    return scorer, f"cut at its log-mel patch, {BATCH} frames at a time"
+        reason = str(error)
+    if interface.batch > 1:
+        try:
+            batches = BatchScorer(model, interface, outputs, kernels)
+            return _trusted(batches, interface), f"in batches of {interface.batch} frames"
+        except ModelError as error:
+            reason = f"in a batch {error}"
+    return plain, f"frame by frame, since {reason}"
 
 
 class BatchScorer:

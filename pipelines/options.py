@@ -93,7 +93,7 @@ class ClassifyOptions(BaseModel):
         None,
         gt=0,
         le=3600,
-        description="seconds from frame to frame; default: a frame's length, no overlap",
+        description="seconds from frame to frame; default: a frame's length, or the model's own",
     )
     events_gap_s: float = Field(
         0.0, ge=0, description="detections of a label this far apart or less are one event; seconds"

@@ -105,7 +105,8 @@ def run_here(
             pipeline.run().wait_until_finish()
         heard = len(waiting) - len(left)
         _check_committed(options.output, run_id, name, heard)
-        discard_aside(options.output, run_id, name)
+        if hearing.made_by.embedding_size is not None:
+            discard_aside(options.output, run_id, name)
         waiting = [each for each in waiting if each.object.uri in left]
         memory.give_back()
         largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
@@ -146,7 +147,8 @@ def run_elsewhere(
             raise RunError(f"the job has ended, and not by itself: {state}")
         took_s = time.monotonic() - began
         committed = _check_committed(options.output, run_id, name, len(members))
-        discard_aside(options.output, run_id, name)
+        if hearing.made_by.embedding_size is not None:
+            discard_aside(options.output, run_id, name)
         heard_bytes = _size(members)
         board.committed(len(members), heard_bytes, committed["totals"])
         fits = min(_GROWTH, seconds / took_s)

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from importlib.metadata import version
 from itertools import count, takewhile
 from typing import Any, NamedTuple
 
@@ -34,6 +33,7 @@ from pipelines.model_use import ModelUse, model_use
 from pipelines.notifications import check_notifications
 from pipelines.options import ClassifyOptions
 from pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
+from pipelines.run_record import run_record
 from pipelines.watches import check_watch, watch_elsewhere, watch_here
 from transforms import progress, sharing
 from transforms.channels import ChannelUse
@@ -46,23 +46,11 @@ from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
 from transforms.output_folder import run_file, staging_folder
 from transforms.output_lock import LockedError, locked, release
-from transforms.patterns import ListingError, local_path, masked, masked_flags
+from transforms.patterns import ListingError, local_path, masked
 from transforms.plan import PlanError, Planned, new_plan
 from transforms.provenance import Provenance
 from transforms.stores import STORE_ERRORS, UNUSABLE_ERRORS, reason
 from transforms.whole_files import join, write_bytes
-
-_LIBRARIES = (
-    "apache-beam",
-    "ai-edge-litert",
-    "av",
-    "numpy",
-    "pyarrow",
-    "scipy",
-    "soundfile",
-    "soxr",
-)
-
 
 _EXPECTED_TROUBLE = (
     *("ListingError", "ModelError", "ReconcileError", "OutputTakenError", "BeamIOError"),
@@ -236,7 +224,7 @@ def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
                 with interrupts.stopping(lambda: sharing.stop(run_id)):
                     run_here(hearing, run.beam_options, plan, interrupts, count(1), plan.skipped())
             elif is_left:
-                record = {**_record(run), "heard_before": planned.done}
+                record = {**run_record(run), "heard_before": planned.done}
                 leave_to_engine(_travelling(hearing, run), run.beam_options, plan, record)
             else:
                 run_elsewhere(_travelling(hearing, run), run.beam_options, plan, interrupts)
@@ -245,7 +233,7 @@ def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
             raise StoppedError(_committed(options.output, run_id), interrupts.number)
         if not planned.objects or is_left:
             return Outcome(planned, None, is_left=is_left and planned.objects > 0)
-        conclude(options.output, run_id, {**_record(run), "heard_before": planned.done})
+        conclude(options.output, run_id, {**run_record(run), "heard_before": planned.done})
     return Outcome(planned, read_record(options.output, run_id))
 
 
@@ -263,7 +251,7 @@ def _watch(run: Run, hearing: Hearing) -> Outcome:
     heard = committed_objects(output, run_id)
     if not heard:
         return Outcome(nothing, None)
-    conclude(output, run_id, _record(run))
+    conclude(output, run_id, run_record(run))
     return Outcome(nothing._replace(objects=heard), read_record(output, run_id))
 
 
@@ -374,36 +362,3 @@ def _run_id(options: ClassifyOptions, classifier: AudioClassifier, started_at: d
     what = [options.model_dump(), classifier.sha256, *who]
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
     return f"{started_at:%Y%m%dT%H%M%SZ}-{digest[:8]}"
-
-
-def _masked(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without the secrets that URIs may hold."""
-    plain = {name: masked(value) for name, value in options.items() if isinstance(value, str)}
-    return {**options, **plain, "input": [masked(pattern) for pattern in options["input"]]}
-
-
-def _record(run: Run) -> dict[str, Any]:
-    """What the run's file says beside counts and times; JSON values."""
-    made_by, classifier = run.made_by, run.classifier
-    return {
-        "run_id": made_by.run_id,
-        "started_at": run.started_at.isoformat(timespec="seconds"),
-        "options": _masked(run.options.model_dump(mode="json")),
-        "beam_options": masked_flags(run.beam_flags),
-        "model": {
-            "name": classifier.name,
-            "location": masked(run.model.location),
-            "sha256": classifier.sha256,
-            "heads": {head.name: len(head.labels) for head in classifier.heads},
-            "embedding_size": classifier.embedding_size,
-            "sample_rate_hz": classifier.sample_rate_hz,
-            "sample_rate_assumed": classifier.sample_rate_assumed,
-            "frame_samples": made_by.grid.frame_samples,
-            "hop_samples": made_by.grid.hop_samples,
-        },
-        "versions": {
-            "earmark": __version__,
-            "python": platform.python_version(),
-            **{library: version(library) for library in _LIBRARIES},
-        },
-    }

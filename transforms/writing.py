@@ -89,8 +89,8 @@ class Totals:
         """How many objects have a row, in clips/ or in failures/."""
         return self.clips + sum(self.failures.values())
 
-    def count(self, result: ClipResult) -> None:
-        """Count one clip in."""
+    def count(self, result: ClipResult, names_heads: bool = False) -> None:
+        """Count one clip in; names_heads tells labels of several heads apart."""
         if not isinstance(result, HeardClip):
             _add_counts(self.failures, {result.trouble.reason: 1})
             return
@@ -99,7 +99,8 @@ class Totals:
         if result.reason:
             _add_counts(self.partial, {result.reason: 1})
         for label in result.labels:
-            self._label(label.label).add(LabelTotal(1, label.seconds, label.max_score))
+            name = f"{label.head}: {label.label}" if names_heads else label.label
+            self._label(name).add(LabelTotal(1, label.seconds, label.max_score))
 
     def add(self, other: Totals) -> None:
         """Count in the totals of other rows."""
@@ -183,7 +184,8 @@ def write_shard(
     ordered = sorted(results, key=lambda result: result.clip.uri)
     tables = [table for table in TABLES if table.name in made_by.tables]
     files = [_write(folder, table, name, ordered, made_by) for table in tables]
-    return WrittenShard(tuple(files), _totals(ordered, files))
+    totals = _totals(ordered, files, names_heads=len(made_by.heads) > 1)
+    return WrittenShard(tuple(files), totals)
 
 
 def write_table(
@@ -297,7 +299,9 @@ def _write(
     return WrittenFile(table.name, name, write_table(path, table, parts, made_by.metadata()))
 
 
-def _totals(results: Iterable[ClipResult], files: Iterable[WrittenFile]) -> Totals:
+def _totals(
+    results: Iterable[ClipResult], files: Iterable[WrittenFile], names_heads: bool
+) -> Totals:
     rows = {file.table: file.rows for file in files}
     totals = Totals(
         detections=rows.get("detections", 0),
@@ -305,5 +309,5 @@ def _totals(results: Iterable[ClipResult], files: Iterable[WrittenFile]) -> Tota
         embeddings=rows.get("embeddings", 0),
     )
     for result in results:
-        totals.count(result)
+        totals.count(result, names_heads)
     return totals
