@@ -101,13 +101,13 @@ def read_interface(model: bytes, said: ModelMetadata) -> Interface:
       ModelError: it cannot be run here; the message names the rule that it breaks.
     """
     interpreter = new_interpreter(model)
-    audio = _audio(interpreter)
+    channels = said.channels or 1
+    audio = _audio(interpreter, channels)
     outputs = [Tensor.of(each) for each in interpreter.get_output_details()]
     if not outputs:
         raise ModelError("the model has no output")
-    channels = said.channels or 1
     described = len(said.outputs)
-    if described and described != len(outputs):
+    if described and described < len(outputs):
         raise ModelError(
             f"the model's metadata describes {described} outputs, and it has {len(outputs)}:"
             " describe them anew with earmark model label"
@@ -119,18 +119,33 @@ def read_interface(model: bytes, said: ModelMetadata) -> Interface:
     return _told_apart(model, interface, said)
 
 
-def _audio(interpreter: Interpreter) -> Tensor:
+def _audio(interpreter: Interpreter, channels: int) -> Tensor:
+    """The input as [values], [batch, values] or [1, values], whatever ones its shape has besides."""
     inputs = [Tensor.of(each) for each in interpreter.get_input_details()]
     if len(inputs) != 1:
         found = ", ".join(map(str, inputs))
         raise ModelError(f"the model has {len(inputs)} inputs ({found}): one was expected")
-    audio = inputs[0]
+    audio = replace(inputs[0], shape=_flattened(inputs[0].shape, channels))
     if len(audio.shape) not in (1, 2) or audio.dtype != np.float32 or 0 in audio.shape:
         raise ModelError(
-            f"the model takes {audio}, which is not audio: float32 [samples], [1, samples] or"
+            f"the model takes {inputs[0]}, which is not audio: float32 [samples], [1, samples] or"
             " [batch, samples] was expected"
         )
     return audio
+
+
+def _flattened(shape: tuple[int, ...], channels: int) -> tuple[int, ...]:
+    """A shape without ones in excess, and with samples and channels in one.
+
+    [n, 1], [1, n, 1] and [1, n, channels] hold in memory what [n] and [1, n * channels] do.
+    """
+    if channels > 1 and len(shape) > 1 and shape[-1] == channels and shape[-2] > 0:
+        shape = (*shape[:-2], shape[-2] * channels)
+    while len(shape) > 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    while len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
 
 
 def _of_frames(audio: Tensor, channels: int, outputs: Sequence[Tensor]) -> Interface:

@@ -24,6 +24,7 @@ LONG_MIN = 80
 TABLES = {
     "detections": "*",
     "events": "*",
+    "embeddings": "*",
     "clips": "* exclude (run_id)",
     "failures": "* exclude (run_id)",
 }
@@ -40,7 +41,7 @@ class Run:
         self.output = output
         if "--model" not in options:
             options = (*options, "--model", "builtin")
-        given = ["--input", inputs, "--output", output, *options]
+        given = ["--input", inputs, "--output", output, "--embeddings", *options]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.classify", *map(str, given)],
             stdout=subprocess.PIPE,

@@ -32,6 +32,7 @@ SECONDS = float(os.environ.get("EARMARK_STREAM_S", "60"))
 TABLES = {
     "detections": "*",
     "events": "*",
+    "embeddings": "*",
     "clips": "* exclude (run_id)",
     "failures": "* exclude (run_id)",
 }
@@ -72,6 +73,7 @@ class WatchProcess:
         self.output = output
         self._cluster = cluster
         arguments = ["--input", archive, "--output", output, "--model", "builtin", "--watch"]
+        arguments += ["--embeddings", "float16"]
         self.log = output.with_name(f"{output.name}.log")
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
@@ -149,6 +151,7 @@ def assert_each_heard_once(archive: Path, output: Path, tmp_path: Path) -> None:
     assert heard == {str(path): 1 for path in archive.iterdir()}
     shutil.rmtree(tmp_path / "local", ignore_errors=True)
     arguments = ["--input", archive, "--output", tmp_path / "local", "--model", "builtin"]
+    arguments += ["--embeddings", "float16"]
     assert main(["classify", *map(str, arguments)]) == 0
     assert all_rows(output) == all_rows(tmp_path / "local")
 

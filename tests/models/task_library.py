@@ -70,11 +70,12 @@ class TaskLibrary:
           RuntimeError: its process ended: it crashed, or the frames are not of the model's shape.
         """
         if frames.dtype != np.float32 or frames.ndim != 3:
-            raise ValueError(f"frames must be float32 [n, samples, channels], not {frames.dtype}")
+            found = f"{frames.dtype} {list(frames.shape)}"
+            raise ValueError(f"frames must be float32 [n, samples, channels], not {found}")
         options = {
             "score_threshold": score_threshold,
-            "category_name_allowlist": category_allowlist and list(category_allowlist),
-            "category_name_denylist": category_denylist and list(category_denylist),
+            "category_name_allowlist": category_allowlist,
+            "category_name_denylist": category_denylist,
             "max_results": max_results,
             "display_names_locale": display_names_locale,
         }

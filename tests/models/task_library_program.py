@@ -25,12 +25,8 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     frames = np.frombuffer(base64.b64decode(job["frames"]), np.float32).reshape(job["shape"])
     try:
         classifier = audio.AudioClassifier.create_from_options(_options(job))
+        return {"frames": [_classify(classifier, clip) for clip in _clips(classifier, frames)]}
     except (ValueError, RuntimeError) as error:
-        return {"refused": str(error)}
-    clips = _clips(classifier, frames)
-    try:
-        return {"frames": [_classify(classifier, clip) for clip in clips]}
-    except RuntimeError as error:
         return {"refused": str(error)}
 
 
@@ -45,12 +41,17 @@ def _options(job: dict[str, Any]) -> audio.AudioClassifierOptions:
 
 
 def _clips(classifier: audio.AudioClassifier, frames: np.ndarray) -> Iterator[audio.TensorAudio]:
-    """Each frame as the classifier takes it, but none that TensorAudio would cut or lengthen."""
+    """Each frame as the classifier takes it.
+
+    A TensorAudio has room for as many samples of each channel as the model takes of all channels
+    together, and the model gets what stands first in it.
+    """
     clip = classifier.create_input_tensor_audio()
-    if frames.shape[1:] != clip.buffer.shape:
-        raise SystemExit(f"frames are {frames.shape[1:]}, and the model takes {clip.buffer.shape}")
+    taken = clip.buffer_size // clip.format.channels, clip.format.channels
+    if frames.shape[1:] != taken:
+        raise SystemExit(f"frames are {frames.shape[1:]}, and the model takes {taken}")
     for frame in frames:
-        clip.load_from_array(frame)
+        clip.load_from_array(np.pad(frame, ((0, clip.buffer_size - len(frame)), (0, 0))))
         yield clip
 
 
