@@ -120,7 +120,7 @@ def read_interface(model: bytes, said: ModelMetadata) -> Interface:
 
 
 def _audio(interpreter: Interpreter, channels: int) -> Tensor:
-    """The input as [values], [batch, values] or [1, values], whatever ones its shape has besides."""
+    """The input, as [values], [1, values] or [batch, values], whatever ones its shape has more."""
     inputs = [Tensor.of(each) for each in interpreter.get_input_details()]
     if len(inputs) != 1:
         found = ", ".join(map(str, inputs))
