@@ -1,0 +1,299 @@
+"""earmark beside the Task Library's AudioClassifier: the same labels, scores and order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile as sf
+import soxr
+
+from models.classifier import AudioClassifier
+from models.heads import Head as EarmarkHead
+from models.heads import ModelOptions
+from models.metadata import (
+    CalibrationMetadata,
+    InputMetadata,
+    LabelFile,
+    ModelMetadata,
+    OutputMetadata,
+)
+from models.metadata_writer import pack
+from models.selection import least_scores
+from tests.models.small_models import Layer, build
+from tests.models.task_library import Head, TaskLibrary, TaskLibraryError
+from transforms.aggregation import Detecting, find_hits
+from transforms.elements import AudioObject, FrameScores, HeadLabels, Span
+from transforms.framing import FrameGrid
+
+SAMPLES = 64
+LABELS = ("wren", "robin, European", "", "crow", "rain", "wren's song")
+GERMAN = ("Zaunkönig", "Rotkehlchen", "Nichts", "Krähe", "", "Zaunköniglied")
+FRENCH = ("troglodyte", "rouge-gorge", "rien", "corneille", "pluie", "chant")
+OTHER = ("day", "night", "dawn")
+
+LISTS = (
+    {},
+    {"allow": ["crow", "rain", "wren"]},
+    {"deny": ["robin, European", "crow"]},
+)
+THRESHOLDS = (None, 0.0, 0.3, -5.0)
+MOST = (None, 1, 3)
+LOCALES = (None, "de", "fr")
+
+
+class Options(NamedTuple):
+    """What both are asked for."""
+
+    min_score: float | None
+    top_k: int | None
+    locale: str | None
+    lists: dict[str, list[str]]
+
+
+EVERY = [Options(*each) for each in product(THRESHOLDS, MOST, LOCALES, LISTS)]
+
+
+@pytest.fixture(scope="module")
+def oracle(task_library_python) -> Iterator[TaskLibrary]:
+    library = TaskLibrary(task_library_python)
+    yield library
+    library.close()
+
+
+def weights(classes: int, seed: int, values: int = SAMPLES) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.8, (classes, values)).astype(np.float32)
+
+
+def frames(count: int = 12, channels: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(9)
+    loud = np.logspace(-3, 0.3, count)[:, None, None]
+    return (rng.uniform(-1, 1, (count, SAMPLES, channels)) * loud).astype(np.float32)
+
+
+def in_three_locales(labels: Sequence[str] = LABELS) -> tuple[LabelFile, ...]:
+    return (
+        LabelFile("labels.txt", None, tuple(labels)),
+        LabelFile("labels_de.txt", "de", GERMAN),
+        LabelFile("labels_fr.txt", "fr", FRENCH),
+    )
+
+
+def described(model: bytes, *outputs: OutputMetadata, channels: int = 1) -> bytes:
+    audio = InputMetadata("audio", None, 16_000, channels)
+    return pack(model, ModelMetadata("birds", inputs=(audio,), outputs=outputs))
+
+
+def head(calibration: CalibrationMetadata | None = None) -> OutputMetadata:
+    return OutputMetadata("birds", None, in_three_locales(), None, calibration)
+
+
+def of_the_task_library(
+    oracle: TaskLibrary, model: bytes, of: np.ndarray, asked: Options
+) -> list[list[Head]]:
+    return oracle.classify(
+        model,
+        of,
+        score_threshold=asked.min_score,
+        max_results=asked.top_k,
+        display_names_locale=asked.locale,
+        category_allowlist=asked.lists.get("allow"),
+        category_denylist=asked.lists.get("deny"),
+    )
+
+
+def of_earmark(model: bytes, of: np.ndarray, asked: Options) -> list[list[list[tuple]]]:
+    """What counts in each frame and head, as detections say it, best first."""
+    classifier = AudioClassifier(model, ModelOptions(locale=asked.locale))
+    scores = classifier.predict(of.reshape(len(of), -1)).scores
+    # without a threshold, the Task Library's is 0
+    least = least_scores(classifier.heads, asked.min_score or 0.0, **_listed(asked, classifier))
+    named = tuple(
+        HeadLabels(each.name, each.labels, each.display_names) for each in classifier.heads
+    )
+    detecting = Detecting(FrameGrid(16_000, SAMPLES, SAMPLES), named, least, asked.top_k)
+    hits = find_hits(FrameScores(Span(AudioObject("/a", 1, "")), 0, scores), detecting)
+    found: list[list[list[tuple]]] = [[[] for _ in named] for _ in of]
+    firsts = np.cumsum([0, *(len(each.labels) for each in named)])
+    for frame, column, score in zip(hits.frame, hits.label_index, hits.score, strict=True):
+        of_head = int(np.searchsorted(firsts, column, side="right")) - 1
+        index = int(column - firsts[of_head])
+        found[frame][of_head].append((float(score), index, *_names(named[of_head], index)))
+    return [[sorted(rows, key=lambda row: (-row[0], row[1])) for rows in frame] for frame in found]
+
+
+def _listed(asked: Options, classifier: AudioClassifier) -> dict[str, list[str]]:
+    """The lists, with what the Task Library leaves alone: all heads but the first."""
+    others = [label for each in classifier.heads[1:] for label in each.labels]
+    more = others if "allow" in asked.lists else []
+    return {name: [*listed, *more] for name, listed in asked.lists.items()}
+
+
+def _names(head: HeadLabels, index: int) -> tuple[str, str]:
+    label = head.labels[index]
+    unnamed = label == f"class {index}"
+    return "" if unnamed else label, head.display_names[index] if head.display_names else ""
+
+
+def assert_alike(expected: list[list[Head]], got: list[list[list[tuple]]], atol: float) -> None:
+    """The same categories in the same order, but for that of equal scores."""
+    for heads, ours in zip(expected, got, strict=True):
+        for theirs, rows in zip(heads, ours, strict=True):
+            want = [(c.score, c.index, c.name, c.display_name) for c in theirs.categories]
+            want.sort(key=lambda row: (-row[0], row[1]))
+            assert len(rows) == len(want)
+            np.testing.assert_allclose(
+                [r[0] for r in rows], [w[0] for w in want], rtol=0, atol=atol
+            )
+            cut = rows[-1][0] if rows else 0.0  # of those at the cut, either may have any
+            assert [r[1:] for r in rows if r[0] > cut + atol] == [
+                w[1:] for w in want if w[0] > cut + atol
+            ]
+
+
+def compare(oracle: TaskLibrary, model: bytes, of: np.ndarray, atol: float = 1e-6) -> None:
+    compared = 0
+    for asked in EVERY:
+        expected = of_the_task_library(oracle, model, of, asked)
+        got = of_earmark(model, of, asked)
+        assert_alike(expected, got, atol)
+        compared += sum(len(each.categories) for heads in expected for each in heads)
+    assert compared > 500
+
+
+def test_one_head_with_labels_in_three_locales(oracle):
+    model = described(build([Layer(weights(6, 1))], [1, SAMPLES]), head())
+    compare(oracle, model, frames())
+
+
+def test_logits_below_zero(oracle):
+    model = described(build([Layer(weights(6, 1), is_logistic=False)], [SAMPLES]), head())
+    compare(oracle, model, frames(), atol=1e-5)
+
+
+def test_two_heads_by_their_names(oracle):
+    model = build([Layer(weights(6, 2)), Layer(weights(3, 3), is_4d=True)], [1, SAMPLES])
+    other = OutputMetadata("hours", label_files=(LabelFile("hours.txt", None, OTHER),))
+    model = described(model, head(), other)
+    compare(oracle, model, frames())
+    heads = AudioClassifier(model).heads
+    (theirs, *_) = oracle.classify(model, frames(1))
+    assert [each.name for each in heads] == [each.name for each in theirs] == ["birds", "hours"]
+
+
+def test_quantised_scores(oracle):
+    layers = [Layer(weights(6, 4), is_quantised=True)]
+    compare(oracle, described(build(layers, [1, SAMPLES]), head()), frames(), atol=0)
+
+
+def test_stereo(oracle):
+    model = build([Layer(weights(6, 5, 2 * SAMPLES))], [1, 2 * SAMPLES])
+    compare(oracle, described(model, head(), channels=2), frames(channels=2))
+
+
+@pytest.mark.parametrize("input_shape", [[SAMPLES], [1, SAMPLES], [1, SAMPLES, 1], [SAMPLES, 1]])
+def test_inputs_of_any_shape(oracle, input_shape):
+    model = described(build([Layer(weights(6, 6))], input_shape), head())
+    compare(oracle, model, frames(3))
+
+
+@pytest.mark.parametrize("transformation", ["identity", "log", "inverse_logistic"])
+def test_calibration_with_classes_left_out(oracle, transformation):
+    lines = ["0.95,1.7,-0.4", "", "1,2,0.5,0.4", "0.5,-1,0.1", "", "0.8,12,-3,0.1"]
+    calibration = CalibrationMetadata(transformation, 0.35, "\n".join(lines))
+    model = described(build([Layer(weights(6, 7))], [1, SAMPLES]), head(calibration))
+    compare(oracle, model, frames())
+    raw = AudioClassifier(described(build([Layer(weights(6, 7))], [1, SAMPLES]), head()))
+    predicted = AudioClassifier(model).predict(frames().reshape(12, -1))
+    np.testing.assert_array_equal(predicted.raw_scores, raw.score(frames().reshape(12, -1)))
+
+
+@pytest.mark.parametrize("transformation", ["identity", "log", "inverse_logistic"])
+def test_calibrated_scores_are_the_same_to_the_bit(oracle, transformation):
+    rng = np.random.default_rng(8)
+    scores = np.concatenate(
+        [
+            np.array([0, 1e-20, 1e-16, 1e-10, 0.5, 1, 1.0000001, 2, 1e10, -1e-17, -1, -1e10]),
+            rng.random(300),
+            10 ** rng.uniform(-37, 0, 200),
+            1 - 10 ** rng.uniform(-7, 0, 100),
+        ]
+    ).astype(np.float32)
+    classes = len(scores)
+    numbers = zip(
+        rng.random(classes), rng.normal(0, 4, classes), rng.normal(0, 4, classes), strict=True
+    )
+    lines = [",".join(f"{number:.6g}" for number in each) for each in numbers]
+    calibration = CalibrationMetadata(transformation, 0.0, "\n".join(lines))
+    labels = LabelFile("labels.txt", None, tuple(f"class {i}" for i in range(classes)))
+    layer = Layer(scores[:, None], is_logistic=False)
+    output = OutputMetadata("scores", label_files=(labels,), calibration=calibration)
+    model = described(build([layer], [1, 1]), output)
+    one = np.ones((1, 1, 1), np.float32)
+    ((theirs,),) = oracle.classify(model, one, score_threshold=-1e9)
+    expected = np.zeros(classes, np.float32)
+    for each in theirs.categories:
+        expected[each.index] = each.score
+    got = AudioClassifier(model).predict(one[:, :, 0])
+    np.testing.assert_array_equal(got.raw_scores[0], scores)
+    np.testing.assert_array_equal(got.scores[0], expected)
+
+
+def test_yamnet_on_real_recordings(oracle, shared, yamnet_path):
+    model = yamnet_path.read_bytes()
+    of = np.concatenate(
+        [
+            yamnet_frames(shared / "audio" / name)
+            for name in ("speech.wav", "great_plains_toad.wav", "birds_10s.wav", "stereo.wav")
+        ]
+    )[:60]
+    lists = (
+        {},
+        {"allow": ["Speech", "Child speech, kid speaking", "Frog", "Bird"]},
+        {"deny": ["Silence", "Animal"]},
+    )
+    classifier = AudioClassifier(model)
+    scores = classifier.score(of[:, :, 0])
+    different = total = 0
+    for min_score, top_k, listed in product((0.0, 0.3), (None, 1, 3), lists):
+        asked = Options(min_score, top_k, None, listed)
+        expected = of_the_task_library(oracle, model, of, asked)
+        for ours, (theirs,) in zip(scores, expected, strict=True):
+            for rank, category in enumerate(theirs.categories):
+                total += 1
+                different += abs(category.score - ours[category.index]) > 1e-6
+                assert category.name == classifier.labels[category.index]
+                assert rank < (top_k or 521)
+                assert category.name in listed.get("allow", classifier.labels)
+                assert category.name not in listed.get("deny", ())
+        got = of_earmark(model, of, asked)
+        assert [len(rows) for (rows,) in got] == [len(each.categories) for (each,) in expected]
+    assert total > 30_000
+    assert different <= 1e-4 * total
+
+
+def test_what_only_one_of_them_refuses_is_as_documented(oracle):
+    bare = build([Layer(weights(6, 1))], [1, SAMPLES])
+    model = described(bare, head())
+    with pytest.raises(TaskLibraryError, match="missing TensorMetadata"):
+        oracle.classify(bare, frames(1))
+    assert AudioClassifier(bare).labels[0] == "class 0"
+    unknown = oracle.classify(model, frames(1), category_allowlist=["crow", "krow"])
+    assert {each.name for each in unknown[0][0].categories} <= {"crow"}
+    heads: tuple[EarmarkHead, ...] = AudioClassifier(model).heads
+    with pytest.raises(ValueError, match="no label 'krow'; did you mean 'crow'"):
+        least_scores(heads, allow=["crow", "krow"])
+    assert oracle.classify(model, frames(1), display_names_locale="xx")
+    with pytest.raises(ValueError, match="no labels of the locale 'xx' \\(there is de, fr\\)"):
+        AudioClassifier(model, ModelOptions(locale="xx"))
+
+
+def yamnet_frames(path) -> np.ndarray:
+    samples, rate = sf.read(path, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    if rate != 16_000:
+        mono = soxr.resample(mono, rate, 16_000, quality="HQ")
+    return np.pad(mono, (0, -len(mono) % 15_600)).astype(np.float32).reshape(-1, 15_600, 1)
