@@ -1,4 +1,4 @@
-"""Every rule that a model or its options may break, broken once: each is a line that says which."""
+"""Every rule that a model or its options may break, broken once: each a line that says which."""
 
 from __future__ import annotations
 
