@@ -158,7 +158,10 @@ class Tally:
     def add(self, block: FrameScores, detecting: Detecting) -> None:
         """Count a block in."""
         self.last = block.span
-        not_scored = ~_all_numbers(block.scores).reshape(block.channels, -1).all(axis=0)
+        scored = _all_numbers(block.scores)
+        if block.embeddings is not None:
+            scored &= _all_numbers(block.embeddings)
+        not_scored = ~scored.reshape(block.channels, -1).all(axis=0)
         hits = find_hits(block, detecting)
         part = self._part(block.span.index)
         part.merge(
@@ -298,7 +301,8 @@ def _shortcomings(clip: Part, last: Ending) -> Iterator[tuple[str, str]]:
         of = f"{clip.invalid_samples} of {clip.frames} frames"
         yield "invalid_samples", f"{of} hold samples that are NaN, infinite or too large"
     if clip.invalid_scores:
-        yield "invalid_scores", f"the model gave {clip.invalid_scores} frames a score that is NaN"
+        what = "a score or an embedding that is NaN"
+        yield "invalid_scores", f"the model gave {clip.invalid_scores} frames {what}"
 
 
 def _label_summaries(

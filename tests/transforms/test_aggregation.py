@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import apache_beam as beam
 import numpy as np
@@ -205,6 +206,35 @@ def test_a_frame_with_a_score_that_is_no_number_gives_no_rows():
     assert rows(clip) == [("bird", 1.0, 2.0, 0.9)]
     assert (clip.status, clip.reason) == ("partial", "invalid_scores")
     assert "1 frames" in clip.message
+
+
+def test_a_frame_with_an_embedding_that_is_no_number_is_counted():
+    block = scores_block([[0.9, 0, 0], [0.9, 0, 0]])
+    values = np.array([[1, 2], [np.nan, 2]], np.float32)
+    clip = summarise([replace(block, embeddings=values), ending_block(2)])
+    assert (clip.status, clip.reason) == ("partial", "invalid_scores")
+    assert "1 frames a score or an embedding that is NaN" in clip.message
+    assert len(rows(clip)) == 2
+
+
+def test_each_head_has_its_own_best():
+    heads = (HeadLabels("birds", ("wren", "crow")), HeadLabels("hours", ("day", "night", "dawn")))
+    least = np.array([0.1, 0.5, 0.1, np.inf, 0.1], np.float32)
+    scores = np.array([[0.3, 0.4, 0.2, 0.9, 0.2], [0.2, 0.6, 0.05, 0.9, 0.05]], np.float32)
+    hits = find_hits(FrameScores(WHOLE, 0, scores), Detecting(GRID, heads, least, 1))
+    assert list(zip(hits.frame, hits.label_index, strict=True)) == [(0, 0), (0, 2), (1, 1)]
+
+
+def test_channels_are_told_apart_and_do_not_merge():
+    scores = np.array([[0.9, 0, 0], [0.9, 0, 0], [0, 0, 0], [0.9, 0, 0]], np.float32)
+    block = FrameScores(WHOLE, 0, scores, channels=2)  # two frames of one channel, then the other's
+    clip = summarise([block, ending_block(2)])
+    hits = clip.detections
+    assert list(zip(hits.channel, hits.frame, strict=True)) == [(0, 0), (0, 1), (1, 1)]
+    events = merge_events(hits, GRID, 0.0, clip.duration_s)
+    assert list(zip(events.channel, events.frames, strict=True)) == [(0, 2), (1, 1)]
+    assert clip.labels[0].seconds == pytest.approx(2.0)
+    assert clip.frames == 2
 
 
 def test_frames_of_invalid_samples_make_a_clip_partial_and_are_counted():
