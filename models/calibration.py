@@ -21,6 +21,8 @@ from models.errors import ModelError
 _LEAST = float(np.float32(1e-16))
 """Where the logarithm is clamped: below, it goes on as the mirror image of itself."""
 
+_MOST = float(np.finfo(np.float32).max)
+
 
 class Sigmoid(NamedTuple):
     """The numbers of one class; min_score is the least score that is calibrated at all."""
@@ -60,14 +62,13 @@ class Calibration:
             power = np.exp(exponent.astype(np.float64)).astype(np.float32)
             falling = (scale * power).astype(np.float64) / (1.0 + power.astype(np.float64))
             calibrated = np.where(exponent >= 0, rising, falling).astype(np.float32)
-        calibrated = np.clip(calibrated, 0, scale)
         default = np.float32(self.default_score)
         return np.where(np.isnan(scores) | (scores >= least), calibrated, default)
 
     def _columns(self) -> tuple[NDArray[np.float32], ...]:
         """The scale, slope, offset and least score of each class, float32 [classes] each."""
         rows = [
-            (0, 0, 0, math.inf)
+            (0, 0, 0, math.nan)  # no score is that or more
             if each is None
             else (*each[:3], -math.inf if each.min_score is None else each.min_score)
             for each in self.sigmoids
@@ -78,11 +79,10 @@ class Calibration:
 def parse_sigmoids(text: str) -> tuple[Sigmoid | None, ...]:
     """Read a score calibration file: a line `scale,slope,offset[,min_score]` for each class.
 
-    An empty line stands for a class without numbers. Line ends at the end of the file don't count,
-    but for those that empty lines need.
+    An empty line stands for a class without numbers, and so does what follows the last line end.
 
     Raises:
-      ModelError: a line is none of these, or a scale is negative.
+      ModelError: a line is none of these, or has a negative scale or what float32 cannot hold.
     """
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     return tuple(_sigmoid(line, number) for number, line in enumerate(lines, 1))
@@ -91,9 +91,14 @@ def parse_sigmoids(text: str) -> tuple[Sigmoid | None, ...]:
 def calibration(transformation: str, default_score: float, text: str, classes: int) -> Calibration:
     """The calibration that a score calibration file means, for a head of so many classes.
 
+    The text may end with a line end, or without.
+
     Raises:
-      ModelError: there are not as many lines as classes, or a line is wrong.
+      ModelError: there are not as many lines as classes, a line is wrong, or the default score is
+        no number that float32 can hold.
     """
+    if not _fits(default_score):
+        raise ModelError(f"score calibration: the default score {default_score:g} is no float32")
     if transformation not in TRANSFORMATIONS:
         known = ", ".join(TRANSFORMATIONS)
         raise ModelError(f"score calibration: no transformation {transformation}; there is {known}")
@@ -114,7 +119,7 @@ def _sigmoid(line: str, number: int) -> Sigmoid | None:
         numbers = [float(each) for each in line.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) not in (3, 4) or not all(map(math.isfinite, numbers)):
+    if len(numbers) not in (3, 4) or not all(map(_fits, numbers)):
         raise ModelError(
             f"score calibration: line {number} is {line.strip()!r}, not"
             " scale,slope,offset or scale,slope,offset,min_score"
@@ -122,6 +127,10 @@ def _sigmoid(line: str, number: int) -> Sigmoid | None:
     if numbers[0] < 0:
         raise ModelError(f"score calibration: line {number} has the negative scale {numbers[0]:g}")
     return Sigmoid(*numbers)
+
+
+def _fits(number: float) -> bool:
+    return abs(number) <= _MOST
 
 
 def _clamped_log(scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cutting import CannotCutError, CutModel, cut
-from models.errors import ModelError
-from models.interpreters import InterpreterPool, Kernels, Output, Outputs
+from models.errors import one_line
+from models.interpreters import FAILURES, InterpreterPool, Kernels, Output, Outputs
 
 BATCH = 16
 """Frames that the network takes at once; what is left over goes through one by one."""
@@ -65,8 +65,8 @@ def cut_scorer(
         patch = Output(0, log_mel[0].size)
         (patches,) = InterpreterPool(parts.front(), [patch], kernels).run(frames)
         got, expected = scorer.run_patches(patches.reshape(log_mel.shape)), run_whole(frames)
-    except ModelError as error:
-        raise CannotCutError(f"its parts cannot be run: {error}") from error
+    except FAILURES as error:
+        raise CannotCutError(f"its parts cannot be run: {one_line(error)}") from error
     if not np.allclose(log_mel.reshape(patches.shape), patches, rtol=0, atol=_LOG_MEL_TOLERANCE):
         raise CannotCutError("what it computes first is no log-mel patch")
     if not are_alike(got, expected, _TOLERANCE):

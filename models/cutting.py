@@ -76,6 +76,16 @@ def cut(model: bytes) -> CutModel:
     Raises:
       CannotCutError: it is no model that can be cut; the message says why.
     """
+    try:
+        return _cut(model)
+    except CannotCutError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # all that a graph is made of may be missing in a file, or lead elsewhere
+        raise CannotCutError(f"the graph is none that is known: {error}") from error
+
+
+def _cut(model: bytes) -> CutModel:
     chain = _Chain(graphs.parse(model))
     rows, hop, window_samples = _windows(chain)
     window = chain.constant(chain.follow("MUL"))
@@ -107,7 +117,7 @@ class _Chain:
         self.tensor = int(self.graph.inputs[0])
 
     def next_name(self) -> str:
-        if self.position == len(self.graph.operators):
+        if self.position == len(self.graph.operators or ()):
             return "nothing"
         return graphs.operator_name(self.model, self.graph.operators[self.position])
 

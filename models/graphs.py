@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import flatbuffers
@@ -57,8 +58,8 @@ def ancestors(model: Any, tensor: int) -> set[int]:
     waiting = [tensor]
     while waiting:
         operator = makers.get(waiting.pop())
-        for each in () if operator is None else map(int, operator.inputs):
-            if each >= 0 and each not in found:
+        for each in () if operator is None else _taken_by(operator):
+            if each not in found:
                 found.add(each)
                 waiting.append(each)
     return found
@@ -66,34 +67,40 @@ def ancestors(model: Any, tensor: int) -> set[int]:
 
 def unreshaped(model: Any, tensor: int) -> int:
     """The tensor with a tensor's values before they were brought into another shape."""
-    makers = _makers(model)
-    while tensor in makers and operator_name(model, makers[tensor]) in ("RESHAPE", "SQUEEZE"):
-        tensor = int(makers[tensor].inputs[0])
+    for operator in _back_from(model, tensor):
+        if operator_name(model, operator) not in ("RESHAPE", "SQUEEZE"):
+            break
+        tensor = _taken_by(operator)[0]
     return tensor
 
 
 def before_last_layer(model: Any, tensor: int) -> int | None:
     """What the last layer with weights on the way to a tensor takes; None where there is none."""
-    makers = _makers(model)
-    while tensor in makers:
-        operator = makers[tensor]
-        tensor = int(operator.inputs[0])
+    for operator in _back_from(model, tensor):
         name = operator_name(model, operator)
         if name in ("FULLY_CONNECTED", "CONV_2D"):
-            return tensor
+            return _taken_by(operator)[0]
         if name not in _AFTER_THE_LAST_LAYER:
             return None
     return None
 
 
+def before_activation(model: Any, tensor: int) -> set[int]:
+    """The tensors that nothing but activations and changes of form lie between and a tensor."""
+    found: set[int] = set()
+    for operator in _back_from(model, tensor):
+        if operator_name(model, operator) not in (*_CHANGES_OF_FORM, "LOGISTIC", "SOFTMAX"):
+            break
+        found.add(_taken_by(operator)[0])
+    return found
+
+
 def is_probability(model: Any, tensor: int) -> bool:
     """Whether a tensor's values are made by a logistic function or a softmax."""
-    makers = _makers(model)
-    while tensor in makers:
-        name = operator_name(model, makers[tensor])
-        if name not in ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE"):
+    for operator in _back_from(model, tensor):
+        name = operator_name(model, operator)
+        if name not in _CHANGES_OF_FORM:
             return name in ("LOGISTIC", "SOFTMAX")
-        tensor = int(makers[tensor].inputs[0])
     return False
 
 
@@ -106,16 +113,38 @@ def with_output(model: bytes, tensor: int) -> bytes:
     return serialise(changed)
 
 
+_CHANGES_OF_FORM = ("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE")
 _AFTER_THE_LAST_LAYER = {
     *("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "RELU", "RELU6", "TANH", "ADD", "MUL", "SUB"),
     *("DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE"),
 }
 
 
+def _back_from(model: Any, tensor: int) -> Iterator[Any]:
+    """The operators that make a tensor, the last first, each by the first tensor of the next.
+
+    No operator comes twice, as in a damaged graph that goes in circles.
+    """
+    makers = _makers(model)
+    while (operator := makers.pop(tensor, None)) is not None and _taken_by(operator):
+        yield operator
+        tensor = _taken_by(operator)[0]
+
+
 def _makers(model: Any) -> dict[int, Any]:
     """The operator that makes each tensor."""
     operators = model.subgraphs[0].operators or ()
-    return {int(tensor): each for each in operators for tensor in each.outputs}
+    return {int(tensor): each for each in operators for tensor in _or_none(each.outputs)}
+
+
+def _taken_by(operator: Any) -> list[int]:
+    """The tensors that an operator takes, without those that may be left out and are."""
+    return [int(tensor) for tensor in _or_none(operator.inputs) if tensor >= 0]
+
+
+def _or_none(tensors: Any) -> Any:
+    """A list of tensors, which is missing in a file where it is empty."""
+    return () if tensors is None else tensors
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]

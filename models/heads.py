@@ -73,8 +73,12 @@ def choose_heads(
     """The heads of a model that are wanted, in the order of its outputs.
 
     Raises:
-      ModelError: there is no such head or locale, or labels or a calibration don't belong to it.
+      ModelError: there is no such head, locale or activation, or labels or a calibration don't
+        belong to it.
     """
+    if options.activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ModelError(f"there is no activation {options.activation!r}; there is {known}")
     described = [_described(said, output) for output in interface.heads]
     names = [each.name or f"head {i}" for i, each in enumerate(described)]
     if len(set(names)) < len(names):
@@ -83,13 +87,14 @@ def choose_heads(
     if len(wanted) != 1:
         _refuse_for_one("labels", options.labels, wanted)
         _refuse_for_one("a score calibration", options.calibration, wanted)
+    chosen = [i for i, name in enumerate(names) if name in wanted]
     heads = tuple(
         _bounded(_head(names[i], interface.heads[i], described[i], options), interface, options)
-        for i in range(len(names))
-        if names[i] in wanted
+        for i in chosen
     )
-    if options.locale is not None and all(head.display_names is None for head in heads):
-        _refuse_locale(options.locale, (each.locales for each in described))
+    named = any(head.display_names is not None for head in heads)
+    if heads and options.locale is not None and not named:
+        _refuse_locale(options.locale, (described[i].locales for i in chosen))
     return heads
 
 
@@ -110,7 +115,8 @@ def _wanted(names: Sequence[str], asked: tuple[str, ...] | None) -> list[str]:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f", did you mean {near[0]}?" if near else ""
-            raise ModelError(f"the model has no head {name!r}{hint} (there is {', '.join(names)})")
+            there = f"there is {', '.join(names)}" if names else "there is none"
+            raise ModelError(f"the model has no head {name!r}{hint} ({there})")
     return [name for name in names if asked is None or name in asked]
 
 
@@ -149,9 +155,14 @@ def _head(name: str, output: Output, described: OutputMetadata, options: ModelOp
 
 def _bounded(head: Head, interface: Interface, options: ModelOptions) -> Head:
     """The same, with the most that a score can be."""
+    is_probability = head.output.position in interface.probabilities
+    if is_probability and options.activation != "none":
+        raise ModelError(
+            f"activation {options.activation}: {head.name!r} gives probabilities by itself; leave"
+            " it out, or choose the heads that give logits"
+        )
     if head.calibration is not None:
         return replace(head, most=head.calibration.most)
-    is_probability = head.output.position in interface.probabilities
     return replace(head, most=1.0 if is_probability or options.activation != "none" else math.inf)
 
 

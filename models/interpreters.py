@@ -41,6 +41,9 @@ class Output(NamedTuple):
     values: int
 
 
+FAILURES = (ValueError, RuntimeError, MemoryError)
+"""What is raised where LiteRT cannot load or run a model, or its tensors are too large for here."""
+
 Outputs: TypeAlias = tuple[NDArray[np.float32], ...]
 """Of each output that is wanted float32 [n, values]."""
 
@@ -90,7 +93,7 @@ class InterpreterPool:
           comes as the numbers that it stands for.
 
         Raises:
-          RuntimeError: LiteRT failed.
+          One of FAILURES.
         """
         made = tuple(
             np.empty((len(inputs) * rows, output.values), np.float32) for output in self._outputs
@@ -100,6 +103,7 @@ class InterpreterPool:
             wanted = [gives[output.position] for output in self._outputs]
             for i, each in enumerate(inputs):
                 interpreter.set_tensor(takes["index"], each.reshape(takes["shape"]))
+                interpreter.reset_all_variables()  # else a recurrent layer goes on from the last
                 interpreter.invoke()
                 for values, details in zip(made, wanted, strict=True):
                     given = dequantised(interpreter.get_tensor(details["index"]), details)
@@ -118,21 +122,25 @@ def new_interpreter(
     Raises:
       ModelError: LiteRT cannot load the model.
     """
-    resolver = OpResolverType.AUTO if kernels.xnnpack else _WITHOUT_XNNPACK
-    try:
-        interpreter = Interpreter(
-            model_content=model,
-            num_threads=kernels.num_threads,
-            experimental_op_resolver_type=resolver,
-        )
+    with _failure_is_a_model_error():
+        interpreter = _loaded(model, kernels)
         if input_shape is not None:
             index = interpreter.get_input_details()[0]["index"]
             interpreter.resize_tensor_input(index, list(input_shape))
         with _without_greeting():
             interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"LiteRT cannot load the model: {one_line(error)}") from error
-    return interpreter
+        return interpreter
+
+
+def described_ports(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What LiteRT tells of a model's inputs and outputs, none of which has any memory yet.
+
+    Raises:
+      ModelError: LiteRT cannot load the model.
+    """
+    with _failure_is_a_model_error():
+        interpreter = _loaded(model, Kernels())
+        return interpreter.get_input_details(), interpreter.get_output_details()
 
 
 def dequantised(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
@@ -143,6 +151,23 @@ def dequantised(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.flo
     steps: NDArray[np.float32] = (values.astype(np.int32) - zero_point).astype(np.float32)
     steps *= np.float32(scale)
     return steps
+
+
+def _loaded(model: bytes, kernels: Kernels) -> Interpreter:
+    resolver = OpResolverType.AUTO if kernels.xnnpack else _WITHOUT_XNNPACK
+    return Interpreter(
+        model_content=model,
+        num_threads=kernels.num_threads,
+        experimental_op_resolver_type=resolver,
+    )
+
+
+@contextmanager
+def _failure_is_a_model_error() -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise ModelError(f"LiteRT cannot load the model: {one_line(error)}") from error
 
 
 _WITHOUT_XNNPACK = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

@@ -9,6 +9,7 @@ classifier uses that is read here; `models/metadata_writer.py` writes it.
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zipfile
 import zlib
@@ -252,7 +253,12 @@ def _label_files(model: bytes, tensor: TableReader) -> tuple[LabelFile, ...]:
 
 def _score_threshold(tensor: TableReader) -> float | None:
     options = _unit(tensor, fields.SCORE_THRESHOLDING)
-    return None if options is None else options.float32(fields.THRESHOLDING_SCORE) or 0.0
+    if options is None:
+        return None
+    threshold = options.float32(fields.THRESHOLDING_SCORE) or 0.0
+    if not math.isfinite(threshold):
+        raise ModelError(f"the model's metadata has a score threshold that is none: {threshold}")
+    return threshold
 
 
 def _calibration(model: bytes, tensor: TableReader) -> CalibrationMetadata | None:

@@ -101,7 +101,7 @@ def _complete(metadata: ModelMetadata, there: Ports) -> ModelMetadata:
     """The metadata with as many inputs and outputs as the graph has."""
     inputs = _padded(metadata.inputs, there.inputs, InputMetadata(), "input")
     outputs = _padded(metadata.outputs, len(there.classes), OutputMetadata(), "output")
-    trimmed = map(_without_last_line_end, outputs, there.classes)
+    trimmed = map(_tidied, outputs, there.classes)
     return replace(metadata, inputs=inputs, outputs=tuple(trimmed))
 
 
@@ -111,17 +111,19 @@ def _padded(described: tuple[Any, ...], count: int, blank: Any, kind: str) -> tu
     return (*described, *[blank] * (count - len(described)))
 
 
-def _without_last_line_end(output: OutputMetadata, classes: int | None) -> OutputMetadata:
-    """The output with a calibration that ends with its last line's text.
+def _tidied(output: OutputMetadata, classes: int | None) -> OutputMetadata:
+    """The output with a calibration as the Task Library takes it.
 
-    Unless the last class's line is an empty one.
+    Of lines without white space around them, and without an end to the last, unless the last
+    class's line is an empty one.
     """
     given = output.calibration
-    if given is None or not given.parameters.endswith("\n"):
+    if given is None:
         return output
-    if given.parameters.count("\n") + 1 == classes:
-        return output
-    return replace(output, calibration=given._replace(parameters=given.parameters[:-1]))
+    lines = [line.strip() for line in given.parameters.removeprefix("\ufeff").split("\n")]
+    if not lines[-1] and len(lines) != classes:
+        del lines[-1]
+    return replace(output, calibration=given._replace(parameters="\n".join(lines)))
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from models.cut_scoring import BATCH, are_alike, cut_scorer, joined, trial_frame
 from models.cutting import CannotCutError
 from models.errors import ModelError, one_line
 from models.interface import Interface
-from models.interpreters import InterpreterPool, Kernels, Output, Outputs
+from models.interpreters import FAILURES, InterpreterPool, Kernels, Output, Outputs
 
 _TOLERANCE = 1e-4
 
@@ -48,15 +49,9 @@ def _fastest_alone(
 ) -> tuple[Scorer, str]:
     """The same for a model that can take a frame by itself."""
     frame_values = interface.framing.frame_samples * interface.channels
-    is_open = interface.input_shape is not None  # a batch of any size, also of one
-    alone = replace(interface, batch=1, input_shape=(1, frame_values) if is_open else None)
+    alone = replace(interface, batch=1, input_shape=interface.single_shape)
     plain = BatchScorer(model, alone, outputs, kernels)
-    try:
-        plain.run(np.zeros((1, frame_values), np.float32))
-    except ModelError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"the model cannot be run: {one_line(error)}") from error
+    _check_memory(plain, frame_values)
     try:
         scorer = cut_scorer(model, plain.run, outputs, kernels, frame_values)
         return scorer, f"cut at its log-mel patch, {BATCH} frames at a time"
@@ -69,6 +64,21 @@ def _fastest_alone(
         except ModelError as error:
             reason = f"in a batch {error}"
     return plain, f"frame by frame, since {reason}"
+
+
+def _check_memory(scorer: Scorer, frame_values: int) -> None:
+    """See that a frame gets the same whatever came before it.
+
+    Raises:
+      ModelError: it doesn't, or the model cannot be run.
+    """
+    one, other = trial_frames(frame_values, 2)[:, None]
+    with _failure_is_a_model_error():
+        before = scorer.run(one)
+        scorer.run(other)
+        after = scorer.run(one)
+    if not are_alike(before, after, _TOLERANCE):
+        raise ModelError("the model gives a frame other scores when it has heard others before")
 
 
 class BatchScorer:
@@ -100,11 +110,9 @@ class StretchScorer:
         self, model: bytes, interface: Interface, outputs: Sequence[Output], kernels: Kernels
     ) -> None:
         self._framing = interface.framing
-        shape = interface.input_shape or ()
-        alone = (*shape[:-1], interface.framing.frame_samples)
         self._batch = interface.batch
-        self._batches = InterpreterPool(model, outputs, kernels, shape)
-        self._singles = InterpreterPool(model, outputs, kernels, alone)
+        self._batches = InterpreterPool(model, outputs, kernels, interface.input_shape)
+        self._singles = InterpreterPool(model, outputs, kernels, interface.single_shape)
 
     def run(self, frames: NDArray[np.float32]) -> Outputs:
         """See Scorer."""
@@ -113,12 +121,14 @@ class StretchScorer:
 
     def _run_block(self, block: NDArray[np.float32]) -> Outputs:
         hop = self._framing.hop_samples
+        between = max(hop - block.shape[1], 0)  # samples that no frame depends on
         overlap = block.shape[1] - hop
         if len(block) < self._batch or (
             overlap > 0 and not np.array_equal(block[:-1, hop:], block[1:, :overlap])
         ):
             return self._singles.run(block)
-        stretch = np.concatenate([block[:, :hop].reshape(-1), block[-1, hop:]])
+        hops = np.pad(block[:, :hop], ((0, 0), (0, between))).reshape(-1)
+        stretch = np.concatenate([hops[: len(hops) - between], block[-1, hop:]])
         return self._batches.run(stretch[None], self._batch)
 
 
@@ -135,14 +145,20 @@ def _trusted(scorer: Scorer, interface: Interface) -> Scorer:
         frames = np.stack([signal[i * hop :][: framing.frame_samples] for i in range(batch)])
     else:
         frames = trial_frames(framing.frame_samples * interface.channels, batch)
-    try:
+    with _failure_is_a_model_error():
         together = scorer.run(frames)
         for i in {0, batch // 2, batch - 1}:
             alone = scorer.run(frames[i : i + 1])
             if not are_alike([each[i : i + 1] for each in together], alone, _TOLERANCE):
                 raise ModelError("the model gives a frame other scores when others are beside it")
+    return scorer
+
+
+@contextmanager
+def _failure_is_a_model_error() -> Iterator[None]:
+    try:
+        yield
     except ModelError:
         raise
-    except (RuntimeError, ValueError) as error:
+    except FAILURES as error:
         raise ModelError(f"the model cannot be run: {one_line(error)}") from error
-    return scorer

@@ -103,7 +103,8 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise ModelError(f"line {number} is not CSV: {error}") from error
-        if cells := [cell.strip() for cell in row]:
+        cells = [cell.strip() for cell in row]
+        if cells not in ([], [""]):
             yield number, cells
 
 

@@ -72,7 +72,7 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
     given, beam_flags = _parser(command, known).parse_known_args(list(arguments))
     flags = {name: value for name, value in vars(given).items() if value is not None}
     config, config_beam_flags = _read_config(flags.pop("config", None), known)
-    _check_beam_flags(config_beam_flags + beam_flags, known)
+    _check_beam_flags(config_beam_flags + beam_flags, command, known)
     values = {**command.defaults, **config, **flags, **command.without}
     return _validated(values, from_flags=set(flags)), config_beam_flags + beam_flags
 
@@ -213,9 +213,9 @@ def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
             yield f"--{name}={value}"
 
 
-def _check_beam_flags(flags: Sequence[str], own: Iterable[str]) -> None:
+def _check_beam_flags(flags: Sequence[str], command: Command, own: Iterable[str]) -> None:
     """Refuse what Beam and the engine don't know either; Beam would only warn, and ignore it."""
-    parser = Parser(prog="earmark classify", allow_abbrev=False)
+    parser = Parser(prog=command.name, allow_abbrev=False)
     for kind in _subclasses(PipelineOptions):
         if "_add_argparse_args" in vars(kind):
             kind._add_argparse_args(parser)
@@ -227,6 +227,8 @@ def _check_beam_flags(flags: Sequence[str], own: Iterable[str]) -> None:
         unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:
         word = unknown[0].split("=")[0]
+        if word.removeprefix("--") in command.without:
+            raise UsageError(f"{word}: {command.name} has no such option; earmark classify has")
         known = [f"--{name}" for name in ("config", *own)]
         hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
         raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")

@@ -24,7 +24,7 @@ from transforms.elements import ClipResult, Listed, Span, ToHear
 from transforms.embeddings import Aside
 from transforms.listing import anywhere
 from transforms.notifications import ReadNotifications, parse_source
-from transforms.output_folder import aside_folder, round_id, staging_folder
+from transforms.output_folder import STREAM, aside_folder, round_id, staging_folder
 from transforms.plan import superseded
 from transforms.plan_files import ReadPlan
 from transforms.provenance import Provenance
@@ -151,7 +151,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
             | "Objects" >> beam.Map(lambda each: each.object)
             | SplitLongClips(options.span_s)
             | "SpreadSpans" >> beam.Reshuffle()
-            | _Hear(self.hearing, "stream")
+            | _Hear(self.hearing, STREAM)
             | CommitWindows(options.output, made_by, planned)
         )
 

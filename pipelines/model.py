@@ -21,6 +21,7 @@ from pipelines.errors import UsageError, nearest
 from pipelines.model_facts import facts, show_facts
 from pipelines.model_use import read_text
 from transforms.local_copies import read_uri
+from transforms.whole_files import write_bytes
 
 _ANY_MODEL = "a .tflite file or URI, yamnet or builtin"
 
@@ -70,7 +71,7 @@ def label(asked: argparse.Namespace, console: Console) -> None:
         score_threshold=asked.score_threshold,
     )
     try:
-        output.write_bytes(described)
+        write_bytes(str(output.absolute()), described)
     except OSError as error:
         raise UsageError(f"--output {output}: {error.strerror}") from error
     console.print(escape(str(output)), soft_wrap=True)

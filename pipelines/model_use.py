@@ -55,7 +55,7 @@ class ModelUse:
         """
         heads, given = classifier.heads, self.min_score
         most = max((head.most for head in heads), default=np.inf)
-        if given is not None and given > most:
+        if given is not None and np.float32(given) > np.float32(most):
             raise ModelError(f"min_score {given:g}: the model gives no score above {most:g}")
         return least_scores(heads, given, self.thresholds, self.allow, self.deny)
 

@@ -26,7 +26,12 @@ from transforms.committing import ConcludeRun, read_round
 from transforms.elements import Listed, ToHear
 from transforms.listing import list_audio
 from transforms.matching import Found
-from transforms.output_folder import discard_aside, is_written_by_runs, staging_folder
+from transforms.output_folder import (
+    aside_folder,
+    discard_aside,
+    is_written_by_runs,
+    staging_folder,
+)
 from transforms.plan import Plan, Retry
 from transforms.plan_files import write_plan
 from transforms.whole_files import join
@@ -106,7 +111,7 @@ def run_here(
         heard = len(waiting) - len(left)
         _check_committed(options.output, run_id, name, heard)
         if hearing.made_by.embedding_size is not None:
-            discard_aside(options.output, run_id, name)
+            discard_aside(aside_folder(options.output, run_id, name))
         waiting = [each for each in waiting if each.object.uri in left]
         memory.give_back()
         largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
@@ -148,7 +153,7 @@ def run_elsewhere(
         took_s = time.monotonic() - began
         committed = _check_committed(options.output, run_id, name, len(members))
         if hearing.made_by.embedding_size is not None:
-            discard_aside(options.output, run_id, name)
+            discard_aside(aside_folder(options.output, run_id, name))
         heard_bytes = _size(members)
         board.committed(len(members), heard_bytes, committed["totals"])
         fits = min(_GROWTH, seconds / took_s)

@@ -53,5 +53,10 @@ def run_record(run: Run) -> dict[str, Any]:
 
 def _masked(options: dict[str, Any]) -> dict[str, Any]:
     """Options without the secrets that URIs may hold."""
-    plain = {name: masked(value) for name, value in options.items() if isinstance(value, str)}
-    return {**options, **plain, "input": [masked(pattern) for pattern in options["input"]]}
+    return {name: _masked_value(value) for name, value in options.items()}
+
+
+def _masked_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_masked_value(each) for each in value]
+    return masked(value) if isinstance(value, str) else value

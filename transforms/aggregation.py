@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 import numpy as np
@@ -57,6 +57,10 @@ class Detecting:
         """The labels of all heads, one after another."""
         return all_labels(self.heads)
 
+    def of_window(self, window: BoundedWindow) -> Detecting:
+        """The same, with embeddings waiting where those of a window do."""
+        return self if self.aside is None else replace(self, aside=self.aside.of_window(window))
+
 
 @dataclass
 class AggregateClips(beam.PTransform):  # type: ignore[misc]
@@ -94,15 +98,17 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
         self, block: FrameScores, window: BoundedWindow = beam.DoFn.WindowParam
     ) -> Iterator[tuple[str, Tally]]:
         tally = self._unfinished.setdefault((window, block.span), Tally())
-        tally.add(block, self._detecting)
+        detecting = self._detecting.of_window(window)
+        tally.add(block, detecting)
         if block.ending is not None:
             del self._unfinished[window, block.span]
-            yield block.span.clip.uri, tally.compacted(self._detecting.aside)
+            yield block.span.clip.uri, tally.compacted(detecting.aside)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
         for (window, span), tally in self._unfinished.items():
-            keyed = span.clip.uri, tally.compacted(self._detecting.aside)
+            aside = self._detecting.of_window(window).aside
+            keyed = span.clip.uri, tally.compacted(aside)
             yield WindowedValue(keyed, window.max_timestamp(), (window,))
 
 

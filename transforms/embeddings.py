@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from apache_beam.transforms.window import BoundedWindow, IntervalWindow
 from numpy.typing import NDArray
 
 from transforms.elements import (
@@ -23,7 +24,7 @@ from transforms.elements import (
     StoredEmbeddings,
 )
 from transforms.local_copies import read_uri
-from transforms.whole_files import join, write_bytes
+from transforms.whole_files import join, write_aside
 
 ROWS_ASIDE = 1024
 """So many at most are held of a span before they go to a file: 4 MB of YAMNet's."""
@@ -43,6 +44,12 @@ class Aside:
 
     folder: str
     dtype: str
+
+    def of_window(self, window: BoundedWindow) -> Aside:
+        """Where those of a stream's window wait; in a run that ends there are no others."""
+        if not isinstance(window, IntervalWindow):
+            return self
+        return replace(self, folder=join(self.folder, f"{window.start.micros // 1_000_000:010d}"))
 
     def take(self, parts: Sequence[EmbeddingPart], block: FrameScores) -> list[EmbeddingPart]:
         """A span's embeddings with those of a block; none of a frame that was not scored."""
@@ -73,7 +80,7 @@ class Aside:
         return Embeddings(
             (block.first_frame + frame).astype(np.int32),
             channel.astype(np.int32),
-            values[scored].astype(self.dtype),
+            _as_dtype(values[scored], self.dtype),
         )
 
     def _store(self, part: Embeddings, span: Span) -> StoredEmbeddings:
@@ -83,7 +90,7 @@ class Aside:
         content = io.BytesIO()
         np.savez(content, frame=part.frame, channel=part.channel, values=part.values)
         path = join(self.folder, f"{name}.npz")
-        write_bytes(path, content.getvalue())
+        write_aside(path, content.getvalue())
         return StoredEmbeddings(path, first, len(part.frame))
 
 
@@ -120,6 +127,12 @@ def mean_embedding(parts: Sequence[EmbeddingPart]) -> NDArray[np.float32] | None
             total += row
         count += len(part.values)
     return None if total is None else (total / count).astype(np.float32)
+
+
+def _as_dtype(values: NDArray[np.float32], dtype: str) -> NDArray[np.floating]:
+    """The same numbers; what is beyond the type's range becomes the last in it."""
+    most = np.float32(np.finfo(dtype).max)
+    return np.clip(values, -most, most).astype(dtype)
 
 
 def _joined(parts: Sequence[Embeddings]) -> Embeddings:

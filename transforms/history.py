@@ -74,11 +74,11 @@ def check_history(output: str, settings: Mapping[str, str]) -> None:
     Raises:
       HistoryError: some of it was not, or a file is missing or cannot be read.
     """
-    _check_names(output, settings["tables"].split(", "))
     for table in _TABLES:
         for path in matching(output, table, "*.parquet"):
             with _opened(path, settings):
                 pass
+    _check_names(output, settings["tables"].split(", "))
 
 
 def _check_names(output: str, tables: Iterable[str]) -> None:

@@ -21,6 +21,8 @@ from transforms.whole_files import join
 
 RUNS = "_runs"
 LOCKS = "_locks"
+STREAM = "stream"
+"""In place of a round's name, where embeddings of a stream wait."""
 
 
 def staging_folder(output: str, run_id: str) -> str:
@@ -89,26 +91,31 @@ def discard_staging(output: str, run_id: str = "*") -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def discard_aside(output: str, run_id: str, name: str) -> None:
-    """Delete what of a round's embeddings has waited."""
-    if local_path(output) is None:
-        folder = f"{STAGING_PREFIX}{run_id}/{name}.embeddings"
-        delete(output, matching(output, folder, "*"))
+def discard_aside(folder: str) -> None:
+    """Delete a folder of embeddings that have waited."""
+    if local_path(folder) is None:
+        delete(folder, matching(folder, "", "*"))
     else:
-        shutil.rmtree(aside_folder(output, run_id, name), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def delete(output: str, files: Iterable[str]) -> None:
     """Delete files of the output, those that are there."""
     if local_path(output) is None:
-        listed = list(files)
-        for attempt in persisting(output):
-            with attempt:
-                if there := [path for path in listed if FileSystems.exists(path)]:
-                    FileSystems.delete(there)
+        _delete_elsewhere(output, list(files))
         return
     for file in files:
         Path(file).unlink(missing_ok=True)
+
+
+def _delete_elsewhere(output: str, files: list[str]) -> None:
+    """Delete objects; each is asked for only once that has failed, since they may be many."""
+    for attempt in persisting(output):
+        with attempt:
+            if attempt.retry_state.attempt_number > 1:
+                files = [path for path in files if FileSystems.exists(path)]
+            if files:
+                FileSystems.delete(files)
 
 
 def remove_empty_folders(output: str) -> None:

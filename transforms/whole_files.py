@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 
 from apache_beam.io.filesystem import CompressionTypes
@@ -35,7 +36,26 @@ def write_bytes(path: str, content: bytes) -> None:
     make_folder(FileSystems.split(path)[0])
     if local_path(path) is not None:
         _write_locally(path, content)
+    else:
+        _write_elsewhere(path, content)
+
+
+def write_aside(path: str, content: bytes) -> None:
+    """The same, for one of many files that nobody needs once the run is over.
+
+    Workers may write the same one at once. It need not outlive a loss of power.
+    """
+    if local_path(path) is None:
+        _write_elsewhere(path, content)
         return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    part = f"{path}.{os.getpid()}-{threading.get_ident()}.part"
+    with open(part, "wb") as sink:
+        sink.write(content)
+    os.replace(part, path)
+
+
+def _write_elsewhere(path: str, content: bytes) -> None:
     # an object is there once it has been written whole
     for attempt in persisting(path):
         with (

@@ -11,9 +11,16 @@ import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
 from transforms.committing import ReconcileError, commit_round, finish_commits
-from transforms.elements import ClipResult, HeardClip, Listed, StoredEmbeddings, ToHear
+from transforms.elements import ClipResult, Listed, ToHear
+from transforms.embeddings import Aside
 from transforms.history import read_history
-from transforms.output_folder import delete, round_id, staging_folder
+from transforms.output_folder import (
+    STREAM,
+    aside_folder,
+    discard_aside,
+    round_id,
+    staging_folder,
+)
 from transforms.plan import is_since_planned, superseded
 from transforms.provenance import Provenance
 from transforms.writing import file_name, write_shard
@@ -92,23 +99,17 @@ def commit_window(
     there = read_history(output, made_by.settings(), since=since)
     done = {each.uri for each in there if is_since_planned(each.file, old.get(each.uri))}
     left = [each for each in results if each.clip.uri not in done]
+    aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
     if not left:
+        discard_aside(aside)
         return
     name = _round_name(window, left)
     staging = staging_folder(output, made_by.run_id)
     shard = write_shard(left, staging, file_name(round_id(made_by.run_id, name), 0, 1), made_by)
     obsolete = [each for one in planned for each in superseded(one)]
     path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
-    delete(output, [aside for each in left for aside in _asides(each)])
+    discard_aside(aside)
     yield path
-
-
-def _asides(result: ClipResult) -> Iterator[str]:
-    """The files in which a clip's embeddings have waited."""
-    if isinstance(result, HeardClip):
-        for part in result.embeddings:
-            if isinstance(part, StoredEmbeddings):
-                yield part.path
 
 
 def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:

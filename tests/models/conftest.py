@@ -15,6 +15,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+_LAST_DEPRECATED = schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
+
 
 class Port(NamedTuple):
     """An input or output of a model; a signature tells which sizes may vary (-1)."""
@@ -58,7 +60,7 @@ def tiny_model() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def layered_model() -> Callable[..., bytes]:
-    """A model of several outputs, each a layer on the frame or on a hidden layer; see `_layered`."""
+    """A model of several outputs, each a layer on the frame or a hidden layer: see `_layered`."""
     return _layered
 
 
@@ -111,9 +113,9 @@ class Graph:
         return tensor
 
     def dense(self, given: int, weights: NDArray[np.float32], name: str = "tensor") -> int:
-        """FULLY_CONNECTED of a tensor [batch, values] or [values], to [batch, len(weights)]."""
+        """FULLY_CONNECTED of a tensor of rows of values, to [rows, len(weights)]."""
         takes = self.graph.tensors[given]
-        rows = 1 if len(takes.shape) == 1 else int(takes.shape[0])
+        rows = int(np.prod(takes.shape)) // weights.shape[1]
         signature = takes.shapeSignature
         gives = Port(
             [rows, len(weights)], "float32", None if signature is None else [-1, len(weights)]
@@ -161,7 +163,9 @@ class Graph:
         """Any operator of one output."""
         code = getattr(schema.BuiltinOperator, name)
         self.made.operatorCodes.append(
-            schema.OperatorCodeT(builtinCode=code, deprecatedBuiltinCode=code, version=1)
+            schema.OperatorCodeT(
+                builtinCode=code, deprecatedBuiltinCode=min(code, _LAST_DEPRECATED), version=1
+            )
         )
         operator = schema.OperatorT(opcodeIndex=len(self.made.operatorCodes) - 1)
         tensor = self.tensor(gives, tensor_name)

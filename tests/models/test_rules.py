@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -119,6 +121,7 @@ def test_a_model_of_the_wrong_form(odd_model: Callable[..., bytes], port, rule: 
     assert says in refused(lambda: AudioClassifier(model))
 
 
+THRESHOLD_AND_NAN = struct.pack("<f", 0.3), struct.pack("<f", math.nan)
 SEVERAL = described(TWO, output("birds"), output("hours"))
 LOCALES = {"de.txt": ("de", ("Zaunkönig", "Rotkehlchen", "Krähe")), "fr.txt": ("fr", LABELS)}
 CALIBRATION = CalibrationMetadata("log", 0.0, "1,1,0\n1,1,0\n1,1,0")
@@ -204,6 +207,16 @@ WRONG: Mapping[str, tuple[bytes, ModelOptions, str]] = {
         ONE,
         ModelOptions(sample_rate_hz=0),
         "a sample rate of 0 Hz is not possible",
+    ),
+    "an activation of probabilities": (
+        described(ONE, output("birds")),
+        ModelOptions(activation="softmax"),
+        "activation softmax: 'birds' gives probabilities by itself; leave it out",
+    ),
+    "a threshold that is none": (
+        described(ONE, output(score_threshold=0.3)).replace(*THRESHOLD_AND_NAN),
+        ModelOptions(),
+        "the model's metadata has a score threshold that is none: nan",
     ),
     "no embedding": (ONE, ModelOptions(embeddings=True), "the model has no embedding"),
     "nothing wanted": (ONE, ModelOptions(heads=()), "neither scores nor embeddings are wanted"),

@@ -141,14 +141,21 @@ def test_rows_without_are_not_added_to_rows_with(tmp_path, classify, record):
     assert classify(tmp_path / "in", tmp_path / "out", "--embeddings")[0] == 0
     status, _, err = classify(tmp_path / "in", tmp_path / "out")
     assert status == 2
-    assert "holds rows made with tables detections, events, embeddings" in err
+    assert "holds rows made with tables detections, events, embeddings, clips, failures, not" in err
+    assert classify(tmp_path / "in", tmp_path / "plain")[0] == 0
+    status, _, err = classify(tmp_path / "in", tmp_path / "plain", "--embeddings")
+    assert status == 2
+    assert "holds rows made with tables detections, events, clips, failures, not" in err
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--min_score", "0.5"], "unknown argument --min_score"),
-        (["--heads", "scores"], "unknown argument --heads"),
+        (
+            ["--min_score", "0.5"],
+            "--min_score: earmark embed has no such option",
+        ),
+        (["--heads", "scores"], "--heads: earmark embed has no such option"),
         (["--embeddings", "float64"], "--embeddings float64: input should be 'float32'"),
     ],
 )

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from transforms.elements import (
     StoredEmbeddings,
 )
 from transforms.embeddings import Aside, first_frame, loaded, mean_embedding, rows_of
+from transforms.whole_files import write_aside
 
 SPAN = Span(AudioObject("/a/naïve.wav", 1, "v"))
 SIZE = 4
@@ -77,6 +81,26 @@ def test_the_same_done_twice_is_the_same_file(tmp_path):
     assert first == second
     assert len(list(tmp_path.iterdir())) == len(first)
     assert next(loaded(first)).values.dtype == np.float16
+
+
+def test_what_float16_does_not_hold_becomes_the_most_that_it_does(tmp_path):
+    far = block(0, 2)
+    values = np.array([[1e5, -1e6, 1, 0], [65_504, 1e-9, 2, 0]], np.float32)
+    ((_, _, *first), (_, _, *second)) = rows(
+        taken(Aside(str(tmp_path), "float16"), [replace(far, embeddings=values)])
+    )
+    assert first == [65_504, -65_504, 1, 0]
+    assert second[0] == 65_504
+
+
+def test_many_may_write_the_same_one_at_once(tmp_path):
+    path = str(tmp_path / "aside" / "one.npz")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: write_aside(path, bytes([65 + i % 8]) * 50_000), range(200)))
+    content = Path(path).read_bytes()
+    assert len(content) == 50_000
+    assert len(set(content)) == 1
+    assert [each.name for each in Path(path).parent.iterdir()] == ["one.npz"]
 
 
 def test_the_mean_does_not_depend_on_the_parts(tmp_path):

@@ -28,10 +28,11 @@ from transforms.elements import (
     ToHear,
     Trouble,
 )
+from transforms.embeddings import Aside
 from transforms.framing import FrameGrid
 from transforms.history import read_history
 from transforms.levels import measure
-from transforms.output_folder import round_id, staging_folder
+from transforms.output_folder import STREAM, aside_folder, round_id, staging_folder
 from transforms.output_lock import locked
 from transforms.provenance import Provenance
 from transforms.superseding import read_uris
@@ -187,3 +188,24 @@ def test_each_window_is_a_round(tmp_path):
     rounds = {path.name.split("-")[0] for path in (tmp_path / "_runs" / RUN).iterdir()}
     assert rounds == {str(BEGAN), str(BEGAN + 300)}
     assert there(tmp_path) == {("/a", "1"): 1, ("/b", "1"): 1, ("/c", "1"): 1}
+
+
+def test_the_embeddings_of_a_window_wait_no_longer_once_it_is_committed(tmp_path, commit):
+    aside = Aside(aside_folder(str(tmp_path), RUN, STREAM), "float32")
+    waiting = {}
+    for window in (WINDOW, NEXT):
+        folder = Path(aside.of_window(window).folder)
+        waiting[window] = folder / "of a clip.npz"
+        folder.mkdir(parents=True)
+
+    def leave() -> None:
+        for path in waiting.values():
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+
+    leave()
+    commit(heard("/a"))
+    assert [path.exists() for path in waiting.values()] == [False, True]
+    leave()
+    assert commit(heard("/a")) == []  # the engine went back, and heard it again
+    assert [path.exists() for path in waiting.values()] == [False, True]
