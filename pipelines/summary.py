@@ -79,6 +79,9 @@ def _settings(run: Run) -> list[tuple[str, str]]:
     }
     given = run.options.model_dump(exclude={"model", "hop_s", "min_score", "dry_run", "verbose"})
     usual = {name: ClassifyOptions.model_fields[name].default for name in _SELDOM}
+    if classifier.interface.unused:
+        unused = ", ".join(map(str, classifier.interface.unused))
+        shown["not used"] = f"output {unused} of the model: neither scores nor embeddings"
     if made_by.heads:
         least = "of the model" if made_by.min_score is None else f"{made_by.min_score:g}"
         shown["min_score"] = least

@@ -24,7 +24,7 @@ from models.metadata import (
 )
 from models.metadata_writer import pack
 from models.selection import least_scores
-from tests.models.small_models import Layer, build
+from tests.models.small_models import Layer, Port, Steps, layered
 from tests.models.task_library import Head, TaskLibrary, TaskLibraryError
 from transforms.aggregation import Detecting, find_hits
 from transforms.elements import AudioObject, FrameScores, HeadLabels, Span
@@ -207,12 +207,12 @@ def compare(oracle: TaskLibrary, model: bytes, of: np.ndarray) -> None:
 
 
 def test_one_head_with_labels_in_three_locales(oracle):
-    model = described(build([Layer(weights(6, 1))], [1, SAMPLES]), head())
+    model = described(layered([Layer(weights(6, 1), "LOGISTIC")], Port([1, SAMPLES])), head())
     compare(oracle, model, frames())
 
 
 def test_logits_below_zero(oracle):
-    model = described(build([Layer(weights(6, 1), is_logistic=False)], [SAMPLES]), head())
+    model = described(layered([Layer(weights(6, 1))], Port([SAMPLES])), head())
     compare(oracle, model, frames())
 
 
@@ -220,7 +220,7 @@ def test_logits_below_zero(oracle):
 @pytest.mark.parametrize("top_k", [None, 1, 2, 4])
 def test_scores_at_the_threshold_and_equal_ones(oracle, min_score, top_k):
     scores = np.array([[0.25], [0.3], [1.0], [0.25], [0.0], [-0.25]], np.float32)
-    model = described(build([Layer(scores, is_logistic=False)], [1, 1]), head())
+    model = described(layered([Layer(scores)], Port([1, 1])), head())
     asked, one = Options(min_score, top_k, None, {}), np.ones((1, 1, 1), np.float32)
     expected = of_the_task_library(oracle, model, one, asked)
     assert expected[0][0].categories
@@ -228,25 +228,28 @@ def test_scores_at_the_threshold_and_equal_ones(oracle, min_score, top_k):
 
 
 def test_two_heads_by_their_names(oracle):
-    model = build([Layer(weights(6, 2)), Layer(weights(3, 3), is_4d=True)], [1, SAMPLES])
+    model = layered(
+        [Layer(weights(6, 2), "LOGISTIC"), Layer(weights(3, 3), "LOGISTIC", shape=[1, 1, 1, 3])],
+        Port([1, SAMPLES]),
+    )
     other = OutputMetadata("hours", label_files=(LabelFile("hours.txt", None, OTHER),))
     model = described(model, head(), other)
     compare(oracle, model, frames())
 
 
 def test_quantised_scores(oracle):
-    layers = [Layer(weights(6, 4), is_quantised=True)]
-    compare(oracle, described(build(layers, [1, SAMPLES]), head()), frames())
+    layers = [Layer(weights(6, 4), "LOGISTIC", Steps("uint8", 1 / 256))]
+    compare(oracle, described(layered(layers, Port([1, SAMPLES])), head()), frames())
 
 
 def test_stereo(oracle):
-    model = build([Layer(weights(6, 5, 2 * SAMPLES))], [1, 2 * SAMPLES])
+    model = layered([Layer(weights(6, 5, 2 * SAMPLES), "LOGISTIC")], Port([1, 2 * SAMPLES]))
     compare(oracle, described(model, head(), channels=2), frames(channels=2))
 
 
 @pytest.mark.parametrize("input_shape", [[SAMPLES], [1, SAMPLES], [1, SAMPLES, 1], [SAMPLES, 1]])
 def test_inputs_of_any_shape(oracle, input_shape):
-    model = described(build([Layer(weights(6, 6))], input_shape), head())
+    model = described(layered([Layer(weights(6, 6), "LOGISTIC")], Port(input_shape)), head())
     compare(oracle, model, frames(3))
 
 
@@ -254,9 +257,13 @@ def test_inputs_of_any_shape(oracle, input_shape):
 def test_calibration_with_classes_left_out(oracle, transformation):
     lines = ["0.95,1.7,-0.4", "", "1,2,0.5,0.4", "0.5,-1,0.1", "", "0.8,12,-3,0.1"]
     calibration = CalibrationMetadata(transformation, 0.35, "\n".join(lines))
-    model = described(build([Layer(weights(6, 7))], [1, SAMPLES]), head(calibration))
+    model = described(
+        layered([Layer(weights(6, 7), "LOGISTIC")], Port([1, SAMPLES])), head(calibration)
+    )
     compare(oracle, model, frames())
-    raw = AudioClassifier(described(build([Layer(weights(6, 7))], [1, SAMPLES]), head()))
+    raw = AudioClassifier(
+        described(layered([Layer(weights(6, 7), "LOGISTIC")], Port([1, SAMPLES])), head())
+    )
     predicted = AudioClassifier(model).predict(frames().reshape(12, -1))
     np.testing.assert_array_equal(predicted.raw_scores, raw.score(frames().reshape(12, -1)))
 
@@ -282,9 +289,9 @@ def test_calibrated_scores_are_the_same_to_the_bit(oracle, transformation):
         lines[i : i + 3] = f"{lines[i]},{float(scores[i])}", f"{lines[i + 1]},{float(above)}", ""
     calibration = CalibrationMetadata(transformation, 0.35, "\n".join(lines))
     labels = LabelFile("labels.txt", None, tuple(f"class {i}" for i in range(classes)))
-    layer = Layer(scores[:, None], is_logistic=False)
+    layer = Layer(scores[:, None])
     output = OutputMetadata("scores", label_files=(labels,), calibration=calibration)
-    model = described(build([layer], [1, 1]), output)
+    model = described(layered([layer], Port([1, 1])), output)
     one = np.ones((1, 1, 1), np.float32)
     ((theirs,),) = oracle.classify(model, one, score_threshold=-1e9)
     expected = np.zeros(classes, np.float32)
@@ -331,7 +338,9 @@ def test_yamnet_on_real_recordings(oracle, shared, yamnet_path):
 )
 def test_calibrations_that_the_task_library_alone_takes(oracle, line, said):
     calibration = CalibrationMetadata("identity", 0.0, line + 5 * "\n1,1,0")
-    model = described(build([Layer(weights(6, 1))], [1, SAMPLES]), head(calibration))
+    model = described(
+        layered([Layer(weights(6, 1), "LOGISTIC")], Port([1, SAMPLES])), head(calibration)
+    )
     assert oracle.classify(model, frames(1))
     with pytest.raises(ModelError, match=f"score calibration: {said}"):
         AudioClassifier(model)
@@ -339,14 +348,14 @@ def test_calibrations_that_the_task_library_alone_takes(oracle, line, said):
 
 @pytest.mark.parametrize("default", [np.nan, np.inf, -np.inf, 1e39])
 def test_a_default_score_that_float32_does_not_hold_is_refused(default):
-    model = described(build([Layer(weights(2, 1))], [1, SAMPLES]))
+    model = described(layered([Layer(weights(2, 1), "LOGISTIC")], Port([1, SAMPLES])))
     given = CalibrationMetadata("identity", default, "1,1,0\n")
     with pytest.raises(ModelError, match=r"score calibration: the default score .* is no float32"):
         AudioClassifier(model, ModelOptions(calibration=given))
 
 
 def test_what_only_one_of_them_refuses_is_as_documented(oracle):
-    bare = build([Layer(weights(6, 1))], [1, SAMPLES])
+    bare = layered([Layer(weights(6, 1), "LOGISTIC")], Port([1, SAMPLES]))
     model = described(bare, head())
     with pytest.raises(TaskLibraryError, match="missing TensorMetadata"):
         oracle.classify(bare, frames(1))

@@ -24,12 +24,12 @@ from models.metadata import (
 )
 from models.metadata_writer import pack
 from models.selection import least_scores, parse_thresholds
-from tests.models.small_models import Layer, build
+from tests.models.small_models import Layer, Port, layered
 
 SAMPLES = 8
 WEIGHTS = np.random.default_rng(1).normal(size=(3, SAMPLES)).astype(np.float32)
-ONE = build([Layer(WEIGHTS)], [1, SAMPLES])
-TWO = build([Layer(WEIGHTS), Layer(WEIGHTS)], [1, SAMPLES])
+ONE = layered([Layer(WEIGHTS, "LOGISTIC")], Port([1, SAMPLES]))
+TWO = layered([Layer(WEIGHTS, "LOGISTIC"), Layer(WEIGHTS, "LOGISTIC")], Port([1, SAMPLES]))
 LABELS = ("wren", "robin", "crow")
 
 
@@ -60,7 +60,9 @@ def with_fewer_descriptions() -> bytes:
 
 def mixing_its_batch() -> bytes:
     """Two frames at once, whose scores depend on both."""
-    model = graphs.parse(build([Layer(np.ones((6, 2 * SAMPLES), np.float32))], [1, 2 * SAMPLES]))
+    model = graphs.parse(
+        layered([Layer(np.ones((6, 2 * SAMPLES), np.float32), "LOGISTIC")], Port([1, 2 * SAMPLES]))
+    )
     graph = model.subgraphs[0]
     graph.tensors[graph.inputs[0]].shape = np.array([2, SAMPLES], np.int32)
     made = schema.TensorT(type=schema.TensorType.FLOAT32, buffer=0, name=b"scores")
