@@ -70,7 +70,7 @@ def _show_before(planned: Planned, console: Console) -> None:
 
 def _settings(run: Run) -> list[tuple[str, str]]:
     classifier, made_by = run.classifier, run.made_by
-    frame_s = classifier.frame_samples / classifier.sample_rate_hz
+    frame_s = made_by.grid.heard_samples / classifier.sample_rate_hz
     hop_s = made_by.grid.hop_s
     shown = {
         "run": made_by.run_id,
