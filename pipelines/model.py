@@ -23,6 +23,12 @@ from pipelines.model_use import read_text
 from transforms.local_copies import read_uri
 from transforms.whole_files import write_bytes
 
+_SAID = (
+    *("labels", "sample_rate", "channels", "calibration", "score_threshold"),
+    *("name", "description", "version", "author", "license"),
+)
+"""What `earmark model label` may be given to pack."""
+
 _ANY_MODEL = "a .tflite file or URI, yamnet or builtin"
 
 
@@ -51,6 +57,10 @@ def show_info(asked: argparse.Namespace, console: Console) -> None:
 
 def label(asked: argparse.Namespace, console: Console) -> None:
     """Pack labels and metadata into a .tflite file, and print where it lies."""
+    if not any(getattr(asked, each) is not None for each in _SAID):
+        raise UsageError(
+            f"there is nothing to pack: name --{_SAID[0]} or what else there is to say"
+        )
     source = resolve(asked.model, read_uri)
     output = Path(asked.output or f"{source.name}-labelled.tflite")
     if asked.output is None and output.exists():

@@ -128,7 +128,8 @@ def _lines(said: Mapping[str, Any], all_labels: bool) -> Iterator[tuple[str, str
     described["parser"] = metadata["min_parser_version"]
     yield from ((name, value) for name, value in described.items() if value)
     assumed = " (assumed: the model does not say)" if takes["sample_rate_assumed"] else ""
-    yield "takes", _takes(takes)
+    named = [each["name"] for each in metadata["inputs"] if each["name"]]
+    yield "takes", ", ".join([_takes(takes), *map(repr, named)])
     yield "sample rate", f"{takes['sample_rate_hz']} Hz{assumed}"
     for head in said["heads"]:
         yield from _head_lines(head, _output_of(metadata, head))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+
+import pytest
 
 from pipelines.cli import main
 
@@ -17,6 +20,69 @@ def test_info_says_what_a_model_takes_gives_and_is_called(capsys):
     assert "assumed" not in shown
     assert "10 scores" in shown
     assert "siren" in shown
+    assert "'audio_clip'" in shown
+    assert "10 scores, 'scores'" in shown
+
+
+def test_info_as_json_says_all_of_it(tmp_path, capsys):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"Laut {i}" for i in range(10)))
+    calibration = tmp_path / "calibration.txt"
+    calibration.write_text("1,2,3\n" * 10)
+    model = str(tmp_path / "deutsch.tflite")
+    arguments = ["model", "label", "builtin", "--labels", str(labels), "--locale", "de"]
+    options = ["--calibration", str(calibration), "--calibration_transformation", "log"]
+    more = ["--calibration_default", "0.25", "--score_threshold", "0.5", "--name", "Laute"]
+    assert main([*arguments, *options, *more, "--output", model]) == 0
+    assert capsys.readouterr().out == f"{model}\n"
+    assert main(["model", "info", model, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (output,) = said["metadata"]["outputs"]
+    assert said["metadata"]["name"] == "Laute"
+    assert [file["locale"] for file in output["label_files"]] == [None, "de"]
+    assert output["score_threshold"] == 0.5
+    assert output["calibration"]["transformation"] == "log"
+    assert output["calibration"]["default_score"] == 0.25
+    assert said["metadata"]["inputs"][0]["sample_rate_hz"] == 16_000
+    assert (said["takes"]["frame_samples"], said["embedding_size"]) == (15_600, 96)
+    assert said["heads"][0]["labels"][:2] == ["silence", "tone"]
+
+
+def test_a_model_is_labelled_in_its_own_place_or_a_new_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("\n".join("abcdefghij"))
+    assert main(["model", "label", "builtin", "--labels", "names.txt"]) == 0
+    assert main(["model", "label", "builtin", "--labels", "names.txt"]) == 2
+    assert "builtin-labelled.tflite is there already" in capsys.readouterr().err
+    own = ["--labels", "names.txt", "--locale", "xx", "--output", "builtin-labelled.tflite"]
+    assert main(["model", "label", "builtin-labelled.tflite", *own]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "builtin-labelled.tflite",
+        "names.txt",
+    ]
+
+
+WRONG_LABELS = [
+    (["--labels", "nowhere.txt"], "--labels nowhere.txt: No such file"),
+    (["--labels", "few.txt"], "2 labels are given, but output 0 has 10 classes"),
+    (["--calibration", "few.txt"], "score calibration: line 1 is 'a'"),
+    (["--calibration_transformation", "log", "--name", "x"], "are for a --calibration"),
+    (["--head", "1", "--labels", "few.txt"], "head"),
+    (["--head", "-1"], "argument --head: invalid"),
+    (["--locale", "de"], "there is nothing to pack: name --labels"),
+    ([], "there is nothing to pack"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG_LABELS, ids=lambda each: " ".join(each))
+def test_a_wrong_label_command_is_one_line(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    Path("few.txt").write_text("a\nb\n")
+    assert main(["model", "label", "builtin", *options]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["few.txt"]
 
 
 def test_info_lists_all_labels_when_asked(yamnet_path, capsys):
