@@ -22,6 +22,7 @@ from models.scorers import fastest_scorer
 from models.sources import ModelSource, ReadUri
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000
+LEAST_RATE_HZ, MOST_RATE_HZ = 1000, 384_000
 
 
 class Prediction(NamedTuple):
@@ -152,6 +153,17 @@ class AudioClassifier:
         return Prediction(scores, raw_scores, embeddings)
 
 
+def check_runs(model: bytes) -> None:
+    """Check that a .tflite file is a model of audio that can be run as its metadata says.
+
+    Raises:
+      ModelError: it isn't.
+    """
+    said = metadata.read(model)
+    _sample_rate_hz(said.sample_rate_hz, None)
+    read_interface(model, said)
+
+
 def load_classifier(
     source: ModelSource,
     options: ModelOptions = ModelOptions(),  # noqa: B008 (it cannot change)
@@ -245,6 +257,11 @@ def _with_embedding(
 def _sample_rate_hz(of_model: int | None, asked: int | None) -> int:
     if asked is not None and asked <= 0:
         raise ModelError(f"a sample rate of {asked} Hz is not possible")
+    if of_model and not LEAST_RATE_HZ <= of_model <= MOST_RATE_HZ:
+        raise ModelError(
+            f"the model takes audio at {of_model} Hz by its metadata: only {LEAST_RATE_HZ} to"
+            f" {MOST_RATE_HZ} Hz can be had"
+        )
     if of_model and asked and of_model != asked:
         raise ModelError(f"the model takes audio at {of_model} Hz, not at the {asked} Hz given")
     return of_model or asked or DEFAULT_SAMPLE_RATE_HZ

@@ -27,13 +27,15 @@ class Command(NamedTuple):
       name: as it is typed.
       description: what it does, for its help.
       defaults: values of options that differ from those of `earmark classify`.
-      without: options that it does not have, and their values.
+      without: options that it does not have.
+      fixed: values of some of these, where they are not the usual ones.
     """
 
     name: str
     description: str
     defaults: Mapping[str, Any] = MappingProxyType({})
-    without: Mapping[str, Any] = MappingProxyType({})
+    without: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = MappingProxyType({})
 
 
 CLASSIFY = Command(
@@ -43,15 +45,12 @@ EMBED = Command(
     "earmark embed",
     "Write down, in Parquet, the embedding of each frame of an archive of audio.",
     defaults={"embeddings": "float32"},
-    without={
-        "heads": (),
-        "events_gap_s": 0.0,
-        "activation": "none",
-        **dict.fromkeys(("labels", "locale", "min_score", "top_k", "thresholds", "allow", "deny")),
-        "calibration": None,
-        "calibration_transformation": "identity",
-        "calibration_default": 0.0,
-    },
+    without=(
+        *("labels", "locale", "heads", "activation", "min_score", "top_k", "thresholds"),
+        *("allow", "deny", "events_gap_s"),
+        *("calibration", "calibration_transformation", "calibration_default"),
+    ),
+    fixed={"heads": ()},
 )
 
 
@@ -73,7 +72,7 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
     flags = {name: value for name, value in vars(given).items() if value is not None}
     config, config_beam_flags = _read_config(flags.pop("config", None), known)
     _check_beam_flags(config_beam_flags + beam_flags, command, known)
-    values = {**command.defaults, **config, **flags, **command.without}
+    values = {**command.defaults, **config, **flags, **command.fixed}
     return _validated(values, from_flags=set(flags)), config_beam_flags + beam_flags
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.calibration import TRANSFORMATIONS
-from models.classifier import parse_labels
+from models.classifier import check_runs, parse_labels
 from models.describing import describe
 from models.errors import ModelError
 from models.metadata import CalibrationMetadata
@@ -19,7 +19,7 @@ from models.sources import PUBLISHED, cache_folder, fetch, resolve
 from pipelines.command_line import Parser
 from pipelines.errors import UsageError, nearest
 from pipelines.model_facts import facts, show_facts
-from pipelines.model_use import read_text
+from pipelines.model_use import read_calibration, read_text
 from transforms.local_copies import read_uri
 from transforms.whole_files import write_bytes
 
@@ -43,6 +43,8 @@ def command(arguments: Sequence[str]) -> None:
         _ACTIONS[asked.action](asked, Console())
     except ModelError as error:
         raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"it cannot be shown: {error.strerror}") from error
 
 
 def show_info(asked: argparse.Namespace, console: Console) -> None:
@@ -62,6 +64,8 @@ def label(asked: argparse.Namespace, console: Console) -> None:
             f"there is nothing to pack: name --{_SAID[0]} or what else there is to say"
         )
     source = resolve(asked.model, read_uri)
+    if asked.output == "":
+        raise UsageError("--output: it is empty; name a file")
     output = Path(asked.output or f"{source.name}-labelled.tflite")
     if asked.output is None and output.exists():
         raise UsageError(f"{output} is there already: name another --output, or this one")
@@ -80,6 +84,7 @@ def label(asked: argparse.Namespace, console: Console) -> None:
         calibration=_calibration(asked),
         score_threshold=asked.score_threshold,
     )
+    check_runs(described)
     try:
         write_bytes(str(output.absolute()), described)
     except OSError as error:
@@ -106,15 +111,20 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="earmark model", description="Show, label or fetch a model.")
+    parser = Parser(
+        prog="earmark model", description="Show, label or fetch a model.", allow_abbrev=False
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(_ACTIONS))
-    info = actions.add_parser("info", help="what a model takes, gives and is called")
+    info = actions.add_parser(
+        "info", help="what a model takes, gives and is called", allow_abbrev=False
+    )
     info.add_argument("model", metavar="MODEL", help=_ANY_MODEL)
     info.add_argument("--labels", action="store_true", help="list every label")
     info.add_argument("--json", action="store_true", help="all of it, for programs")
     _add_label_arguments(
         actions.add_parser(
             "label",
+            allow_abbrev=False,
             help="pack labels and metadata into a .tflite file",
             description="Pack labels and metadata into a copy of a .tflite file. What is not given "
             "stays as the model has it; so labels of several heads or locales are packed one after "
@@ -131,9 +141,9 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
     add("model", metavar="MODEL", help=_ANY_MODEL)
     add("--labels", metavar="FILE", help="a name for each class, one a line, in the output's order")
     add("--locale", help="the language of these labels, such as de; without one, the main labels")
-    add("--head", type=_natural, metavar="N", help="which output, counted from 0, of several")
-    add("--sample_rate", type=_natural, metavar="HZ", help="of the audio that the model takes")
-    add("--channels", type=_natural, metavar="N", help="of the same; default: 1")
+    add("--head", type=whole_number, metavar="N", help="which output, counted from 0, of several")
+    add("--sample_rate", type=whole_number, metavar="HZ", help="of the audio that the model takes")
+    add("--channels", type=whole_number, metavar="N", help="of the same; default: 1")
     add(
         "--calibration",
         metavar="FILE",
@@ -153,7 +163,8 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="FILE", help="where to; default: MODEL-labelled.tflite, in this folder")
 
 
-def _natural(text: str) -> int:
+def whole_number(text: str) -> int:
+    """A number from 0 on; argparse calls it by this function's name where it is none."""
     number = int(text)
     if number < 0:
         raise ValueError
@@ -177,5 +188,5 @@ def _calibration(asked: argparse.Namespace) -> CalibrationMetadata | None:
     return CalibrationMetadata(
         asked.calibration_transformation,
         asked.calibration_default,
-        read_text("calibration", asked.calibration),
+        read_calibration(asked.calibration),
     )

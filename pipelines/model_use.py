@@ -57,7 +57,18 @@ class ModelUse:
         most = max((head.most for head in heads), default=np.inf)
         if given is not None and np.float32(given) > np.float32(most):
             raise ModelError(f"min_score {given:g}: the model gives no score above {most:g}")
-        return least_scores(heads, given, self.thresholds, self.allow, self.deny)
+        least = least_scores(heads, given, self.thresholds, self.allow, self.deny)
+        bounds = np.array([head.most for head in heads for _ in head.labels], np.float32)
+        beyond = np.flatnonzero(np.isfinite(least) & (least > bounds))
+        if len(beyond):
+            label = classifier.labels[beyond[0]]
+            raise ModelError(
+                f"{label!r} counts from {least[beyond[0]]:g} on, by --thresholds or the model's"
+                f" metadata: the model gives no score above {bounds[beyond[0]]:g}"
+            )
+        if len(least) and np.isinf(least).all():
+            raise ModelError("the lists leave out every label")
+        return least
 
     def min_score_of(self, classifier: AudioClassifier) -> float | None:
         """What counts where nothing else is said; None for what the model says of each head."""
@@ -71,7 +82,7 @@ class ModelUse:
         calibration = self.options.calibration
         thresholds = [f"{label},{score}" for label, score in sorted(self.thresholds.items())]
         return {
-            "locale": self.options.locale or "",
+            "locale": self.options.locale or "none",
             "activation": self.options.activation,
             "calibration": "of the model" if calibration is None else _brief(map(str, calibration)),
             "thresholds": _brief(thresholds),
@@ -88,7 +99,7 @@ def model_use(options: ClassifyOptions) -> ModelUse:
       UsageError: a file that the options name cannot be read, or holds something else.
     """
     labels = _parsed("labels", options.labels, lambda text: parse_labels(text.encode()))
-    parameters = _parsed("calibration", options.calibration, str)
+    parameters = None if options.calibration is None else read_calibration(options.calibration)
     return ModelUse(
         ModelOptions(
             labels=labels,
@@ -126,6 +137,17 @@ def read_text(option: str, path: str) -> str:
         raise UsageError(f"--{option} {shown(path)}: {said or reason(error)}") from error
 
 
+def read_calibration(path: str) -> str:
+    """The text of a file of score calibration, without the end of its last line.
+
+    Else a file that lacks the last class would pass for one that says nothing of it.
+
+    Raises:
+      UsageError: it cannot be read, or is no text.
+    """
+    return read_text("calibration", path).replace("\r\n", "\n").removesuffix("\n")
+
+
 def _parsed(option: str, path: str | None, parse: Callable[[str], _T]) -> _T | None:
     if path is None:
         return None
@@ -140,6 +162,8 @@ def _listed(option: str, given: Sequence[str]) -> Iterator[str]:
         if not each.startswith("@"):
             yield each
             continue
+        if each == "@":
+            raise UsageError(f"--{option} @: name a file behind the @")
         listed = listed_labels(read_text(option, each[1:]))
         if not listed:
             raise UsageError(f"--{option} {shown(each)}: it holds no labels")
@@ -155,7 +179,7 @@ def _about(option: str, path: str) -> Iterator[None]:
 
 
 def _brief(parts: Iterator[str] | Sequence[str]) -> str:
-    text = "; ".join(parts)
-    if len(text) <= _BRIEF:
+    text = "; ".join(parts) or "none"
+    if len(text) <= _BRIEF and "\n" not in text:
         return text
     return f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"

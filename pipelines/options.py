@@ -185,7 +185,7 @@ class ClassifyOptions(BaseModel):
     @field_validator("calibration_transformation", "calibration_default")
     @classmethod
     def _of_a_calibration(cls, given: _T, others: ValidationInfo) -> _T:
-        if others.data.get("calibration") is None and given not in ("identity", 0.0):
+        if others.data.get("calibration") is None:
             raise ValueError("is for a calibration: name its file, or leave it out")
         return given
 

@@ -321,6 +321,7 @@ def _label_summaries(
     index = detections.label_index
     labels = detecting.labels
     heads = [head.name for head in detecting.heads for _ in head.labels]
+    columns = [column for head in detecting.heads for column in range(len(head.labels))]
     begins = run_starts(np.diff(index) != 0, len(index))
     best = each_run(np.maximum, detections.score, begins)
     total = each_run(np.add, detections.score, begins)
@@ -330,6 +331,7 @@ def _label_summaries(
         LabelSummary(
             labels[index[begins[i]]],
             heads[index[begins[i]]],
+            columns[index[begins[i]]],
             float(best[i]),
             float(np.float32(total[i] / counts[i])),
             float(seconds[i]),

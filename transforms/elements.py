@@ -314,10 +314,14 @@ class Events:
 
 
 class LabelSummary(NamedTuple):
-    """One label over a whole clip: of its detections the best and mean score, and their length."""
+    """One label over a whole clip: of its detections the best and mean score, and their length.
+
+    Its index is the column in the head, which tells labels of one name apart.
+    """
 
     label: str
     head: str
+    label_index: int
     max_score: float
     mean_score: float
     seconds: float

@@ -78,7 +78,7 @@ class Provenance:
             "frame_samples": str(self.grid.frame_samples),
             "window_samples": str(self.grid.heard_samples),
             "hop_samples": str(self.grid.hop_samples),
-            "channels": "each" if self.channels.each else str(self.channels.in_frame),
+            "channels": self._channels(),
             "min_score": "of the model" if self.min_score is None else str(self.min_score),
             "top_k": str(self.top_k or "all"),
             **self.scoring,
@@ -87,6 +87,11 @@ class Provenance:
             "time_pattern": self.time_pattern or "",
             "time_zone": self.time_zone,
         }
+
+    def _channels(self) -> str:
+        if self.channels.each:
+            return "each"
+        return "mix" if self.channels.in_frame == 1 else f"{self.channels.in_frame} at once"
 
     def metadata(self) -> dict[str, str]:
         """Key-value metadata for a Parquet file."""

@@ -159,7 +159,7 @@ def _s3(filesystem: FileSystem) -> Any:
     from apache_beam.io.aws.s3io import S3IO
 
     options = filesystem._options
-    if getattr(_kept, "options", None) is not options:
+    if not hasattr(_kept, "s3") or _kept.options is not options:
         _kept.options, _kept.s3 = options, S3IO(options=options)
     return _kept.s3
 

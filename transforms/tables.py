@@ -68,6 +68,7 @@ _LABEL = pa.struct(
     {
         "label": pa.string(),
         "head": pa.string(),
+        "label_index": pa.int32(),
         "max_score": pa.float32(),
         "mean_score": pa.float32(),
         "seconds": pa.float64(),

@@ -98,9 +98,12 @@ class Totals:
         self.audio_s += result.duration_s
         if result.reason:
             _add_counts(self.partial, {result.reason: 1})
+        names: set[str] = set()
         for label in result.labels:
             name = f"{label.head}: {label.label}" if names_heads else label.label
-            self._label(name).add(LabelTotal(1, label.seconds, label.max_score))
+            clips = int(name not in names)  # of two labels of one name, the clip counts once
+            self._label(name).add(LabelTotal(clips, label.seconds, label.max_score))
+            names.add(name)
 
     def add(self, other: Totals) -> None:
         """Count in the totals of other rows."""

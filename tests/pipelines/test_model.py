@@ -109,3 +109,41 @@ def test_fetch_prints_where_a_model_is_that_was_fetched_before(
     cached.write_bytes(yamnet_path.read_bytes())
     assert main(["model", "fetch", "yamnet"]) == 0
     assert capsys.readouterr().out.replace("\n", "") == str(cached)
+
+
+def test_a_file_that_is_there_is_not_written_over_for_want_of_a_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("\n".join("abcdefghij"))
+    assert main(["model", "label", "builtin", "--labels", "names.txt", "--output", ""]) == 2
+    assert "--output: it is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--channels", "7", "15600 values, which is no multiple of the 7 channels"),
+        ("--sample_rate", "4294967295", "only 1000 to 384000 Hz can be had"),
+        ("--sample_rate", "-5", "invalid whole_number value: '-5'"),
+        ("--lab", "names.txt", "unrecognized arguments: --lab"),
+    ],
+)
+def test_a_model_that_could_not_be_run_is_not_written(tmp_path, capsys, option, value, message):
+    output = tmp_path / "x.tflite"
+    assert main(["model", "label", "builtin", option, value, "--output", str(output)]) == 2
+    assert message in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_a_model_in_a_store_that_is_not_there_is_one_line(capsys, monkeypatch):
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("transforms.stores._TRIES", 1)
+    assert main(["model", "info", "s3://bucket/x.tflite"]) == 2
+    _, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert "s3://bucket/x.tflite" in err

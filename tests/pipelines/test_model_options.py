@@ -199,6 +199,33 @@ def test_what_channels_hear_at_once_counts_once_in_the_clips_labels(tmp_path, cl
     assert 3 < siren["seconds"] <= duration_s
 
 
+def test_a_folder_of_other_calibration_or_lists_is_told_in_a_line(archive, tmp_path, classify):
+    for name, line in (("one", "1,1,0"), ("other", "1,2,0")):
+        (tmp_path / name).write_text(f"{line}\n" * len(LABELS))
+    how = ["--calibration", str(tmp_path / "one")]
+    assert classify(archive, tmp_path / "out", *how)[0] == 0
+    for options, said in (
+        (["--calibration", str(tmp_path / "other")], "rows made with calibration sha256 "),
+        ([*how, "--allow", "tone"], "rows made with allow none, not tone"),
+        ([*how, "--channels", "each"], "rows made with channels mix, not each"),
+    ):
+        status, _, err = classify(archive, tmp_path / "out", *options)
+        assert (status, err.count("\n")) == (2, 1)
+        assert said in err
+
+
+def test_a_clip_counts_once_for_labels_of_one_name(archive, tmp_path, classify, rows):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(["a"] * 4 + ["b"] * 6))
+    how = ["--labels", str(names), "--min_score", "0"]
+    status, shown, _ = classify(archive, tmp_path / "out", *how)
+    assert status == 0
+    (line,) = (line.split() for line in shown.splitlines() if line.startswith("a "))
+    assert line[1] == "2"
+    for (labels,) in rows(tmp_path / "out", "clips", "labels"):
+        assert sorted(each["label_index"] for each in labels) == list(range(10))
+
+
 WRONG = [
     (["--locale", "de"], "no labels of the locale 'de' (there is none)"),
     (["--heads", "score"], "the model has no head 'score', did you mean scores?"),
@@ -214,6 +241,14 @@ WRONG = [
     (["--calibration", "{file}", "1,2,3"], "it has 1 lines, but there are 10 classes"),
     (["--calibration", "{file}", "\n" * 9 + "1,x,3"], "line 10 is '1,x,3'"),
     (["--calibration_transformation", "log"], "is for a calibration: name its file"),
+    (["--calibration", "{file}", "1,1,0\n" * 9], "it has 9 lines, but there are 10 classes"),
+    (["--calibration_default", "0"], "is for a calibration: name its file"),
+    (
+        ["--thresholds", "{file}", "tone,5"],
+        "'tone' counts from 5 on, by --thresholds or the model's",
+    ),
+    (["--deny", "*"], "the lists leave out every label"),
+    (["--allow", "@"], "--allow @: name a file behind the @"),
     (["--channels", "left"], "--channels left: input should be 'mix' or 'each'"),
     (["--embeddings", "int8"], "--embeddings int8: input should be 'float32' or 'float16'"),
     (["--num_threads", "0"], "--num_threads 0: input should be greater than or equal to 1"),

@@ -256,7 +256,7 @@ def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
         ({"grid": FrameGrid(10, 10, 5)}, "hop_samples 10, not 5"),
         ({"embedding_dtype": "float16"}, "embeddings float32, not float16"),
         ({"embedding_size": None}, "tables detections, events, embeddings, clips, failures, not"),
-        ({"channels": ChannelUse(each=True)}, "channels 1, not each"),
+        ({"channels": ChannelUse(each=True)}, "channels mix, not each"),
         ({"scoring": {"deny": "Silence"}}, "deny None, not Silence"),
     ],
 )
