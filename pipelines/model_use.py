@@ -58,17 +58,21 @@ class ModelUse:
         if given is not None and np.float32(given) > np.float32(most):
             raise ModelError(f"min_score {given:g}: the model gives no score above {most:g}")
         least = least_scores(heads, given, self.thresholds, self.allow, self.deny)
-        bounds = np.array([head.most for head in heads for _ in head.labels], np.float32)
-        beyond = np.flatnonzero(np.isfinite(least) & (least > bounds))
-        if len(beyond):
-            label = classifier.labels[beyond[0]]
-            raise ModelError(
-                f"{label!r} counts from {least[beyond[0]]:g} on, by --thresholds or the model's"
-                f" metadata: the model gives no score above {bounds[beyond[0]]:g}"
-            )
+        self._check_reachable(least, classifier)
         if len(least) and np.isinf(least).all():
             raise ModelError("the lists leave out every label")
         return least
+
+    def _check_reachable(self, least: NDArray[np.float32], classifier: AudioClassifier) -> None:
+        """Check what counts by thresholds, or by the model's metadata."""
+        bounds = [head.most for head in classifier.heads for _ in head.labels]
+        for label, score, most in zip(classifier.labels, least, bounds, strict=True):
+            is_own = self.min_score is None or score != np.float32(self.min_score)
+            if is_own and np.isfinite(score) and score > np.float32(most):
+                raise ModelError(
+                    f"{label!r} counts from {score:g} on, by --thresholds or the model's metadata:"
+                    f" the model gives no score above {most:g}"
+                )
 
     def min_score_of(self, classifier: AudioClassifier) -> float | None:
         """What counts where nothing else is said; None for what the model says of each head."""
