@@ -132,18 +132,3 @@ def test_a_model_that_could_not_be_run_is_not_written(tmp_path, capsys, option, 
     assert main(["model", "label", "builtin", option, value, "--output", str(output)]) == 2
     assert message in capsys.readouterr().err
     assert not output.exists()
-
-
-def test_a_model_in_a_store_that_is_not_there_is_one_line(capsys, monkeypatch):
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("transforms.stores._TRIES", 1)
-    assert main(["model", "info", "s3://bucket/x.tflite"]) == 2
-    _, err = capsys.readouterr()
-    assert err.count("\n") == 1
-    assert "s3://bucket/x.tflite" in err

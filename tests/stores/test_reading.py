@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.stores.faults import Faults, Store
+from transforms import stores
 from transforms.errors import ReadError
 from transforms.listing import check_patterns
 from transforms.local_copies import local_copy, read_uri
@@ -109,3 +112,20 @@ class TestListing:
         with pytest.raises(ListingError) as refused:
             check_patterns(("s3://me:hush@archive/**",))
         assert "hush" not in str(refused.value)
+
+
+def test_a_client_of_s3_is_made_where_no_options_have_been_set(monkeypatch):
+    """As in `earmark model info`, which has none of Beam's."""
+    made = []
+
+    class Client:
+        def __init__(self, options: object) -> None:
+            made.append(options)
+
+    s3io = pytest.importorskip("apache_beam.io.aws.s3io")
+    monkeypatch.setattr(s3io, "S3IO", Client)
+    filesystem = SimpleNamespace(_options=None)
+    with ThreadPoolExecutor(1) as thread:  # a thread that has had none yet
+        first, second = thread.map(stores._s3, [filesystem, filesystem])
+    assert made == [None]
+    assert first is second
