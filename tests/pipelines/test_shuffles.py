@@ -66,8 +66,8 @@ def write_archive(folder: Path, sound: np.ndarray, files: int, minutes: int) -> 
     return folder
 
 
-def hear(archive: Path, output: Path, model: str | Path) -> dict:
-    options = ClassifyOptions(input=(str(archive),), output=str(output), model=str(model))
+def hear(archive: Path, output: Path, model: str | Path, **how: str) -> dict:
+    options = ClassifyOptions(input=(str(archive),), output=str(output), model=str(model), **how)
     run = prepare(options, ["--runner", f"{__name__}.ElsewhereRunner"])
     with holding_output(run):
         return execute(run).record["totals"]
@@ -82,15 +82,16 @@ def bytes_an_hour(crossing: Counter, totals: dict) -> float:
     return an_hour
 
 
+@pytest.mark.parametrize("how", [{}, {"embeddings": "float32"}], ids=["scores", "embeddings"])
 @pytest.mark.parametrize(("files", "minutes"), [(1, 60), (12, 5)])
 def test_an_hour_of_busy_sound_is_less_than_200_kb_in_all_shuffles(
-    tmp_path, shared, yamnet_path, crossing, files, minutes
+    tmp_path, shared, yamnet_path, crossing, files, minutes, how
 ):
     names = ("speech.wav", "soundscape.ogg", "birds_10s.wav", "great_plains_toad.wav", "1min.wav")
     read = [sf.read(shared / "audio" / name, dtype="float32", always_2d=True) for name in names]
     sound = np.concatenate([soxr.resample(each.mean(1), rate, RATE_HZ) for each, rate in read])
     archive = write_archive(tmp_path / "in", sound, files, minutes)
-    totals = hear(archive, tmp_path / "out", yamnet_path)
+    totals = hear(archive, tmp_path / "out", yamnet_path, **how)
     assert (totals["clips"], totals["detections"] > 10_000) == (files, True)
     assert len(crossing) == 6  # objects, spans, tallies, how many rows, shards, the commit
     assert bytes_an_hour(crossing, totals) < LIMIT_BYTES_AN_HOUR
