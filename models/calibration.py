@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ class Calibration:
 
     def apply(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrate scores, float32 [n, classes], to as many; what is no number stays so."""
-        scale, slope, offset, least = self._columns()
+        scale, slope, offset, least = self._columns
         with np.errstate(over="ignore", invalid="ignore"):
             transformed = TRANSFORMATIONS[self.transformation](scores)
             exponent = transformed * slope + offset
@@ -65,6 +66,7 @@ class Calibration:
         default = np.float32(self.default_score)
         return np.where(np.isnan(scores) | (scores >= least), calibrated, default)
 
+    @cached_property
     def _columns(self) -> tuple[NDArray[np.float32], ...]:
         """The scale, slope, offset and least score of each class, float32 [classes] each."""
         rows = [

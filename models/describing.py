@@ -132,9 +132,8 @@ def _with_output(
     elif changes.locale is not None:
         raise ModelError(f"a locale, {changes.locale!r}, is given, but no labels: give both")
     if changes.calibration is not None:
-        calibration = _with_plain_line_ends(changes.calibration)
-        _check_calibration(calibration, head, classes[head])
-        output = replace(output, calibration=calibration)
+        _check_calibration(changes.calibration, head, classes[head])
+        output = replace(output, calibration=changes.calibration)
     output = replace(output, **_given(score_threshold=changes.score_threshold))
     return replace(said, outputs=(*said.outputs[:head], output, *said.outputs[head + 1 :]))
 
@@ -177,11 +176,6 @@ def _check_counts(files: Sequence[LabelFile], given: int, head: int, classes: in
                 f"{given} labels are given, but output {head} has {len(file.labels)} in"
                 f" {file.name!r}: give as many"
             )
-
-
-def _with_plain_line_ends(given: CalibrationMetadata) -> CalibrationMetadata:
-    """The calibration as the Task Library reads it, which knows no other line end and no mark."""
-    return given._replace(parameters=given.parameters.removeprefix("\ufeff").replace("\r\n", "\n"))
 
 
 def _check_calibration(given: CalibrationMetadata, head: int, classes: int | None) -> None:

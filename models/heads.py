@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import Calibration, calibration
-from models.errors import ModelError
+from models.errors import ModelError, nearest
 from models.interface import Interface
 from models.interpreters import Kernels, Output
 from models.metadata import CalibrationMetadata, ModelMetadata, OutputMetadata
@@ -79,7 +78,7 @@ def choose_heads(
     if options.activation not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
         raise ModelError(f"there is no activation {options.activation!r}; there is {known}")
-    described = [_described(said, output) for output in interface.heads]
+    described = [said.output(output.position) for output in interface.heads]
     names = [each.name or f"head {i}" for i, each in enumerate(described)]
     if len(set(names)) < len(names):
         names = [f"{name} {i}" for i, name in enumerate(names)]
@@ -106,17 +105,11 @@ def as_scores(
     return raw if head.calibration is None else head.calibration.apply(raw), raw
 
 
-def _described(said: ModelMetadata, output: Output) -> OutputMetadata:
-    return said.outputs[output.position] if said.outputs else OutputMetadata()
-
-
 def _wanted(names: Sequence[str], asked: tuple[str, ...] | None) -> list[str]:
     for name in asked or ():
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f", did you mean {near[0]}?" if near else ""
             there = f"there is {', '.join(names)}" if names else "there is none"
-            raise ModelError(f"the model has no head {name!r}{hint} ({there})")
+            raise ModelError(f"the model has no head {name!r}{nearest(name, names)} ({there})")
     return [name for name in names if asked is None or name in asked]
 
 

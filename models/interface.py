@@ -15,7 +15,7 @@ from models import graphs
 from models.cut_scoring import BATCH
 from models.errors import ModelError, one_line
 from models.interpreters import FAILURES, Output, described_ports, new_interpreter
-from models.metadata import ModelMetadata, OutputMetadata
+from models.metadata import ModelMetadata
 
 _LONGEST_FRAME = 1 << 21
 """Samples, 43 s at 48 kHz; a model that gives one row for as many is no model of frames."""
@@ -362,7 +362,7 @@ def _told_apart(model: bytes, found: Interface, said: ModelMetadata) -> Interfac
         return any(source in used(graph, tensors[each.position]) for each in others)
 
     def role(output: Output) -> str:
-        described = said.outputs[output.position] if said.outputs else OutputMetadata()
+        described = said.output(output.position)
         tensor = tensors[output.position]
         names = described.name or "", graphs.tensor_name(graph, tensor).rsplit("/", 1)[-1]
         if described.labels is not None:

@@ -122,7 +122,7 @@ def new_interpreter(
     Raises:
       ModelError: LiteRT cannot load the model.
     """
-    with _failure_is_a_model_error():
+    with failing_as(_CANNOT_LOAD):
         interpreter = _loaded(model, kernels)
         if input_shape is not None:
             index = interpreter.get_input_details()[0]["index"]
@@ -138,9 +138,20 @@ def described_ports(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, 
     Raises:
       ModelError: LiteRT cannot load the model.
     """
-    with _failure_is_a_model_error():
+    with failing_as(_CANNOT_LOAD):
         interpreter = _loaded(model, Kernels())
         return interpreter.get_input_details(), interpreter.get_output_details()
+
+
+@contextmanager
+def failing_as(trouble: str) -> Iterator[None]:
+    """Raise one of FAILURES as a ModelError that begins with this trouble; a ModelError stays."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except FAILURES as error:
+        raise ModelError(f"{trouble}: {one_line(error)}") from error
 
 
 def dequantised(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
@@ -162,14 +173,8 @@ def _loaded(model: bytes, kernels: Kernels) -> Interpreter:
     )
 
 
-@contextmanager
-def _failure_is_a_model_error() -> Iterator[None]:
-    try:
-        yield
-    except FAILURES as error:
-        raise ModelError(f"LiteRT cannot load the model: {one_line(error)}") from error
-
-
+CANNOT_RUN = "the model cannot be run"
+_CANNOT_LOAD = "LiteRT cannot load the model"
 _WITHOUT_XNNPACK = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 _GREETING = b"INFO: Created TensorFlow Lite"
 _once = threading.Lock()

@@ -132,6 +132,10 @@ class ModelMetadata:
         """Of the audio that the first input takes."""
         return self.inputs[0].channels if self.inputs else None
 
+    def output(self, position: int) -> OutputMetadata:
+        """What is said about an output, by its place in the model: nothing, if it says of none."""
+        return self.outputs[position] if self.outputs else OutputMetadata()
+
     @property
     def labels(self) -> tuple[str, ...] | None:
         """Of the classes of the first output."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -12,9 +11,16 @@ from numpy.typing import NDArray
 
 from models.cut_scoring import BATCH, are_alike, cut_scorer, joined, trial_frames
 from models.cutting import CannotCutError
-from models.errors import ModelError, one_line
+from models.errors import ModelError
 from models.interface import Interface
-from models.interpreters import FAILURES, InterpreterPool, Kernels, Output, Outputs
+from models.interpreters import (
+    CANNOT_RUN,
+    InterpreterPool,
+    Kernels,
+    Output,
+    Outputs,
+    failing_as,
+)
 
 _TOLERANCE = 1e-4
 
@@ -73,7 +79,7 @@ def _check_memory(scorer: Scorer, frame_values: int) -> None:
       ModelError: it doesn't, or the model cannot be run.
     """
     one, other = trial_frames(frame_values, 2)[:, None]
-    with _failure_is_a_model_error():
+    with failing_as(CANNOT_RUN):
         before = scorer.run(one)
         scorer.run(other)
         after = scorer.run(one)
@@ -145,20 +151,10 @@ def _trusted(scorer: Scorer, interface: Interface) -> Scorer:
         frames = np.stack([signal[i * hop :][: framing.frame_samples] for i in range(batch)])
     else:
         frames = trial_frames(framing.frame_samples * interface.channels, batch)
-    with _failure_is_a_model_error():
+    with failing_as(CANNOT_RUN):
         together = scorer.run(frames)
         for i in {0, batch // 2, batch - 1}:
             alone = scorer.run(frames[i : i + 1])
             if not are_alike([each[i : i + 1] for each in together], alone, _TOLERANCE):
                 raise ModelError("the model gives a frame other scores when others are beside it")
     return scorer
-
-
-@contextmanager
-def _failure_is_a_model_error() -> Iterator[None]:
-    try:
-        yield
-    except ModelError:
-        raise
-    except FAILURES as error:
-        raise ModelError(f"the model cannot be run: {one_line(error)}") from error

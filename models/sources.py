@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import http.client
 import logging
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from models.errors import ModelError
+from models.errors import ModelError, nearest
 
 ReadUri: TypeAlias = Callable[[str], bytes]
 """Reads the content at a URI; raises an OSError or a ValueError where it cannot."""
@@ -173,10 +172,8 @@ def _existing(model: str, known: Sequence[str]) -> Path:
         return path
     if Path(model).name != model or path.suffix:
         raise ModelError(f"no such model file: {model}")
-    near = difflib.get_close_matches(model, known, n=1)
-    hint = f", did you mean {near[0]}?" if near else ""
     raise ModelError(
-        f"no such model: {model!r}{hint} (known by name: {', '.join(known)};"
+        f"no such model: {model!r}{nearest(model, known)} (known by name: {', '.join(known)};"
         " any other is given by the path or URI of its .tflite file)"
     )
 

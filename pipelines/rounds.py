@@ -110,8 +110,7 @@ def run_here(
             pipeline.run().wait_until_finish()
         heard = len(waiting) - len(left)
         _check_committed(options.output, run_id, name, heard)
-        if hearing.made_by.embedding_size is not None:
-            discard_aside(aside_folder(options.output, run_id, name))
+        _discard_aside(hearing, name)
         waiting = [each for each in waiting if each.object.uri in left]
         memory.give_back()
         largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
@@ -152,8 +151,7 @@ def run_elsewhere(
             raise RunError(f"the job has ended, and not by itself: {state}")
         took_s = time.monotonic() - began
         committed = _check_committed(options.output, run_id, name, len(members))
-        if hearing.made_by.embedding_size is not None:
-            discard_aside(aside_folder(options.output, run_id, name))
+        _discard_aside(hearing, name)
         heard_bytes = _size(members)
         board.committed(len(members), heard_bytes, committed["totals"])
         fits = min(_GROWTH, seconds / took_s)
@@ -199,6 +197,12 @@ def _up_to(planned: Iterator[ToHear], objects: int, size_bytes: int) -> Iterator
 
 def _size(members: Iterable[ToHear]) -> int:
     return sum(each.object.size_bytes or 0 for each in members)
+
+
+def _discard_aside(hearing: Hearing, name: str) -> None:
+    """Delete what of a committed round's embeddings has waited."""
+    if hearing.made_by.embedding_size is not None:
+        discard_aside(aside_folder(hearing.options.output, hearing.made_by.run_id, name))
 
 
 def _check_committed(output: str, run_id: str, name: str, heard: int) -> dict[str, Any]:
