@@ -33,7 +33,7 @@ def python_with(requirements: Sequence[str], folder: Path, python: str = sys.exe
     own = folder / "bin" / "python"
     done = folder / "installed.txt"
     wanted = "\n".join(requirements)
-    with _alone(folder):
+    with alone(folder):
         if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
             print(f"installing {', '.join(requirements)} in {folder}", flush=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -44,7 +44,7 @@ def python_with(requirements: Sequence[str], folder: Path, python: str = sys.exe
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Have a folder for this process alone, as long as the context lasts."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:

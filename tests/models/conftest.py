@@ -7,9 +7,13 @@ anything, operator by operator: see small_models.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 
+from models.metadata_writer import pack
+from tests.models.fen import FEN
 from tests.models.small_models import Graph, Layer, Port, Steps, constant, layered, linear
 
 
@@ -50,3 +54,19 @@ def layer() -> type[Layer]:
 @pytest.fixture(scope="session")
 def steps() -> type[Steps]:
     return Steps
+
+
+@pytest.fixture(scope="session")
+def bare(tiny_model: Callable[..., bytes]) -> bytes:
+    """Scores of 0.8, 0.4 and 0.2 where all samples are 1."""
+    return tiny_model(np.array([[0.1] * 8, [0.05] * 8, [0.025] * 8], np.float32))
+
+
+@pytest.fixture(scope="session")
+def two_headed(odd_model: Callable[..., bytes], port: Callable[..., Any]) -> bytes:
+    return odd_model([port([1, 8])], [port([1, 3]), port([1, 2])])
+
+
+@pytest.fixture(scope="session")
+def described(bare: bytes) -> bytes:
+    return pack(bare, FEN)

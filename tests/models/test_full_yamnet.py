@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile as sf
-import soxr
 from ai_edge_litert.interpreter import Interpreter
 
 from models import metadata
@@ -22,9 +20,8 @@ from models.interpreters import Kernels
 from models.metadata import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
 from models.metadata_writer import pack
 from tests.models import yamnets
+from tests.models.recordings import FRAME, SAMPLE_RATE_HZ, mono, whole_frames
 
-SAMPLE_RATE_HZ = 16_000
-FRAME = 15_600
 HOP = 7_680
 WINDOW = 15_360
 CLEAR_LEAD = 0.1
@@ -247,18 +244,6 @@ def results(interpreter: Interpreter, taken: np.ndarray) -> list[np.ndarray]:
 def recordings(shared: Path) -> list[Path]:
     """All but the one without samples."""
     return [path for path in sorted((shared / "audio").iterdir()) if path.name != "empty_2c.wav"]
-
-
-def mono(path: Path) -> np.ndarray:
-    """A recording's samples, float32 [n] at 16 kHz."""
-    samples, rate_hz = sf.read(path, dtype="float32", always_2d=True)
-    return soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
-
-
-def whole_frames(path: Path) -> np.ndarray:
-    """A recording's frames, float32 [n, 15600], one after another; the last is padded."""
-    samples = mono(path)
-    return np.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
 
 
 def cosine(some: np.ndarray, others: np.ndarray) -> np.ndarray:

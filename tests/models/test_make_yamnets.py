@@ -10,15 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import soundfile as sf
-import soxr
 from ai_edge_litert.interpreter import Interpreter
 
 from models import graphs
 from tests.models import yamnets
+from tests.models.recordings import FRAME, SAMPLE_RATE_HZ, mono, whole_frames
 
-SAMPLE_RATE_HZ = 16_000
-FRAME = 15_600
 HOP = 7_680
 CLEAR_LEAD = 0.1
 RECORDINGS = (
@@ -74,7 +71,7 @@ def heads(folder: Path) -> Callable[[np.ndarray], Heads]:
 @pytest.fixture(scope="module")
 def frames(shared: Path) -> np.ndarray:
     """Frames [n, 15600] of real recordings."""
-    return np.concatenate([frames_of(shared / "audio" / name) for name in RECORDINGS])
+    return np.concatenate([whole_frames(shared / "audio" / name) for name in RECORDINGS])
 
 
 @pytest.fixture(scope="module")
@@ -212,17 +209,6 @@ def with_pooled_output(model: bytes) -> bytes:
 
 def noise(samples: int) -> np.ndarray:
     return np.random.default_rng(5).uniform(-1.0, 1.0, samples).astype(np.float32)
-
-
-def mono(path: Path) -> np.ndarray:
-    """A recording's samples, float32 [n] at 16 kHz."""
-    samples, rate_hz = sf.read(path, dtype="float32", always_2d=True)
-    return soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
-
-
-def frames_of(path: Path) -> np.ndarray:
-    samples = mono(path)
-    return np.pad(samples, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
 
 
 def samples_after_padding(samples: int) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,39 +24,7 @@ from models.metadata import (
     OutputMetadata,
 )
 from models.metadata_writer import pack
-
-ENGLISH = LabelFile("labels.txt", None, ("bittern", "water rail", "crake"))
-GERMAN = LabelFile("labels_de.txt", "de", ("Rohrdommel, große", "Wasserralle", "Ralle"))
-FEN = ModelMetadata(
-    name="birds of the fen",
-    description="Tells apart what calls there.",
-    author="the fen people",
-    license="CC-BY-4.0",
-    inputs=(InputMetadata("audio", sample_rate_hz=32_000, channels=1),),
-    outputs=(OutputMetadata("scores", label_files=(ENGLISH, GERMAN)),),
-)
-
-
-@pytest.fixture(scope="module")
-def bare(tiny_model: Callable[..., bytes]) -> bytes:
-    """Scores of 0.8, 0.4 and 0.2 where all samples are 1."""
-    return tiny_model(np.array([[0.1] * 8, [0.05] * 8, [0.025] * 8], np.float32))
-
-
-@pytest.fixture(scope="module")
-def two_headed(odd_model: Callable[..., bytes], port: Callable[..., Any]) -> bytes:
-    return odd_model([port([1, 8])], [port([1, 3]), port([1, 2])])
-
-
-@pytest.fixture(scope="module")
-def described(bare: bytes) -> bytes:
-    return pack(bare, FEN)
-
-
-def fen(**changes: Any) -> ModelMetadata:
-    """FEN with changes to its only output."""
-    return replace(FEN, outputs=(replace(FEN.outputs[0], **changes),))
-
+from tests.models.fen import ENGLISH, FEN, GERMAN, fen
 
 POPULATE = """
 import base64, json, sys

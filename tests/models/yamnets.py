@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+
+from benchmarks.environments import alone
 
 SCRIPT = Path(__file__).with_name("make_yamnets.py")
 
@@ -25,19 +24,10 @@ def make(yamnet: Path, python: Path) -> Path:
     """
     content = sha256(yamnet.read_bytes() + SCRIPT.read_bytes()).hexdigest()
     folder = python.parents[1] / "yamnets" / content
-    with _alone(folder):
+    with alone(folder):
         if not folder.is_dir():
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             subprocess.run([python, SCRIPT, yamnet, unfinished], check=True)
             unfinished.rename(folder)
     return folder
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Have a folder for this process alone, as long as the context lasts."""
-    folder.parent.mkdir(exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
