@@ -1,19 +1,27 @@
-"""Running in this process: Beam's own engine, with a thread for each core."""
+"""Running in this process: Beam's own engine, with a thread for each core.
+
+Its workers are handed their work in memory. Beam's other way to have several, over gRPC, listens on
+all addresses of the machine without asking who calls, and serves any file that the user can read.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
+from apache_beam.pipeline import Pipeline
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult
 
 from pipelines.errors import UsageError
 
 MAX_WORKERS = 64
 """As many threads as are of use in one process."""
 
-_THREADS = "multi_threading"
+_IN_MEMORY = "in_memory"
+_THREADS = (_IN_MEMORY, "multi_threading")
 _LOCAL_RUNNERS = ("directrunner", "direct", "switchingdirectrunner", "fnapirunner")
 
 
@@ -36,10 +44,10 @@ def use_all_cores(options: PipelineOptions, flags: Sequence[str]) -> None:
     elif not 0 <= direct.direct_num_workers <= MAX_WORKERS:
         asked = direct.direct_num_workers
         raise UsageError(f"--direct_num_workers {asked}: 1 to {MAX_WORKERS}, or 0 for a core each")
-    if "--direct_running_mode" in given and direct.direct_running_mode != _THREADS:
+    if "--direct_running_mode" in given and direct.direct_running_mode not in _THREADS:
         mode = direct.direct_running_mode
-        raise UsageError(f"--direct_running_mode {mode}: earmark runs with {_THREADS} only")
-    direct.direct_running_mode = _THREADS
+        raise UsageError(f"--direct_running_mode {mode}: a local run has threads of one process")
+    direct.direct_running_mode = _IN_MEMORY
 
 
 def worker_threads(options: PipelineOptions) -> int:
@@ -49,15 +57,27 @@ def worker_threads(options: PipelineOptions) -> int:
 
 
 def local_runner() -> FnApiRunner:
-    """The engine that runs a pipeline in threads of this process.
+    """The engine that runs a pipeline in threads of this process, without opening a port.
 
     It is what Beam's DirectRunner falls back on: that one first tries to download another.
     """
-    # By default a timer empties a worker's output buffer once a second, without a lock against the
-    # worker that is writing to it: now and then elements of longer bundles are lost. Without the
-    # timer it is emptied when it is full and when the bundle ends.
-    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
-    return FnApiRunner()
+    return _InMemoryRunner()
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class _InMemoryRunner(FnApiRunner):  # type: ignore[misc]
+    """Runs one pipeline of this process at a time.
+
+    Beam deals the bundles of a stage out to workers by a number that all pipelines count up, so
+    two pipelines could have a worker process two bundles at once, which loses elements: what
+    carries them in memory is not meant for that.
+    """
+
+    def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
+        with _ONE_AT_A_TIME:
+            return super().run_pipeline(pipeline, options)
 
 
 def cores() -> int:

@@ -62,6 +62,10 @@ class Cluster:
             return True
         return False
 
+    def processes(self) -> set[int]:
+        """All of the cluster's processes that live."""
+        return set(_processes(str(self.folder)))
+
     def workers(self) -> list[int]:
         """The Python workers that live."""
         return _processes(str(self.folder), "sdk_worker")

@@ -14,6 +14,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.sockets import is_loopback, listening_meanwhile, needs_proc
+
 from .conftest import Cluster, eventually
 from .mixed_archive import write_long, write_mixed_archive
 
@@ -192,6 +194,15 @@ def test_real_recordings_and_yamnet_give_the_rows_of_a_local_run(
     run = earmark(shared / "audio", tmp_path / "out", *model, *cluster.options)
     assert_whole(run, expected)
     assert len(expected["detections"]) > 100
+
+
+def test_a_cluster_listens_on_loopback_only(cluster, earmark, archive, tmp_path):
+    needs_proc()
+    run = earmark(archive, tmp_path / "out")
+    seen = listening_meanwhile(cluster.processes, lambda: not run.is_over())
+    assert run.end()[0] == 0
+    assert seen
+    assert all(map(is_loopback, seen)), seen
 
 
 def test_the_spans_of_one_recording_are_heard_by_all_workers(cluster, earmark, tmp_path):

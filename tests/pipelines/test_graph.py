@@ -29,7 +29,7 @@ class ElsewhereRunner(PipelineRunner):
 
     def run_pipeline(self, pipeline, options):
         direct = options.view_as(DirectOptions)
-        direct.direct_num_workers, direct.direct_running_mode = 2, "multi_threading"
+        direct.direct_num_workers, direct.direct_running_mode = 2, "in_memory"
         return local_runner().run_pipeline(pipeline, options)
 
 

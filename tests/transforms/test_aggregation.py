@@ -317,7 +317,7 @@ def test_each_clip_comes_out_once_from_two_workers():
         assert all(len(r.detections.score) == 2 for r in results)
 
     options = beam.options.pipeline_options.PipelineOptions(
-        direct_num_workers=2, direct_running_mode="multi_threading"
+        direct_num_workers=2, direct_running_mode="in_memory"
     )
     with beam.Pipeline(local_runner(), options=options) as pipeline:
         results = pipeline | beam.Create(blocks) | beam.Reshuffle() | AggregateClips(detecting())

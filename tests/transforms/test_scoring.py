@@ -55,7 +55,7 @@ def test_each_worker_scores_with_the_classifier_it_loaded():
         got = sorted((s.first_frame, s.scores[0, 0]) for s in scores)
         assert got == [(i, float(i)) for i in range(10)]
 
-    options = PipelineOptions(direct_num_workers=2, direct_running_mode="multi_threading")
+    options = PipelineOptions(direct_num_workers=2, direct_running_mode="in_memory")
     with beam.Pipeline(local_runner(), options=options) as pipeline:
         scored = pipeline | beam.Create(blocks) | beam.Reshuffle() | ScoreFrames(Loudness)
         assert_that(scored, right)

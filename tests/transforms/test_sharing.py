@@ -20,7 +20,7 @@ def spans(*sizes: int | None) -> list[Span]:
 
 
 def threads(count: int) -> PipelineOptions:
-    return PipelineOptions(direct_num_workers=count, direct_running_mode="multi_threading")
+    return PipelineOptions(direct_num_workers=count, direct_running_mode="in_memory")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
