@@ -22,15 +22,17 @@ from pipelines.interrupts import Interrupts
 from pipelines.local_runner import local_runner
 from pipelines.options import ClassifyOptions
 from transforms import output_lock, progress, sharing
-from transforms.committing import ConcludeRun, read_round
+from transforms.committing import ConcludeRun
 from transforms.elements import Listed, ToHear
+from transforms.journal import RoundRecord, read_round_file
 from transforms.listing import list_audio
 from transforms.matching import Found
 from transforms.output_folder import (
     aside_folder,
     discard_aside,
-    is_written_by_runs,
+    round_file,
     staging_folder,
+    without_own_files,
 )
 from transforms.plan import Plan, Retry
 from transforms.plan_files import write_plan
@@ -52,13 +54,13 @@ COMMIT_EVERY_ELSEWHERE_S = 1800.0
 
 
 def list_inputs(options: ClassifyOptions) -> Iterator[Found]:
-    """What a run's patterns mean, but for what runs have written to its output.
+    """What a run's patterns mean; what runs have written to its output is left out, and counted.
 
     Raises:
       ListingError: a manifest broke on the way.
     """
     found = list_audio(options.input, all_files=options.all_files)
-    return (each for each in found if not is_written_by_runs(each.object.uri, options.output))
+    return without_own_files(found, options.output)
 
 
 def retry(options: ClassifyOptions) -> Retry:
@@ -153,7 +155,9 @@ def run_elsewhere(
         committed = _check_committed(options.output, run_id, name, len(members))
         _discard_aside(hearing, name)
         heard_bytes = _size(members)
-        board.committed(len(members), heard_bytes, committed["totals"])
+        totals = committed.totals
+        failed = sum(totals.failures.values())
+        board.committed(len(members), heard_bytes, failed, totals.audio_s)
         fits = min(_GROWTH, seconds / took_s)
         objects = max(1, min(_LARGEST_OBJECTS, round(len(members) * fits)))
         size_bytes = max(1, round(heard_bytes * fits))
@@ -205,10 +209,10 @@ def _discard_aside(hearing: Hearing, name: str) -> None:
         discard_aside(aside_folder(hearing.options.output, hearing.made_by.run_id, name))
 
 
-def _check_committed(output: str, run_id: str, name: str, heard: int) -> dict[str, Any]:
-    committed = read_round(output, run_id, name)
-    if committed["listed"]["objects"] != heard:
-        objects = committed["listed"]["objects"]
+def _check_committed(output: str, run_id: str, name: str, heard: int) -> RoundRecord:
+    committed = read_round_file(round_file(output, run_id, name))
+    objects = committed.listed.objects
+    if objects != heard:
         raise RunError(f"{heard} objects were to be heard, but {objects} were")
     return committed
 

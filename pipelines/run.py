@@ -15,6 +15,7 @@ from functools import partial
 from itertools import count, takewhile
 from typing import Any, NamedTuple
 
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
@@ -37,11 +38,17 @@ from pipelines.run_record import run_record
 from pipelines.watches import check_watch, watch_elsewhere, watch_here
 from transforms import progress, sharing
 from transforms.channels import ChannelUse
-from transforms.committing import ReconcileError, committed_objects, conclude, recover
+from transforms.committing import (
+    OutputTakenError,
+    ReconcileError,
+    committed_objects,
+    conclude,
+    recover,
+)
 from transforms.elements import HeadLabels
-from transforms.errors import store_errors
 from transforms.framing import FrameGrid
 from transforms.history import HistoryError, check_history, read_history
+from transforms.journal import JournalError
 from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
 from transforms.output_folder import run_file, staging_folder
@@ -50,22 +57,21 @@ from transforms.patterns import ListingError, local_path, masked
 from transforms.plan import PlanError, Planned, new_plan
 from transforms.provenance import Provenance
 from transforms.stores import STORE_ERRORS, UNUSABLE_ERRORS, reason
+from transforms.superseding import BrokenTableError
 from transforms.whole_files import join, write_bytes
 
-_EXPECTED_TROUBLE = (
-    *("ListingError", "ModelError", "ReconcileError", "OutputTakenError", "BeamIOError"),
-    *(kind.__name__ for kind in store_errors()),
-    *("OSError", *(kind.__name__ for kind in OSError.__subclasses__())),
-    *(kind.__name__ for kind in ConnectionError.__subclasses__()),
-)
-"""Errors in workers that are no bugs: those of reading recordings never get so far."""
-
-
-_TROUBLE: tuple[type[Exception], ...] = (
-    *(RuntimeError, ListingError, HistoryError, PlanError),
+_EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
+    *(BrokenTableError, HistoryError, JournalError, OutputTakenError, ReconcileError),
+    *(ListingError, ModelError, PlanError),
     *STORE_ERRORS,
 )
-"""What a run may end with: of RuntimeErrors, those that say one of the above."""
+"""What a run may end with, besides bugs; troubles of recordings never get so far."""
+
+_TROUBLE: tuple[type[Exception], ...] = (RuntimeError, *_EXPECTED_TROUBLE)
+"""The same; Beam gives some of it as a RuntimeError."""
+
+
+_UNREADABLE: tuple[type[Exception], ...] = (*UNUSABLE_ERRORS, JournalError)
 
 
 class Outcome(NamedTuple):
@@ -179,7 +185,7 @@ def holding_output(run: Run) -> Iterator[None]:
             stack.enter_context(locked(output, run.made_by.run_id))
             recover(output)
             check_history(output, run.made_by.settings())
-        except (LockedError, HistoryError, ReconcileError) as error:
+        except (LockedError, HistoryError, JournalError, ReconcileError) as error:
             raise UsageError(f"{shown}: {error}") from error
         except UNUSABLE_ERRORS as error:
             raise UsageError(f"{shown}: cannot be written to: {reason(error)}") from error
@@ -198,10 +204,10 @@ def execute(run: Run) -> Outcome:
     try:
         return how(run, run.hearing)
     except _TROUBLE as error:
-        message = str(error) if not isinstance(error, RuntimeError) else _expected_trouble(error)
+        message = _expected_trouble(error)
         if message is None:
             raise
-        with suppress(*UNUSABLE_ERRORS):  # else the next run will do it
+        with suppress(*UNUSABLE_ERRORS, JournalError, ReconcileError):  # else the next run will
             _recover(run)
         raise RunError(f"{masked(message)}; {_committed(output, run_id)}") from None
 
@@ -283,7 +289,7 @@ def _committed(output: str, run_id: str) -> str:
     """What there is of a run that did not come to its end, in words."""
     try:
         objects = committed_objects(output, run_id)
-    except UNUSABLE_ERRORS:
+    except _UNREADABLE:
         return "the same command again goes on from what is committed"
     if not objects:
         return "nothing was committed"
@@ -296,12 +302,23 @@ def read_record(output: str, run_id: str) -> dict[str, Any]:
     return record
 
 
-def _expected_trouble(error: RuntimeError) -> str | None:
-    """What a worker's error says, if it is one that is no bug; runners give it as a traceback."""
-    kinds = "|".join(_EXPECTED_TROUBLE)
+def _expected_trouble(error: Exception) -> str | None:
+    """What an error says in a line, if it is one that is no bug.
+
+    Of what a worker has raised, Beam gives the error with the stage's name behind it, or, for some
+    kinds and from engines elsewhere, a RuntimeError whose text names the kind.
+    """
+    if isinstance(error, _EXPECTED_TROUBLE):
+        return " ".join(str(error).partition(" [while running")[0].split())
     last = str(error).rsplit("Traceback (most recent call last)", 1)[-1]
-    found = re.search(rf"\b(?:{kinds}): (.+?) \[while running", last, re.S)
+    found = re.search(rf"\b(?:{'|'.join(_names_of_trouble())}): (.+?) \[while running", last, re.S)
     return " ".join(found[1].split()) if found else None
+
+
+def _names_of_trouble() -> Iterator[str]:
+    for kind in (*_EXPECTED_TROUBLE, BeamIOError, *ConnectionError.__subclasses__()):
+        yield kind.__name__
+    yield from (kind.__name__ for kind in OSError.__subclasses__())
 
 
 def _beam_options(flags: Sequence[str], is_stream: bool) -> PipelineOptions:

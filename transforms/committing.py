@@ -1,20 +1,25 @@
 """Committing: moving files into place, once all that was listed is accounted for.
 
-A commit is written down before it is begun: the journal names the files that are to be moved and
-those that they replace. Whoever finds it can finish the commit, as often as it takes: each step may
-be done twice. Rows of detections come before those of clips, which say that the others are there.
+A commit is written down before it is begun: the journal names the files that are new, and those of
+earlier rounds that were written anew without the rows that the new ones supersede. Whoever finds it
+can finish the commit, as often as it takes: each step may be done twice.
+
+Readers of the tables' folders are not asked to wait. So no name ever goes from a folder, a file is
+replaced by another in one moment, and superseded rows go before those come that take their place:
+meanwhile a reader may find too few rows, never too many. New rows of detections come before those
+of clips, which say that the others are there; superseded ones go after them.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import PurePath
 from typing import Any
 
 import apache_beam as beam
@@ -22,7 +27,14 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import Listed, Superseded
-from transforms.local_copies import read_uri
+from transforms.journal import (
+    Journal,
+    JournalError,
+    ListedObjects,
+    RoundRecord,
+    read_journal,
+    read_round_file,
+)
 from transforms.output_folder import (
     RUNS,
     delete,
@@ -31,22 +43,22 @@ from transforms.output_folder import (
     matching,
     remove_empty_folders,
     round_file,
-    round_id,
     run_file,
     staged_journals,
     staging_folder,
 )
 from transforms.output_lock import is_held, release
+from transforms.patterns import local_path, shown
 from transforms.stores import persisting
-from transforms.superseding import (
-    name_without,
-    original,
-    parts_without,
-    read_metadata,
-    read_uris,
-)
+from transforms.superseding import parts_without, read_metadata, read_uris
 from transforms.tables import TABLES
-from transforms.whole_files import join, make_folder, sync, write_whole
+from transforms.whole_files import (
+    join,
+    make_folder,
+    move_whole,
+    sync,
+    write_whole,
+)
 from transforms.writing import Totals, WrittenFile, WrittenShard, write_table
 
 _FATES = ("clips", "failures")
@@ -133,22 +145,17 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
     path = run_file(output, run_id)
     rounds = list(matching(output, f"{RUNS}/{run_id}", "*.json"))
     if not FileSystems.exists(path):  # else this was done before, and not known to be
-        write_whole(path, _as_json(_run_record(record, list(map(_read, rounds)))))
+        write_whole(path, _as_json(_run_record(record, list(map(read_round_file, rounds)))))
     delete(output, rounds)
     discard_staging(output, run_id)
     remove_empty_folders(output)
     return path
 
 
-def read_round(output: str, run_id: str, name: str) -> dict[str, Any]:
-    """The content of a committed round's file."""
-    return _read(round_file(output, run_id, name))
-
-
 def committed_objects(output: str, run_id: str) -> int:
     """How many objects a run has committed that did not come to its end."""
-    rounds = map(_read, matching(output, f"{RUNS}/{run_id}", "*.json"))
-    return sum(each["listed"]["objects"] for each in rounds)
+    rounds = map(read_round_file, matching(output, f"{RUNS}/{run_id}", "*.json"))
+    return sum(each.listed.objects for each in rounds)
 
 
 def recover(output: str) -> int:
@@ -158,13 +165,14 @@ def recover(output: str) -> int:
 
     Raises:
       ReconcileError: a file that was to be committed is gone.
+      JournalError: what lies where a journal should was not written by a run.
     """
     finished = 0
-    for journal in staged_journals(output):
-        with suppress(json.JSONDecodeError):  # it was not written to its end: nothing was begun
-            if _has_files(output, journal):
-                _carry_out(output, journal)
-                finished += 1
+    for path in staged_journals(output):
+        journal = read_journal(path)
+        if journal is not None and _is_begun(output, journal):
+            _carry_out(output, path)
+            finished += 1
     discard_staging(output)
     remove_empty_folders(output)
     return finished
@@ -222,16 +230,16 @@ def commit_round(
         staging = staging_folder(output, run_id)
         # a run that is stopped before it has begun a clip leaves no empty files
         files = [file for shard in shards for file in shard.files if totals.objects]
-        moves = [f"{file.table}/{file.name}" for file in files]
-        obsolete: list[str] = []
+        new = sorted(f"{file.table}/{file.name}" for file in files)
+        replaced: list[str] = []
         if superseded:
-            anew = _heard_anew(superseded, staging, files)
-            less, obsolete = _replacements(output, round_id(run_id, name), staging, anew)
-            moves += less
-        sync(join(staging, *move.split("/")) for move in moves)
-        done = {"listed": asdict(listed), "totals": asdict(totals), "files": sorted(moves)}
-        content = {"run_id": run_id, "name": name, "obsolete": obsolete, "round": done}
-        write_whole(journal, _as_json(content))
+            replaced = _write_anew(output, staging, _heard_anew(superseded, staging, files))
+        staged = os.path.basename(staging)
+        sync(output, [f"{staged}/{file}" for file in new + replaced])
+        there = ListedObjects(objects=listed.objects, skipped=dict(listed.skipped))
+        done = RoundRecord(listed=there, totals=totals, files=new)
+        begun = Journal(run_id=run_id, name=name, replaced=replaced, round=done)
+        write_whole(journal, begun.model_dump_json(indent=2))
         _check_held(output, run_id)  # else whoever has the folder now may not have seen the journal
     _carry_out(output, journal)
     return path
@@ -269,43 +277,32 @@ def _commit_together(
     return commit_round(shards, listed, superseded, output, run_id, name)
 
 
-def _replacements(
-    output: str, this_round: str, staging: str, superseded: Mapping[str, Collection[str]]
-) -> tuple[list[str], list[str]]:
-    """Write files with superseded rows anew; gives those to be moved, and those to be deleted."""
-    moves: list[str] = []
-    obsolete: list[str] = []
-    for path in matching(output, "clips", "*.parquet"):
-        old = PurePath(path).name
-        uris = superseded.get(original(old))
-        if uris is None:
-            continue
-        there = {
-            table: file
-            for table in TABLES
-            if FileSystems.exists(file := join(output, table.name, old))
-        }
-        obsolete += [f"{table.name}/{old}" for table in there]
-        left = {uri for name in _FATES for uri in read_uris(join(output, name, old))} - set(uris)
-        if left:
-            new = name_without(old, this_round)
-            moves += [f"{table.name}/{new}" for table in there]
-            for table, file in there.items():
-                rows = partial(parts_without, file, uris)
-                write_table(join(staging, table.name, new), table, rows, read_metadata(file))
-    return moves, obsolete
+def _write_anew(output: str, staging: str, superseded: Mapping[str, Collection[str]]) -> list[str]:
+    """Write files aside without superseded rows, under the same names; gives what they replace.
+
+    One of which no row is left stays as a file without rows: a reader may have seen its name.
+    """
+    replaced = []
+    for name, uris in sorted(superseded.items()):
+        for table in TABLES:
+            path = join(output, table.name, name)
+            if FileSystems.exists(path):
+                rows = partial(parts_without, path, uris)
+                write_table(join(staging, table.name, name), table, rows, read_metadata(path))
+                replaced.append(f"{table.name}/{name}")
+    return replaced
 
 
 def _heard_anew(
     superseded: Iterable[Superseded], staging: str, files: Iterable[WrittenFile]
 ) -> dict[str, set[str]]:
-    """What is superseded of the objects that these files have a row for, by the original name."""
+    """What is superseded of the objects that these files have a row for, by the old file's name."""
     paths = [join(staging, file.table, file.name) for file in files if file.table in _FATES]
     heard = {uri for path in paths for uri in read_uris(path)}
     anew: dict[str, set[str]] = {}
     for each in superseded:
-        if each.uri in heard:  # in a file that an earlier round may have written anew
-            anew.setdefault(original(each.file), set()).add(each.uri)
+        if each.uri in heard:
+            anew.setdefault(each.file, set()).add(each.uri)
     return anew
 
 
@@ -316,79 +313,92 @@ def _carry_out(output: str, journal: str) -> None:
             _do_what_is_left(output, journal)
 
 
-def _do_what_is_left(output: str, journal: str) -> None:
-    said = _read(journal)
-    if not _is_journal(said):
-        raise ReconcileError(f"{journal} is no journal of a commit; delete it")
-    run_id, name, done = said["run_id"], said["name"], said["round"]
-    staging = staging_folder(output, run_id)
+def _do_what_is_left(output: str, path: str) -> None:
+    journal = read_journal(path)
+    if journal is None:
+        raise JournalError(f"{shown(path)} was not written to its end")
+    _check_folders(output, journal)
+    for table in reversed(TABLES):
+        _move(output, journal.run_id, table.name, journal.replaced)
     for table in TABLES:
-        folder = join(output, table.name)
-        names = [file.split("/")[1] for file in done["files"] if file.startswith(f"{table.name}/")]
-        if names:
-            make_folder(folder)
-        _move(join(staging, table.name), folder, names)
-    delete(output, (join(output, *file.split("/")) for file in said["obsolete"]))
-    write_whole(round_file(output, run_id, name), _as_json(done))
-    delete(output, [journal])
+        _move(output, journal.run_id, table.name, journal.round.files)
+    done = journal.round.model_dump_json(indent=2)
+    write_whole(round_file(output, journal.run_id, journal.name), done)
+    delete(output, [path])
 
 
-def _has_files(output: str, journal: str) -> bool:
+def _check_folders(output: str, journal: Journal) -> None:
+    """Check that what is written stays in the output: a folder of a run's is never a link."""
+    if local_path(output) is None:
+        return
+    run_file_folder = os.path.dirname(round_file(output, journal.run_id, journal.name))
+    for folder in (staging_folder(output, journal.run_id), join(output, RUNS), run_file_folder):
+        if os.path.islink(folder):
+            raise JournalError(f"{shown(folder)} is a link, which no run has made; delete it")
+
+
+def _is_begun(output: str, journal: Journal) -> bool:
     """Whether any of a journal's files is left.
 
     None is if it was written by a worker that went on after its run had been ended, and what was
     written aside had been cleared away: of that nothing was begun.
     """
-    said = _read(journal)
-    files = said["round"]["files"] if _is_journal(said) else []
-    staging = FileSystems.split(journal)[0]
+    staging, new = staging_folder(output, journal.run_id), journal.round.files
+    files = [(staging, file) for file in (*new, *journal.replaced)] + [(output, f) for f in new]
     return not files or any(
-        FileSystems.exists(join(folder, *file.split("/")))
-        for file in files
-        for folder in (staging, output)
+        FileSystems.exists(join(folder, *file.split("/"))) for folder, file in files
     )
 
 
-def _is_journal(said: object) -> bool:
-    return isinstance(said, dict) and set(said) == {"run_id", "name", "obsolete", "round"}
+def _move(output: str, run_id: str, table: str, files: Iterable[str]) -> None:
+    """Move files of a table into place; what an earlier attempt has moved stays where it is."""
+    names = [file.split("/")[1] for file in files if file.startswith(f"{table}/")]
+    if not names:
+        return
+    source, target = join(staging_folder(output, run_id), table), join(output, table)
+    make_folder(target)
+    try:
+        (_move_elsewhere if local_path(output) is None else move_whole)(source, target, names)
+    except FileNotFoundError as error:
+        raise ReconcileError(
+            f"{shown(str(error.filename))} was written, but is not there; `earmark repair` sets "
+            "aside what is left of its round"
+        ) from error
 
 
-def _move(source: str, target: str, names: Iterable[str]) -> None:
-    """Move files; what an earlier attempt has moved already stays where it is."""
+def _move_elsewhere(source: str, target: str, names: Iterable[str]) -> None:
     moves = [(join(source, name), join(target, name)) for name in names]
     waiting = [move for move in moves if FileSystems.exists(move[0])]
-    for _, destination in set(moves) - set(waiting):
-        if not FileSystems.exists(destination):
-            raise ReconcileError(f"{destination} was written, but is not there")
-    if not waiting:
-        return
-    try:
-        FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
-    except BeamIOError:  # unless another does the same at once, as when a run ends in a commit
-        if not all(FileSystems.exists(destination) for _, destination in waiting):
-            raise
+    for _, there in set(moves) - set(waiting):
+        _check_there(there)
+    if waiting:
+        try:
+            FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
+        except BeamIOError:  # unless another does the same at once, as when a run ends in a commit
+            if not all(FileSystems.exists(there) for _, there in waiting):
+                raise
 
 
-def _run_record(record: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _check_there(path: str) -> None:
+    if not FileSystems.exists(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+
+def _run_record(record: Mapping[str, Any], rounds: Sequence[RoundRecord]) -> dict[str, Any]:
     objects, skipped, totals = 0, Counter[str](), Totals()
     for each in rounds:
-        objects += each["listed"]["objects"]
-        skipped.update(each["listed"]["skipped"])
-        totals.add(Totals.of(each["totals"]))
+        objects += each.listed.objects
+        skipped.update(each.listed.skipped)
+        totals.add(each.totals)
     return {
         **record,
         "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "rounds": len(rounds),
         "listed": {"objects": objects, "skipped": dict(skipped)},
         "totals": asdict(totals),
-        "files": [file for each in rounds for file in each["files"]],
+        "files": [file for each in rounds for file in each.files],
     }
 
 
 def _as_json(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=2, ensure_ascii=False)
-
-
-def _read(path: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(read_uri(path))
-    return content

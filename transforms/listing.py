@@ -58,7 +58,7 @@ def list_audio(
     a manifest. Behind the `!/` there may be a name, a folder or a glob. What could not be read of
     a damaged archive is an object of its own, `archive.tar!/`, without a size.
 
-    Folders named _staging-*, in which earmark keeps unfinished output, are left out uncounted,
+    Folders in which earmark keeps a run's unfinished output, _staging-RUN, are left out uncounted,
     unless a pattern begins in one.
 
     The version of an object is its size and the time of its last change: SIZE-NANOSECONDS for a

@@ -7,20 +7,36 @@ any sign, so for them this goes past Beam.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.patterns import STAGING_PREFIX, local_path
+from transforms.matching import Found
+from transforms.patterns import local_path
+from transforms.run_names import (
+    ROUND,
+    RUN_ID,
+    STAGING_PREFIX,
+    TABLE_FILE,
+    is_round,
+    is_staging_folder,
+)
 from transforms.stores import persisting
 from transforms.tables import TABLES
 from transforms.whole_files import join
 
 RUNS = "_runs"
 LOCKS = "_locks"
+SET_ASIDE = "_set_aside"
+"""Where a repair puts files that cannot be used."""
+
+OWN_FILE = "written by earmark"
+"""The kind of files that a listing leaves out since runs have written them to their output."""
+
 STREAM = "stream"
 """In place of a round's name, where embeddings of a stream wait."""
 
@@ -55,14 +71,25 @@ def run_file(output: str, run_id: str) -> str:
     return join(output, RUNS, f"{run_id}.json")
 
 
+def without_own_files(found: Iterable[Found], output: str) -> Iterator[Found]:
+    """What was found, with files that runs have written to their output as left out."""
+    for each in found:
+        is_own = is_written_by_runs(each.object.uri, output)
+        yield each._replace(skipped_as=OWN_FILE) if is_own else each
+
+
 def is_written_by_runs(uri: str, output: str) -> bool:
-    """Whether an object is one that runs have written to their output."""
+    """Whether an object is one that runs have written to their output, by its name."""
     path = local_path(output)
-    folder = output if path is None else os.path.abspath(path)
-    if not uri.startswith(folder.rstrip("/") + "/"):
-        return False
-    within = uri[len(folder.rstrip("/")) + 1 :].split("/")[0]
-    return within in (RUNS, LOCKS, *(table.name for table in TABLES))
+    folder = (output if path is None else os.path.abspath(path)).rstrip("/") + "/"
+    return uri.startswith(folder) and _WRITTEN_BY_RUNS.fullmatch(uri[len(folder) :]) is not None
+
+
+_TABLE_PATH = rf"(?:{'|'.join(table.name for table in TABLES)})/{TABLE_FILE}"
+_WRITTEN_BY_RUNS = re.compile(
+    rf"(?:{SET_ASIDE}/{RUN_ID}/)?{_TABLE_PATH}|{RUNS}/{RUN_ID}(?:/{ROUND})?\.json"
+    rf"|{LOCKS}/{RUN_ID}\.json"
+)
 
 
 def matching(output: str, folder: str, name: str) -> Iterator[str]:
@@ -75,20 +102,34 @@ def matching(output: str, folder: str, name: str) -> Iterator[str]:
         yield from sorted(found.path for found in result.metadata_list)
 
 
-def staged_journals(output: str, run_id: str = "*") -> list[str]:
+def staged_journals(output: str, run_id: str | None = None) -> list[str]:
     """The journals of rounds, of a run or any, that were to be committed and may not be."""
+    folders = [staging_folder(output, run_id)] if run_id else staging_folders(output)
+    files = (path for folder in folders for path in matching(folder, "", "*.json"))
+    return [path for path in files if is_round(PurePath(path).stem)]
+
+
+def staging_folders(output: str) -> list[str]:
+    """The folders of unfinished output that there are; links are none."""
     if local_path(output) is not None:
-        return sorted(map(str, Path(output).glob(f"{STAGING_PREFIX}{run_id}/*.json")))
-    return list(matching(output, f"{STAGING_PREFIX}{run_id}", "*.json"))
+        there = sorted(Path(output).glob(f"{STAGING_PREFIX}*"))
+        return [str(each) for each in there if _is_staging(each)]
+    files = matching(output, "", f"{STAGING_PREFIX}*/**")
+    names = {path[len(output.rstrip("/")) + 1 :].split("/")[0] for path in files}
+    return [join(output, name) for name in sorted(names) if is_staging_folder(name)]
 
 
-def discard_staging(output: str, run_id: str = "*") -> None:
+def _is_staging(path: Path) -> bool:
+    return is_staging_folder(path.name) and path.is_dir() and not path.is_symlink()
+
+
+def discard_staging(output: str, run_id: str | None = None) -> None:
     """Delete what a run, or any, has left aside."""
-    if local_path(output) is None:
-        delete(output, matching(output, f"{STAGING_PREFIX}{run_id}", "**"))
-        return
-    for folder in Path(output).glob(f"{STAGING_PREFIX}{run_id}"):
-        shutil.rmtree(folder, ignore_errors=True)
+    for folder in [staging_folder(output, run_id)] if run_id else staging_folders(output):
+        if local_path(output) is None:
+            delete(output, matching(folder, "", "**"))
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def discard_aside(folder: str) -> None:

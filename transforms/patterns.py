@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
+from transforms.run_names import STAGING_PREFIX, is_staging_folder
+
 AUDIO_EXTENSIONS = frozenset(
     """
     3ga aa aac aax ac3 adts aif aifc aiff alac amr ape au awb bwf caf dff ds2 dsf dss dts eac3 ec3
@@ -23,9 +25,6 @@ AUDIO_EXTENSIONS = frozenset(
 
 APPLE_DOUBLE = "._*"
 """The kind of files in which macOS keeps what other filesystems can't, ._a.wav beside a.wav."""
-
-STAGING_PREFIX = "_staging-"
-"""How the names of folders begin that hold the unfinished output of a run."""
 
 
 class ListingError(ValueError):
@@ -159,7 +158,7 @@ class Glob:
 
     def _is_staged(self, uri: str) -> bool:
         folders = uri[len(self.folder.rstrip("/")) :].rpartition("/")[0]
-        return f"/{STAGING_PREFIX}" in folders
+        return STAGING_PREFIX in folders and any(map(is_staging_folder, folders.split("/")))
 
 
 def shown(uri: str) -> str:

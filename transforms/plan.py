@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from transforms.elements import AudioObject, Superseded, ToHear
 from transforms.history import Heard
 from transforms.matching import Found
-from transforms.superseding import original
 
 
 class PlanError(Exception):
@@ -204,7 +203,7 @@ def superseded(heard: ToHear) -> Iterator[Superseded]:
 
 def is_since_planned(file: str, old_file: str | None) -> bool:
     """Whether the rows in a file are not those that an object had when it was planned."""
-    return old_file is None or original(file) != original(old_file)
+    return old_file is None or file != old_file
 
 
 def _encoded(uri: str) -> bytes:

@@ -8,9 +8,7 @@ processes or machines, nobody reads theirs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transforms.elements import Span
 
@@ -80,13 +78,14 @@ class Board:
                 failed=now.failed + (not left and all_failed),
             )
 
-    def committed(self, objects: int, size_bytes: int, totals: Mapping[str, Any]) -> None:
+    def committed(self, objects: int, size_bytes: int, failed: int, audio_s: float) -> None:
         """Objects were heard by workers that have boards of their own.
 
         Args:
           objects: how many.
           size_bytes: of those.
-          totals: what a round's file says of their rows.
+          failed: how many of them could not be heard.
+          audio_s: seconds of audio that were heard.
         """
         with self._lock:
             now = self._now
@@ -94,8 +93,8 @@ class Board:
                 now,
                 finished=now.finished + objects,
                 finished_bytes=now.finished_bytes + size_bytes,
-                failed=now.failed + sum(totals["failures"].values()),
-                audio_s=now.audio_s + totals["audio_s"],
+                failed=now.failed + failed,
+                audio_s=now.audio_s + audio_s,
             )
 
     def snapshot(self) -> Snapshot:

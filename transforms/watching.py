@@ -22,7 +22,7 @@ from transforms.history import read_history
 from transforms.listing import list_audio
 from transforms.matching import find
 from transforms.member_listing import list_meant
-from transforms.output_folder import is_written_by_runs
+from transforms.output_folder import without_own_files
 from transforms.patterns import ListingError, shown
 from transforms.plan import Plan, Retry, new_plan
 from transforms.stores import STORE_ERRORS, reason
@@ -87,8 +87,7 @@ class Watch:
         """
         self.plan.look_again()
         found = list_audio(self._watched.patterns, all_files=self._watched.all_files)
-        output = self._watched.output
-        self.plan.add(each for each in found if not is_written_by_runs(each.object.uri, output))
+        self.plan.add(without_own_files(found, self._watched.output))
         self.note_history()
 
     def look_up(self, uris: Collection[str], given_up: Container[str]) -> Missed:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -21,9 +24,18 @@ def join(*parts: str) -> str:
 def make_folder(folder: str) -> None:
     """Make a folder, where the filesystem has such things, unless it is there."""
     if local_path(folder) is not None:
-        os.makedirs(folder, exist_ok=True)
+        _make_locally(folder)
     elif not FileSystems.exists(folder):
         FileSystems.mkdirs(folder)
+
+
+def _make_locally(folder: str) -> None:
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(os.path.abspath(folder))
+    _make_locally(parent)
+    os.makedirs(folder, exist_ok=True)
+    sync_folder(parent)
 
 
 def write_whole(path: str, text: str) -> None:
@@ -66,17 +78,100 @@ def _write_elsewhere(path: str, content: bytes) -> None:
 
 
 def _write_locally(path: str, content: bytes) -> None:
-    aside = f"{path}.part"
-    with open(aside, "wb") as sink:
-        sink.write(content)
-        sink.flush()
-        os.fsync(sink.fileno())
-    os.replace(aside, path)
+    folder = os.path.dirname(path)
+    # of a name that nobody can know beforehand: in a shared folder, a link might wait under it
+    aside = os.path.join(folder, f".{secrets.token_hex(8)}.part")
+    try:
+        with open(aside, "xb") as sink:
+            sink.write(content)
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.replace(aside, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(aside)
+        raise
+    sync_folder(folder)
 
 
-def sync(paths: Iterable[str]) -> None:
-    """See that local files outlive a loss of power."""
-    for path in paths:
-        if local_path(path) is not None:
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+def move_whole(source: str, target: str, names: Iterable[str]) -> None:
+    """Move files from one local folder to another in a way that no loss of power loses any.
+
+    A file of such a name is replaced. What an earlier attempt has moved stays where it is.
+
+    A file system without a journal may forget the new name of a renamed file and keep that the old
+    one is gone. So a file has both names until the new one has reached the disk.
+
+    Raises:
+      FileNotFoundError: a file is in neither folder.
+      OSError: one cannot be moved.
+    """
+    sources = [os.path.join(source, name) for name in names]
+    for file in sources:
+        _move(file, os.path.join(target, os.path.basename(file)))
+    sync_folder(target)
+    for file in sources:
+        with suppress(FileNotFoundError):
+            os.unlink(file)
+
+
+def _move(file: str, target: str) -> None:
+    try:
+        _give_name(file, target)
+    except FileNotFoundError:
+        if not os.path.lexists(target):
+            raise
+    except OSError as error:
+        if error.errno not in _NO_SECOND_NAMES:
+            raise
+        os.replace(file, target)
+
+
+_NO_SECOND_NAMES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
+
+
+def _give_name(file: str, name: str) -> None:
+    """Give a file a second name; what has that name loses it in the same moment."""
+    try:
+        os.link(file, name)
+    except FileExistsError:
+        if os.path.samefile(file, name):
+            return
+        folder, base = os.path.split(name)
+        aside = os.path.join(folder, f".{base}.part")
+        with suppress(FileNotFoundError):
+            os.unlink(aside)
+        os.link(file, aside)
+        os.replace(aside, name)
+
+
+def sync(folder: str, files: Iterable[str]) -> None:
+    """See that files in a local folder outlive a loss of power, with all names that lead to them.
+
+    Args:
+      folder: which may be elsewhere; then there is nothing to be done.
+      files: relative to it.
+    """
+    if local_path(folder) is None:
+        return
+    folders = {folder}
+    for name in files:
+        path = os.path.join(folder, name)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        while (path := os.path.dirname(path)) not in folders:
+            folders.add(path)
+    for each in sorted(folders):
+        sync_folder(each)
+
+
+def sync_folder(folder: str) -> None:
+    """See that the names in a local folder outlive a loss of power, if the system knows a way."""
+    descriptor = os.open(folder or ".", os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(descriptor)

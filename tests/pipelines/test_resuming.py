@@ -59,7 +59,7 @@ def test_nothing_is_opened_of_what_is_done(tmp_path, archive, classify, monkeypa
     monkeypatch.setattr("transforms.decoder_pool.DecoderPool.length_s", opened)
     assert classify(archive, tmp_path / "out")[0] == 0
     (archive / "a.wav").touch()
-    with pytest.raises(RuntimeError, match="something was opened"):
+    with pytest.raises(AssertionError, match="something was opened"):
         classify(archive, tmp_path / "out")
 
 
@@ -117,6 +117,18 @@ def test_what_runs_have_written_is_not_heard_when_the_output_lies_in_the_input(
     assert classify(archive, archive / "out", "--all_files")[0] == 0
     assert len(heard(rows, archive / "out")) == 4
     assert "Nothing to do: all 4" in classify(archive, archive / "out", "--all_files")[1]
+
+
+def test_recordings_in_folders_of_the_output_are_processed_like_others(
+    tmp_path, archive, classify, record, rows
+):
+    assert classify(archive, archive)[0] == 0
+    for folder in ("clips", "events", "_runs", "_staging-mine"):
+        record(archive / folder / "mine.wav", "tone")
+    status, out, _ = classify(archive, archive)
+    assert status == 0
+    assert "4 clips heard" in out
+    assert "written by earmark" in out
 
 
 @pytest.mark.parametrize("table", ["clips", "failures"])

@@ -7,7 +7,8 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +36,20 @@ from transforms.elements import (
 from transforms.embeddings import Aside
 from transforms.framing import FrameGrid
 from transforms.history import Heard, HistoryError, check_history, read_history
+from transforms.journal import JournalError
 from transforms.levels import measure
 from transforms.output_folder import round_id, staging_folder
 from transforms.provenance import Provenance
 from transforms.tables import TABLES
 from transforms.writing import Totals, file_name, write_shard
 
+from .forgetful_disk import ForgetfulDisk
+
 HEADS = (HeadLabels("scores", ("wind", "bird")),)
 GRID = FrameGrid(10, 10, 10)
 ASIDE = Aside("/nowhere", "float32")
-MADE_BY = Provenance("A", "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0, embedding_size=2)
+A, B, C = (f"20261101T12000{each}Z-0000000{each}" for each in range(3))
+MADE_BY = Provenance(A, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0, embedding_size=2)
 
 
 def heard(uri: str, version: str, score: float) -> ClipResult:
@@ -64,7 +69,7 @@ def failed(uri: str, version: str) -> ClipResult:
 
 FIRST = [heard("/a", "1", 0.5), heard("/b", "1", 0.5), failed("/c", "1"), heard("/d", "1", 0.5)]
 SECOND = [heard("/a", "2", 0.9), heard("/c", "2", 0.9), heard("/e", "1", 0.9)]
-FIRST_FILE = "A-00001-00000-of-00001.parquet"
+FIRST_FILE = f"{A}-00001-00000-of-00001.parquet"
 SUPERSEDED = [Superseded(uri, FIRST_FILE) for uri in ("/a", "/c", "/never begun")]
 
 
@@ -84,14 +89,15 @@ def commit(
 
 def test_a_run_whose_folder_was_taken_over_commits_nothing(tmp_path):
     with pytest.raises(committing.OutputTakenError, match="not locked by this run any more"):
-        commit_round([], Listed(0, {}), [], str(tmp_path), "A", "00001")
+        commit_round([], Listed(0, {}), [], str(tmp_path), A, "00001")
 
 
-def test_a_journal_that_was_not_written_to_its_end_was_never_begun(tmp_path):
-    commit(tmp_path, "A", FIRST)
-    journal = Path(staging_folder(str(tmp_path), "B"), "00001.json")
+@pytest.mark.parametrize("content", ['{"run_id": "B", "numb', "", "[" * 9_000 + "]" * 9_000])
+def test_a_journal_that_was_not_written_to_its_end_was_never_begun(tmp_path, content):
+    commit(tmp_path, A, FIRST)
+    journal = Path(staging_folder(str(tmp_path), B), "00001.json")
     journal.parent.mkdir()
-    journal.write_text('{"run_id": "B", "numb')
+    journal.write_text(content)
     assert recover(str(tmp_path)) == 0
     assert set(versions(tmp_path)) == OLD
     assert not journal.parent.exists()
@@ -141,7 +147,7 @@ def killed_at(step: int) -> Callable[[pytest.MonkeyPatch], None]:
 
             return or_killed
 
-        for name in ("rename", "replace", "unlink", "remove", "fsync"):
+        for name in ("link", "rename", "replace", "unlink", "remove", "fsync"):
             monkeypatch.setattr(os, name, counted(getattr(os, name)))
         monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
         monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
@@ -153,11 +159,11 @@ def test_a_commit_that_is_cut_off_anywhere_is_finished_or_undone_by_the_next_run
     outcomes = []
     for step in range(200):
         output = tmp_path / str(step)
-        commit(output, "A", FIRST)
+        commit(output, A, FIRST)
         with pytest.MonkeyPatch.context() as monkeypatch:
             killed_at(step)(monkeypatch)
             try:
-                commit(output, "B", SECOND, SUPERSEDED)
+                commit(output, B, SECOND, SUPERSEDED)
                 is_over = True
             except KilledError:
                 is_over = False
@@ -177,13 +183,51 @@ def test_a_commit_that_is_cut_off_anywhere_is_finished_or_undone_by_the_next_run
     assert not outcomes[0]
 
 
+FORGOTTEN = {
+    "all": lambda folder: True,
+    "in tables": lambda folder: folder.parts[:1] in {(table.name,) for table in TABLES},
+    "but in tables": lambda folder: folder.parts[:1] not in {(table.name,) for table in TABLES},
+}
+"""In which folders a disk has not written down names by itself when the power fails."""
+
+
+@pytest.mark.parametrize("forgotten", FORGOTTEN)
+def test_a_commit_outlives_a_loss_of_power_at_any_step(tmp_path, forgotten):
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("what is synced is told from /proc")
+    for step in range(200):
+        output, left = tmp_path / f"{step}", tmp_path / f"{step}-left"
+        commit(output, A, FIRST)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            disk = ForgetfulDisk(output, monkeypatch)
+            killed_at(step)(monkeypatch)
+            try:
+                commit(output, B, SECOND, SUPERSEDED)
+                is_over = True
+            except KilledError:
+                is_over = False
+            disk.left(left, FORGOTTEN[forgotten])
+            disk.close()
+        recover(str(left))
+        got = versions(left)
+        assert set(got.values()) == {1}, step
+        assert set(got) in (OLD, NEW), step
+        assert scores(left) == (NEW_SCORES if set(got) == NEW else OLD_SCORES), step
+        assert set(got) == NEW or not is_over
+        if is_over:
+            break
+        shutil.rmtree(output)
+        shutil.rmtree(left)
+    assert is_over
+
+
 def test_recovering_may_be_cut_off_as_well(tmp_path):
     for step in range(60):
         output = tmp_path / str(step)
-        commit(output, "A", FIRST)
+        commit(output, A, FIRST)
         with pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setattr(committing, "_carry_out", lambda *_: None)
-            commit(output, "B", SECOND, SUPERSEDED)
+            commit(output, B, SECOND, SUPERSEDED)
         with pytest.MonkeyPatch.context() as monkeypatch:
             killed_at(step)(monkeypatch)
             try:
@@ -199,27 +243,26 @@ def test_recovering_may_be_cut_off_as_well(tmp_path):
 
 def test_clips_are_never_there_before_their_detections(tmp_path):
     """At every moment of a commit, a clip that has its row has its detections."""
-    for step in range(40):
+    for step in range(100):
         output = tmp_path / str(step)
         with pytest.MonkeyPatch.context() as monkeypatch:
             killed_at(step)(monkeypatch)
             try:
-                commit(output, "A", FIRST)
+                commit(output, A, FIRST)
                 break
             except KilledError:
                 pass
         if list((output / "clips").glob("*.parquet")):
             assert scores(output) == OLD_SCORES
-    assert step < 39
+    assert step < 99
 
 
 def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
-    commit(tmp_path, "A", FIRST)
-    commit(tmp_path, "B", SECOND, SUPERSEDED)
-    assert not (tmp_path / "clips" / FIRST_FILE).exists()
-    (less,) = (tmp_path / "clips").glob("A-*-less-*.parquet")
+    commit(tmp_path, A, FIRST)
+    commit(tmp_path, B, SECOND, SUPERSEDED)
+    less = tmp_path / "clips" / FIRST_FILE
     metadata = pq.read_metadata(less)
-    assert metadata.metadata[b"earmark.run_id"] == b"A"
+    assert metadata.metadata[b"earmark.run_id"] == A.encode()
     detections = pq.ParquetFile(tmp_path / "detections" / less.name)
     assert [c.column_index for c in detections.metadata.row_group(0).sorting_columns] == [6, 0, 2]
     vectors = scores(tmp_path, "embeddings", "embedding")
@@ -230,16 +273,14 @@ def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
     assert embeddings.schema_arrow.field("embedding").type == pa.list_(pa.float32(), 2)
     assert pq.read_metadata(tmp_path / "failures" / less.name).num_rows == 0
 
-    commit(tmp_path, "C", [heard("/b", "7", 0.2)], [Superseded("/b", less.name)])
-    (again,) = (tmp_path / "clips").glob("A-*-less-*.parquet")
-    assert again.name != less.name
-    assert len(again.name) == len(less.name)
+    commit(tmp_path, C, [heard("/b", "7", 0.2)], [Superseded("/b", less.name)])
+    assert len(list(tmp_path.glob("clips/*"))) == 3
     assert versions(tmp_path)[("/b", "7")] == 1
     assert scores(tmp_path)[("/d", 0.5)] == 4
 
 
 def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
-    commit(tmp_path, "A", FIRST)
+    commit(tmp_path, A, FIRST)
     history = {each.uri: each for each in read_history(str(tmp_path), MADE_BY.settings())}
     assert history["/b"] == Heard("/b", "1", None, FIRST_FILE)
     assert history["/c"] == Heard("/c", "1", "io", FIRST_FILE)
@@ -261,8 +302,8 @@ def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
     ],
 )
 def test_rows_made_in_another_way_are_not_added_to(tmp_path, change, told):
-    commit(tmp_path, "A", FIRST)
-    check_history(str(tmp_path), replace(MADE_BY, run_id="B", earmark_version="10").settings())
+    commit(tmp_path, A, FIRST)
+    check_history(str(tmp_path), replace(MADE_BY, run_id=B, earmark_version="10").settings())
     with pytest.raises(HistoryError, match=told):
         check_history(str(tmp_path), replace(MADE_BY, **change).settings())
 
@@ -277,37 +318,170 @@ def test_a_parquet_file_of_somebody_elses_is_not_added_to(tmp_path):
 
 @pytest.mark.parametrize("table", [table.name for table in TABLES])
 def test_a_file_that_got_lost_is_noticed(tmp_path, table):
-    commit(tmp_path, "A", FIRST)
+    commit(tmp_path, A, FIRST)
     (tmp_path / table / FIRST_FILE).unlink()
     with pytest.raises(HistoryError, match=f"{table}/{FIRST_FILE} is missing"):
         check_history(str(tmp_path), MADE_BY.settings())
 
 
-def test_a_file_of_which_no_row_is_left_goes_in_all_tables(tmp_path):
-    commit(tmp_path, "A", [heard("/a", "1", 0.5)])
-    commit(tmp_path, "B", [heard("/a", "2", 0.9)], [Superseded("/a", FIRST_FILE)])
-    assert not list(tmp_path.glob("*/A-*"))
+def test_a_file_of_which_no_row_is_left_stays_for_readers_that_have_seen_its_name(tmp_path):
+    commit(tmp_path, A, [heard("/a", "1", 0.5)])
+    commit(tmp_path, B, [heard("/a", "2", 0.9)], [Superseded("/a", FIRST_FILE)])
+    assert [pq.read_metadata(file).num_rows for file in tmp_path.glob(f"*/{FIRST_FILE}")] == [0] * 5
     check_history(str(tmp_path), MADE_BY.settings())
+    assert versions(tmp_path) == Counter({("/a", "2"): 1})
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"run_id": "B"}'])
+def test_a_reader_finds_every_file_that_it_has_listed_and_no_row_twice(tmp_path):
+    """At every step of a commit that replaces files, and whatever was listed at an earlier one."""
+    commit(tmp_path, A, FIRST)
+    listed: set[Path] = set()
+    most: Counter[tuple[str, str]] = Counter()
+
+    def look() -> None:
+        listed.update(tmp_path.glob("clips/*.parquet"))
+        found = [row for path in listed for row in pq.read_table(path).to_pylist()]
+        assert max(Counter(row["clip"] for row in found).values()) == 1
+        most.update((row["clip"], row["version"]) for row in found)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("link", "replace", "unlink"):
+            monkeypatch.setattr(os, name, after(getattr(os, name), look))
+        commit(tmp_path, B, SECOND, SUPERSEDED)
+    assert {("/a", "1"), ("/a", "2"), ("/b", "1"), ("/e", "1")} <= set(most)
+
+
+def after(change: Callable, look: Callable[[], None]) -> Callable:
+    def changed_and_looked(*args, **kwargs):
+        change(*args, **kwargs)
+        look()
+
+    return changed_and_looked
+
+
+def planted(output: Path, where: str = f"_staging-{B}/00001.json", **changes: object) -> Path:
+    """A journal that a run has not written, beside one that it may have written, and its files."""
+    shard = f"{B}-00001-00000-of-00001.parquet"
+    content = {
+        "run_id": B,
+        "name": "00001",
+        "replaced": [],
+        "round": {
+            "listed": {"objects": 0, "skipped": {}},
+            "totals": asdict(Totals()),
+            "files": [f"clips/{shard}"],
+        },
+    }
+    for place, value in changes.items():
+        *above, name = place.split("__")
+        inner = content
+        for each in above:
+            inner = inner[each]
+        inner[name] = value
+    staged = output / f"_staging-{B}" / "clips" / shard
+    staged.parent.mkdir(parents=True)
+    staged.write_bytes(b"rows")
+    journal = output / where
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.write_text(json.dumps(content))
+    return journal
+
+
+def test_a_journal_as_runs_write_it_is_carried_out(tmp_path):
+    planted(tmp_path)
+    assert recover(str(tmp_path)) == 1
+    assert [path.read_bytes() for path in tmp_path.glob("clips/*")] == [b"rows"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"obsolete": ["../precious.txt"]},
+        {"replaced": ["../precious.txt"]},
+        {"replaced": ["clips/../../precious.txt"]},
+        {"replaced": ["clips/precious.txt"]},
+        {"replaced": [f"{{}}/{FIRST_FILE}"]},
+        {"replaced": [["clips"]]},
+        {"round__files": ["../precious.txt"]},
+        {"round__files": [f"clips/{FIRST_FILE}"]},
+        {"round__files": "clips"},
+        {"round__listed__objects": "many"},
+        {"round__totals": None},
+        {"round__totals__labels": {"bird": {"clips": "x"}}},
+        {"run_id": "../.."},
+        {"run_id": A},
+        {"run_id": 7},
+        {"name": "../../precious"},
+        {"name": "00002"},
+        {"name": None},
+        {"where": f"_staging-{A}/00001.json"},
+        {"where": f"_staging-{B}/00002.json"},
+    ],
+)
+def test_a_planted_journal_is_told_and_nothing_of_it_is_done(tmp_path, changes):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("kept")
+    output = tmp_path / "out"
+    journal = planted(output, **changes)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(JournalError, match=rf"{journal.name} is (no|the) journal of") as told:
+        recover(str(output))
+    assert "\n" not in str(told.value)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"run_id": "B"}', "7", '"x"'])
 def test_a_journal_that_is_none_is_told(tmp_path, content):
-    journal = Path(staging_folder(str(tmp_path), "B"), "00001.json")
+    journal = Path(staging_folder(str(tmp_path), B), "00001.json")
     journal.parent.mkdir()
     journal.write_text(content)
-    with pytest.raises(ReconcileError, match="is no journal of a commit"):
+    with pytest.raises(JournalError, match="is no journal of a commit"):
         recover(str(tmp_path))
 
 
+@pytest.mark.parametrize("link", [f"_staging-{B}", "_runs", f"_runs/{B}"])
+def test_a_link_in_place_of_a_runs_folder_is_not_followed(tmp_path, link):
+    output, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    planted(output)
+    elsewhere.mkdir()
+    if link.startswith("_staging"):
+        (output / link).rename(tmp_path / "moved")
+        elsewhere = tmp_path / "moved"
+    (output / link).parent.mkdir(exist_ok=True)
+    (output / link).symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*"))
+    with suppress(JournalError):
+        recover(str(output))
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_only_folders_that_runs_have_named_are_cleared_away(tmp_path):
+    kept = tmp_path / "_staging-area" / "a.wav"
+    kept.parent.mkdir()
+    kept.write_bytes(b"sound")
+    commit(tmp_path, A, FIRST)
+    recover(str(tmp_path))
+    assert kept.exists()
+    assert not list(tmp_path.glob(f"_staging-{A}*"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"listed": {"objects": -1, "skipped": {}}}'])
+def test_a_file_that_is_no_rounds_is_told(tmp_path, content):
+    commit(tmp_path, A, FIRST)
+    (tmp_path / "_runs" / A / "00001.json").write_text(content)
+    with pytest.raises(JournalError, match=r"00001\.json is no file of a round"):
+        conclude(str(tmp_path), A, {})
+
+
 def test_a_runs_file_sums_up_its_rounds_and_takes_their_place(tmp_path):
-    commit(tmp_path, "A", FIRST)
-    path = conclude(str(tmp_path), "A", {"note": "kept"})
+    commit(tmp_path, A, FIRST)
+    path = conclude(str(tmp_path), A, {"note": "kept"})
     said = json.loads(Path(path).read_text())
     assert said["note"] == "kept"
     assert said["listed"] == {"objects": 4, "skipped": {}}
     assert said["totals"]["clips"] == 3
     assert said["totals"]["failures"] == {"io": 1}
-    assert sorted(item.name for item in (tmp_path / "_runs").iterdir()) == ["A.json"]
+    assert sorted(item.name for item in (tmp_path / "_runs").iterdir()) == [f"{A}.json"]
     assert not list(tmp_path.glob("_staging-*"))
 
 
@@ -322,7 +496,7 @@ def test_a_journal_that_was_written_after_its_files_were_cleared_away_is_no_trou
     tmp_path, monkeypatch
 ):
     """By a worker that went on after its run had been ended."""
-    commit(tmp_path, "A", FIRST)
+    commit(tmp_path, A, FIRST)
     real_write = committing.write_whole
 
     def clear_away_first(path: str, text: str) -> None:
@@ -333,33 +507,33 @@ def test_a_journal_that_was_written_after_its_files_were_cleared_away_is_no_trou
     with monkeypatch.context() as patch:
         patch.setattr(committing, "write_whole", clear_away_first)
         with pytest.raises(ReconcileError, match="was written, but is not there"):
-            commit(tmp_path, "B", SECOND, SUPERSEDED)
+            commit(tmp_path, B, SECOND, SUPERSEDED)
     assert recover(str(tmp_path)) == 0
     assert versions(tmp_path) == dict.fromkeys(OLD, 1)
     assert not list(tmp_path.glob("_staging-*"))
 
 
 def test_a_commit_that_another_carries_out_at_the_same_time_is_done(tmp_path, monkeypatch):
-    real_rename = committing.FileSystems.rename
+    real_move = committing.move_whole
 
-    def rename_twice(*paths: list[str]) -> None:
-        real_rename(*paths)
-        real_rename(*paths)
+    def move_twice(*paths) -> None:
+        real_move(*paths)
+        real_move(*paths)
 
-    monkeypatch.setattr(committing.FileSystems, "rename", rename_twice)
-    commit(tmp_path, "A", FIRST)
+    monkeypatch.setattr(committing, "move_whole", move_twice)
+    commit(tmp_path, A, FIRST)
     assert versions(tmp_path) == dict.fromkeys(OLD, 1)
 
 
 def test_a_round_that_comes_again_after_its_run_was_ended_is_known_to_be_done(tmp_path):
-    commit(tmp_path, "A", FIRST)
-    conclude(str(tmp_path), "A", {})
-    commit(tmp_path, "A", FIRST)
+    commit(tmp_path, A, FIRST)
+    conclude(str(tmp_path), A, {})
+    commit(tmp_path, A, FIRST)
     assert versions(tmp_path) == dict.fromkeys(OLD, 1)
 
 
 def test_a_run_that_loses_the_folder_while_it_writes_its_journal_moves_nothing(tmp_path):
     held = iter([True, False])
     with pytest.raises(committing.OutputTakenError):
-        commit(tmp_path, "A", FIRST, is_held=lambda *_: next(held))
+        commit(tmp_path, A, FIRST, is_held=lambda *_: next(held))
     assert not list(tmp_path.glob("clips/*"))

@@ -45,6 +45,10 @@ from transforms.stores import is_missing
 AS_ROOT = os.geteuid() == 0
 
 
+STAGED = "_staging-20261101T120000Z-0123cdef"
+"""A folder of unfinished output."""
+
+
 class MemoryFileSystem(FileSystem):  # type: ignore[misc]
     """Objects in a dict; like an object store it has no folders."""
 
@@ -546,7 +550,11 @@ class TestLinksAndLockedFolders:
 
 
 class TestUnfinishedOutput:
-    NAMES = ("a.wav", "_staging-1.wav", "out/_staging-7f/clips/p.parquet", "out/_runs/7f.json")
+    NAMES = (
+        *("a.wav", "_staging-1.wav", "_staging-1/b.wav"),
+        f"out/{STAGED}/clips/p.parquet",
+        "out/_runs/7f.json",
+    )
 
     @pytest.mark.parametrize("pattern", ["", "**", "**/*.*", "out/../"])
     def test_it_is_left_out_of_local_folders(
@@ -555,8 +563,10 @@ class TestUnfinishedOutput:
         fill(archive, *self.NAMES)
         seen = watch_scandir(monkeypatch)
         listed = listed_in(archive, pattern, all_files=True)
-        assert sorted(listed) == ["_staging-1.wav", "a.wav", "out/_runs/7f.json"]
-        assert not [folder for folder in seen if "_staging-" in folder]
+        assert sorted(listed) == [
+            *("_staging-1.wav", "_staging-1/b.wav", "a.wav", "out/_runs/7f.json")
+        ]
+        assert not [folder for folder in seen if STAGED in folder]
 
     @pytest.mark.parametrize("pattern", ["mem://b", "mem://b/**", "mem://b/*.*", "mem://b/**/*.*"])
     def test_it_is_left_out_of_remote_places(
@@ -565,17 +575,17 @@ class TestUnfinishedOutput:
         objects(*(f"mem://b/{name}" for name in self.NAMES))
         found, _ = meant_by(pattern, all_files=True)
         assert "mem://b/a.wav" in [item.uri for item in found]
-        assert not [item.uri for item in found if "_staging-7f" in item.uri]
+        assert not [item.uri for item in found if STAGED in item.uri]
 
-    @pytest.mark.parametrize("pattern", ["[1]/_staging-2024", "[[]1]/_staging-2024/**/*.wav"])
+    @pytest.mark.parametrize("pattern", [f"[1]/{STAGED}", f"[[]1]/{STAGED}/**/*.wav"])
     def test_a_pattern_that_begins_in_such_a_folder_means_it(
         self, archive: Path, objects: Callable[..., None], pattern: str
     ) -> None:
-        fill(archive, "[1]/_staging-2024/x/y.wav", "[1]/_staging-2024/_staging-7f/z.wav")
-        assert listed_in(archive, pattern) == ["[1]/_staging-2024/x/y.wav"]
-        objects("mem://b/_staging-2024/x/y.wav", "mem://b/_staging-2024/_staging-7f/z.wav")
+        fill(archive, f"[1]/{STAGED}/x/y.wav", f"[1]/{STAGED}/{STAGED}/z.wav")
+        assert listed_in(archive, pattern) == [f"[1]/{STAGED}/x/y.wav"]
+        objects(f"mem://b/{STAGED}/x/y.wav", f"mem://b/{STAGED}/{STAGED}/z.wav")
         [found], _ = meant_by(f"mem://b/{pattern.rpartition(']/')[2]}")
-        assert found.uri == "mem://b/_staging-2024/x/y.wav"
+        assert found.uri == f"mem://b/{STAGED}/x/y.wav"
 
 
 class TestRemoteListing:
@@ -984,13 +994,13 @@ def metadata_noted_in(looked_up: list[str]) -> Callable[..., FileMetadata]:
 NAMES = [
     *("a.wav", "b.WAV", "c.txt", "d", "._a.wav", ".hidden.flac", "e.dat", "x[1].wav"),
     *("sub/a.wav", "sub/deep/b.flac", "sub/deep/c.dat", "sub.wav/a.txt", "sub.wav/b.wav"),
-    *("_staging-1/a.wav", "sub/_staging-2/x/a.wav", "2024-01/rec 1.wav", "2024-02/ré.wav"),
+    *(f"{STAGED}/a.wav", f"sub/{STAGED}/x/a.wav", "2024-01/rec 1.wav", "2024-02/ré.wav"),
 ]
 TREE_PATTERNS = [
     *("", "/", "/**", "/*", "/*.wav", "/**/*.wav", "/**/*", "/**.wav", "/**/*.dat", "/a.wav"),
     *("/c.txt", "/._a.wav", "/**/._*", "/sub", "/sub/", "/sub/**/", "/sub/*", "/sub.wav", "/su*"),
     *("/sub*/", "/sub/**/c.*", "/[ab].*", "/[!a]*", "/2024-*/*", "/2024-*/**", "/**/deep/**"),
-    *("/d", "/*/*/*.flac", "/_staging-1", "/_staging-1/*.wav", "/_*/**", "/x[[]1].wav", "/?.wav"),
+    *("/d", "/*/*/*.flac", f"/{STAGED}", f"/{STAGED}/*.wav", "/_*/**", "/x[[]1].wav", "/?.wav"),
     *("/sub/../a.wav", "//sub//a.wav", "/missing", "/missing/**", "/**/rec *", "/**/r?.wav"),
 ]
 
@@ -1046,12 +1056,12 @@ def test_any_patterns_mean_by_name_what_they_list(patterns, names, all_files):
     [
         *("mem://b", "mem://b/", "mem://b/**", "mem://b/*.wav", "mem://b/**/*.wav", "mem://b/a"),
         *("mem://b/a/", "mem://b/a/*", "mem://b/a/x.wav", "mem://b/**/*.txt", "mem://b/a*"),
-        *("mem://b/a*/", "mem://b/x[1].wav", "mem://c", "mem://b/_staging-1/**"),
+        *("mem://b/a*/", "mem://b/x[1].wav", "mem://c", f"mem://b/{STAGED}/**"),
     ],
 )
 def test_a_pattern_elsewhere_means_by_name_what_it_lists(objects, pattern, all_files):
     names = ["a/x.wav", "a/y.txt", "a/s/z.flac", "ab/x.wav", "x[1].wav", "x1.wav", "n.txt"]
-    every = [f"mem://b/{name}" for name in [*names, "_staging-1/x.wav", "a//x.wav"]]
+    every = [f"mem://b/{name}" for name in [*names, f"{STAGED}/x.wav", "a//x.wav"]]
     objects(*every, "mem://bb/x.wav")
     meant = {uri for uri in [*every, "mem://bb/x.wav"] if is_meant(uri, [pattern], all_files)}
     if pattern == "mem://b/x[1].wav":  # there is an object of exactly that name

@@ -322,21 +322,22 @@ def test_of_pubsub_those_objects_come_that_patterns_mean(monkeypatch, caplog):
         PubsubMessage(b"", gcs("2024/notes.txt")),
         PubsubMessage(b"", gcs("2023/a.wav")),
         PubsubMessage(b"", gcs("2024/clips/1.parquet")),
-        PubsubMessage(b"", gcs("2024/clips/1.wav")),  # below the output, in a table's folder
+        PubsubMessage(b"", gcs("2024/clips/1.wav")),  # in a table's folder, but no run's file
         PubsubMessage(b"", gcs("2024/b.wav", "OBJECT_DELETE")),
         PubsubMessage(b"gs://archive/2024/c.wav", {}),
         PubsubMessage(b"password=", {}),
     ]
     source = PubSub("projects/p/subscriptions/s")
     pipeline, uris, asked = read(monkeypatch, source, messages)
-    assert_that(uris, equal_to(["gs://archive/2024/a.wav", "gs://archive/2024/c.wav"]))
+    expected = [f"gs://archive/2024/{name}.wav" for name in ("a", "c", "clips/1")]
+    assert_that(uris, equal_to(expected))
     with caplog.at_level(logging.WARNING):
         result = pipeline.run()
     assert asked == [((), {"subscription": "projects/p/subscriptions/s", "with_attributes": True})]
     assert counts(result) == {
         "messages": 8,
-        "objects": 2,
-        "not_meant": 4,
+        "objects": 3,
+        "not_meant": 3,
         "other_events": 1,
         "not_understood": 1,
     }

@@ -208,9 +208,13 @@ def test_ticks_that_come_all_at_once_are_one_look(stream):
 
 
 def test_what_runs_write_is_not_looked_for(stream):
+    shard = "20261101T120000Z-0123cdef-00001-00000-of-00001"
+    stream.write(f"labels/clips/{shard}.parquet")
+    stream.write(f"labels/clips/{shard}.wav")
     stream.write("labels/clips/1.wav")
     stream.write("labels/mine.wav")
-    assert stream.names(2) == ["labels/mine.wav"]
+    mine = [f"labels/clips/{name}.wav" for name in ("1", shard)]
+    assert stream.names(2) == [*mine, "labels/mine.wav"]
 
 
 def test_of_very_much_only_so_many_are_under_way(stream, monkeypatch):

@@ -37,7 +37,7 @@ from transforms.writing import WriteParquet, shard_of
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
 HEADS = (HeadLabels("scores", ("wind", "bird", 'bird\'s "wing"')),)
 MADE_BY = Provenance(
-    *("20260101T000000Z-abc", "9.9", "toy", "f" * 64, HEADS, GRID), *(0.1, None, 0.0)
+    *("20260101T000000Z-00000abc", "9.9", "toy", "f" * 64, HEADS, GRID), *(0.1, None, 0.0)
 )
 SCHEMAS = {"detections": DETECTIONS, "events": EVENTS, "clips": CLIPS, "failures": FAILURES}
 BEGAN = datetime(2024, 5, 28, 10, 0, 0, 250_000, tzinfo=timezone.utc)

@@ -1,0 +1,39 @@
+"""The names that runs give to what they write, by which it is told from everything else."""
+
+from __future__ import annotations
+
+import re
+
+STAGING_PREFIX = "_staging-"
+"""What the name of a folder of unfinished output begins with; the run's name follows."""
+
+RUN_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
+"""A run: when it began, and a number."""
+
+ROUND = r"(?:[0-9]{5,}|[0-9]{10}-[0-9a-f]{8})"
+"""A round of a run: its number, or the second in which its window began and a number."""
+
+TABLE_FILE = (
+    rf"(?P<run>{RUN_ID})-{ROUND}-[0-9]{{5,}}-of-[0-9]{{5,}}(?:-less-[0-9a-f]{{8}})?\.parquet"
+)
+"""A file of a table; versions before 0.1 put `-less-` into names of files written anew."""
+
+
+def is_run_id(name: str) -> bool:
+    """Whether a name is one that a run may have."""
+    return re.fullmatch(RUN_ID, name) is not None
+
+
+def is_round(name: str) -> bool:
+    """Whether a name is one that a round of a run may have."""
+    return re.fullmatch(ROUND, name) is not None
+
+
+def is_table_file(name: str) -> bool:
+    """Whether a name is one that a run gives to a file of a table."""
+    return re.fullmatch(TABLE_FILE, name) is not None
+
+
+def is_staging_folder(name: str) -> bool:
+    """Whether a name is that of a folder of unfinished output."""
+    return name.startswith(STAGING_PREFIX) and is_run_id(name.removeprefix(STAGING_PREFIX))
