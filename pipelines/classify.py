@@ -52,12 +52,13 @@ def _look_ahead(run: Run) -> None:
     from pipelines.errors import UsageError
     from pipelines.forecast import show_forecast
     from transforms.history import HistoryError
+    from transforms.parquet_files import BrokenTableError
     from transforms.patterns import masked
     from transforms.stores import UNUSABLE_ERRORS
 
     try:
         show_forecast(run, Console())
-    except HistoryError as error:
+    except (HistoryError, BrokenTableError) as error:
         raise UsageError(f"--output {masked(run.options.output)}: {error}") from error
     except UNUSABLE_ERRORS as error:  # of which a ListingError is one
         raise UsageError(masked(str(error))) from error

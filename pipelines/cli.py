@@ -1,4 +1,4 @@
-"""The command line: earmark classify, embed, demo and model."""
+"""The command line: earmark classify, embed, demo, model and repair."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "pipelines.demo",
     "embed": "pipelines.embed",
     "model": "pipelines.model",
+    "repair": "pipelines.repair",
 }
 """The module of each command, imported when it is asked for: Beam's import takes a second."""
 
@@ -33,6 +34,7 @@ earmark {__version__}: writes down, in Parquet, what is heard where in archives 
   earmark model info MODEL                                  what a model takes, gives and is called
   earmark model label MODEL --labels FILE                   pack labels and metadata into a model
   earmark model fetch yamnet                                fetch a model before it is needed
+  earmark repair labels/                                    set broken files of an output aside
 
 Each of them explains itself with --help.
 """

@@ -53,11 +53,11 @@ from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
 from transforms.output_folder import run_file, staging_folder
 from transforms.output_lock import LockedError, locked, release
+from transforms.parquet_files import BrokenTableError
 from transforms.patterns import ListingError, local_path, masked
 from transforms.plan import PlanError, Planned, new_plan
 from transforms.provenance import Provenance
 from transforms.stores import STORE_ERRORS, UNUSABLE_ERRORS, reason
-from transforms.superseding import BrokenTableError
 from transforms.whole_files import join, write_bytes
 
 _EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
@@ -70,6 +70,8 @@ _EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
 _TROUBLE: tuple[type[Exception], ...] = (RuntimeError, *_EXPECTED_TROUBLE)
 """The same; Beam gives some of it as a RuntimeError."""
 
+
+_UNUSABLE_OUTPUT = (LockedError, HistoryError, BrokenTableError, JournalError, ReconcileError)
 
 _UNREADABLE: tuple[type[Exception], ...] = (*UNUSABLE_ERRORS, JournalError)
 
@@ -185,7 +187,7 @@ def holding_output(run: Run) -> Iterator[None]:
             stack.enter_context(locked(output, run.made_by.run_id))
             recover(output)
             check_history(output, run.made_by.settings())
-        except (LockedError, HistoryError, JournalError, ReconcileError) as error:
+        except _UNUSABLE_OUTPUT as error:
             raise UsageError(f"{shown}: {error}") from error
         except UNUSABLE_ERRORS as error:
             raise UsageError(f"{shown}: cannot be written to: {reason(error)}") from error

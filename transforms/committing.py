@@ -170,8 +170,8 @@ def recover(output: str) -> int:
     finished = 0
     for path in staged_journals(output):
         journal = read_journal(path)
-        if journal is not None and _is_begun(output, journal):
-            _carry_out(output, path)
+        if journal is not None and is_begun(output, journal):
+            carry_out(output, path)
             finished += 1
     discard_staging(output)
     remove_empty_folders(output)
@@ -241,7 +241,7 @@ def commit_round(
         begun = Journal(run_id=run_id, name=name, replaced=replaced, round=done)
         write_whole(journal, begun.model_dump_json(indent=2))
         _check_held(output, run_id)  # else whoever has the folder now may not have seen the journal
-    _carry_out(output, journal)
+    carry_out(output, journal)
     return path
 
 
@@ -256,7 +256,7 @@ def finish_commits(output: str, run_id: str) -> None:
     if journals:
         _check_held(output, run_id)
     for journal in journals:
-        _carry_out(output, journal)
+        carry_out(output, journal)
 
 
 def _check_held(output: str, run_id: str) -> None:
@@ -306,8 +306,13 @@ def _heard_anew(
     return anew
 
 
-def _carry_out(output: str, journal: str) -> None:
-    """Do what a journal says, or what of it is left to do."""
+def carry_out(output: str, journal: str) -> None:
+    """Do what a journal says, or what of it is left to do.
+
+    Raises:
+      ReconcileError: a file that was to be committed is gone.
+      JournalError: it is none that a run has written.
+    """
     for attempt in persisting(output):
         with attempt:
             _do_what_is_left(output, journal)
@@ -337,8 +342,8 @@ def _check_folders(output: str, journal: Journal) -> None:
             raise JournalError(f"{shown(folder)} is a link, which no run has made; delete it")
 
 
-def _is_begun(output: str, journal: Journal) -> bool:
-    """Whether any of a journal's files is left.
+def is_begun(output: str, journal: Journal) -> bool:
+    """Whether any of a journal's files is left, aside or in its place.
 
     None is if it was written by a worker that went on after its run had been ended, and what was
     written aside had been cleared away: of that nothing was begun.

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import PurePath
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from transforms.output_folder import matching
+from transforms.parquet_files import open_table, said_of_itself
+from transforms.patterns import shown
 from transforms.provenance import PREFIX
+from transforms.tables import TABLES
 
 _TABLES = ("clips", "failures")
+_FOOTER_THREADS = 8
 
 _NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]{10})-)?")
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class HistoryError(Exception):
-    """What a folder holds can't be added to: made in another way, or broken. One line says it."""
+    """What a folder holds can't be added to: made in another way, or incomplete. A line says it."""
 
 
 class Heard(NamedTuple):
@@ -58,7 +59,8 @@ def read_history(
       since: leave out what was committed before; what was not long before may be left in.
 
     Raises:
-      HistoryError: some were made otherwise, or not by earmark, or a file cannot be read.
+      HistoryError: some were made otherwise, or not by earmark.
+      BrokenTableError: a file cannot be read.
     """
     for table in _TABLES:
         for path in matching(output, table, "*.parquet"):
@@ -69,30 +71,37 @@ def read_history(
 
 
 def check_history(output: str, settings: Mapping[str, str]) -> None:
-    """Check that all that has been heard was heard in the same way.
+    """Check that all that has been heard was heard in the same way, and that no file is missing.
+
+    The footers of all files of all tables are read, their rows are not.
 
     Raises:
-      HistoryError: some of it was not, or a file is missing or cannot be read.
+      HistoryError: some of it was not, or a file is missing.
+      BrokenTableError: a file is broken.
     """
-    for table in _TABLES:
-        for path in matching(output, table, "*.parquet"):
-            with _opened(path, settings):
-                pass
-    _check_names(output, settings["tables"].split(", "))
+    rows: dict[str, dict[str, int]] = {table: {} for table in settings["tables"].split(", ")}
+    paths = [(t.name, path) for t in TABLES for path in matching(output, t.name, "*.parquet")]
+    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
+        footers = threads.map(lambda each: _footer(each[1]), paths)
+        for (table, path), metadata in zip(paths, footers, strict=True):
+            _check(path, metadata, settings)
+            rows.setdefault(table, {})[PurePath(path).name] = metadata.num_rows
+    _check_names(rows)
 
 
-def _check_names(output: str, tables: Iterable[str]) -> None:
-    """Check that each file of a table has its like in the others."""
-    names = {
-        table: {PurePath(path).name for path in matching(output, table, "*.parquet")}
-        for table in tables
-    }
-    every = set().union(*names.values())
-    for table, there in names.items():
-        if missing := sorted(every - there):
+def _footer(path: str) -> pq.FileMetaData:
+    with open_table(path) as file:
+        return file.metadata
+
+
+def _check_names(rows: Mapping[str, Mapping[str, int]]) -> None:
+    """Check that each file of a table that has rows has its like in the other tables."""
+    with_rows = {name for files in rows.values() for name, count in files.items() if count}
+    for table, files in rows.items():
+        if missing := sorted(with_rows - set(files)):
             raise HistoryError(
                 f"{table}/{missing[0]} is missing, though other tables have a file of that name; "
-                "put it back, or delete those"
+                "put it back, or have `earmark repair` set those aside"
             )
 
 
@@ -109,27 +118,17 @@ def _is_since(path: str, moment: datetime) -> bool:
 
 def _rows(path: str, settings: Mapping[str, str]) -> Iterator[Heard]:
     name = PurePath(path).name
-    with _opened(path, settings) as file:
+    with open_table(path) as file:
+        _check(path, file.metadata, settings)
         for batch in file.iter_batches(columns=["clip", "version", "reason"]):
             for row in batch.to_pylist():
                 yield Heard(row["clip"], row["version"], row["reason"], name)
 
 
-@contextmanager
-def _opened(path: str, settings: Mapping[str, str]) -> Iterator[pq.ParquetFile]:
-    try:
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
-            file = pq.ParquetFile(source)
-            _check(path, file.metadata, settings)
-            yield file
-    except pa.ArrowException as error:
-        raise HistoryError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-
-
 def _check(path: str, metadata: pq.FileMetaData, settings: Mapping[str, str]) -> None:
-    said = {k.decode(): v.decode() for k, v in (metadata.metadata or {}).items()}
+    said = said_of_itself(metadata)
     if f"{PREFIX}run_id" not in said:
-        raise HistoryError(f"{path} was not written by earmark")
+        raise HistoryError(f"{shown(path)} was not written by earmark")
     for key, value in settings.items():
         there = said.get(f"{PREFIX}{key}")
         if there != value:

@@ -87,7 +87,7 @@ def is_written_by_runs(uri: str, output: str) -> bool:
 
 _TABLE_PATH = rf"(?:{'|'.join(table.name for table in TABLES)})/{TABLE_FILE}"
 _WRITTEN_BY_RUNS = re.compile(
-    rf"(?:{SET_ASIDE}/{RUN_ID}/)?{_TABLE_PATH}|{RUNS}/{RUN_ID}(?:/{ROUND})?\.json"
+    rf"(?:{SET_ASIDE}/{RUN_ID}/)?(?:{_TABLE_PATH}|{STAGING_PREFIX}{RUN_ID}/{ROUND}\.json)|{RUNS}/{RUN_ID}(?:/{ROUND})?\.json"
     rf"|{LOCKS}/{RUN_ID}\.json"
 )
 

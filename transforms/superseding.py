@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from errno import EIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
-from transforms.patterns import shown
-
-
-class BrokenTableError(Exception):
-    """A file of a table that cannot be read; the message names it, in a line."""
+from transforms.parquet_files import open_table, said_of_itself
 
 
 def read_uris(path: str) -> list[str]:
@@ -25,7 +16,7 @@ def read_uris(path: str) -> list[str]:
     Raises:
       BrokenTableError: it cannot be read.
     """
-    with _opened(path) as file:
+    with open_table(path) as file:
         uris: list[str] = file.read(columns=["clip"])["clip"].to_pylist()
     return uris
 
@@ -36,7 +27,7 @@ def parts_without(path: str, uris: Collection[str]) -> Iterator[pa.Table]:
     Raises:
       BrokenTableError: it cannot be read.
     """
-    with _opened(path) as file:
+    with open_table(path) as file:
         yield file.schema_arrow.remove_metadata().empty_table()
         for index in range(file.num_row_groups):
             rows = file.read_row_group(index).replace_schema_metadata()
@@ -50,27 +41,5 @@ def read_metadata(path: str) -> dict[str, str]:
     Raises:
       BrokenTableError: it cannot be read.
     """
-    with _opened(path) as file:
-        said = file.metadata.metadata or {}
-    return {k.decode(): v.decode() for k, v in said.items() if k != b"ARROW:schema"}
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[pq.ParquetFile]:
-    uncompressed = CompressionTypes.UNCOMPRESSED
-    with told_with_name(path), FileSystems.open(path, compression_type=uncompressed) as source:
-        yield pq.ParquetFile(source)
-
-
-@contextmanager
-def told_with_name(path: str) -> Iterator[None]:
-    """Have a file's name told with what Arrow cannot read in it."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, BeamIOError) or getattr(error, "errno", None) not in (None, EIO):
-            raise
-        said = " ".join(str(error).split())
-        raise BrokenTableError(
-            f"{shown(path)} cannot be read: {said}; `earmark repair` sets it aside"
-        ) from error
+    with open_table(path) as file:
+        return said_of_itself(file.metadata)

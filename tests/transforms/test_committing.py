@@ -226,7 +226,7 @@ def test_recovering_may_be_cut_off_as_well(tmp_path):
         output = tmp_path / str(step)
         commit(output, A, FIRST)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr(committing, "_carry_out", lambda *_: None)
+            monkeypatch.setattr(committing, "carry_out", lambda *_: None)
             commit(output, B, SECOND, SUPERSEDED)
         with pytest.MonkeyPatch.context() as monkeypatch:
             killed_at(step)(monkeypatch)

@@ -1,0 +1,102 @@
+"""`earmark repair`: sets aside what of an output cannot be used, so that runs can go on."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipelines.command_line import Parser
+from pipelines.errors import RunError, UsageError
+from transforms.output_folder import SET_ASIDE
+from transforms.output_lock import LockedError, locked
+from transforms.patterns import local_path, masked, shown
+from transforms.repairing import Damage, find_damage, repair
+from transforms.stores import UNUSABLE_ERRORS, reason
+from transforms.whole_files import join
+
+_SHOWN = 20
+
+
+def command(arguments: Sequence[str]) -> None:
+    """Check an output, and set aside what cannot be used.
+
+    Raises:
+      UsageError: there is no such folder, or a run is writing to it.
+      RunError: a file cannot be moved.
+    """
+    asked = _parser().parse_args(arguments)
+    output = local_path(asked.output) or asked.output
+    if output == asked.output and local_path(output) is not None and not os.path.isdir(output):
+        raise UsageError(f"{shown(output)}: there is no such folder")
+    FileSystems.set_options(PipelineOptions([]))
+    try:
+        _look(output) if asked.dry_run else _repair(output)
+    except LockedError as error:
+        raise UsageError(f"{shown(output)}: {error}") from error
+    except UNUSABLE_ERRORS as error:
+        raise RunError(f"{shown(output)}: {masked(reason(error))}") from error
+
+
+def _look(output: str) -> None:
+    found = list(find_damage(output))
+    _show(found)
+    if found:
+        print("Without --dry_run they are set aside.")
+
+
+def _repair(output: str) -> None:
+    run_id = _run_id()
+    with locked(output, run_id):
+        found = repair(output, run_id)
+    _show(found)
+    if found:
+        print(
+            f"All of that is in {shown(join(output, SET_ASIDE, run_id))}/ now, which may be "
+            "deleted. The next run processes those recordings again."
+        )
+
+
+def _show(found: Sequence[Damage]) -> None:
+    if not found:
+        print("All files of all tables can be read, and none is missing.")
+        return
+    for damage in found[:_SHOWN]:
+        print(f"{shown(damage.files[-1])}: {damage.why}")
+    if len(found) > _SHOWN:
+        print(f"and {len(found) - _SHOWN:,} more")
+    files = sum(len(damage.files) for damage in found)
+    clips = len(frozenset[str]().union(*(damage.clips for damage in found)))
+    print(
+        f"{_counted(files, 'file')} cannot be used: of rounds in which one is broken or missing, "
+        f"with {_counted(clips, 'recording')} that can be read there."
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _run_id() -> str:
+    now = datetime.now(timezone.utc)
+    who = f"{platform.node()} {os.getpid()} {now.isoformat()}"
+    return f"{now:%Y%m%dT%H%M%SZ}-{hashlib.sha256(who.encode()).hexdigest()[:8]}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="earmark repair",
+        description="Check every file of an output, finish commits that were cut off, and set "
+        "aside the files of rounds in which one is broken or missing. Nothing is deleted: they go "
+        "to OUTPUT/_set_aside/. The next run processes the recordings in them again.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("output", metavar="OUTPUT", help="the folder that runs have written to")
+    parser.add_argument("--dry_run", action="store_true", help="only say what is wrong")
+    return parser
