@@ -241,8 +241,9 @@ class _DecoderProcess:
 
     def ask(self, question: Question, skipped_s: int = 0) -> None:
         """Ask a question; some must be skipped before the first answer to it."""
-        self._complaints.seek(0)
-        self._complaints.truncate()
+        if self._complaints.seek(0, os.SEEK_END):
+            self._complaints.seek(0)
+            self._complaints.truncate()
         self._pipe.waited_s = 0
         self._first_limit_s = self._pipe.limit_s = LIMIT_S + skipped_s / SKIPPING_SPEED
         pickled = pickle.dumps(question, pickle.HIGHEST_PROTOCOL)
