@@ -35,6 +35,9 @@ from transforms.zip_members import open_zip_member, zip_members
 MAX_MEMBERS = 10_000_000
 """An archive of more is refused."""
 
+MAX_NAME_CHARACTERS = 4096
+"""An archive is refused from a longer name on, which no file system can have had."""
+
 INDEX_BYTES = 256 << 20
 """About how much memory a process spends on knowing where the members of archives are."""
 
@@ -206,6 +209,10 @@ class _Scan:
                 for member in self._members(file):
                     if len(self._builder) == MAX_MEMBERS:
                         raise UnsupportedError(f"refused: more than {MAX_MEMBERS:,} members")
+                    if len(member.name) > MAX_NAME_CHARACTERS:
+                        raise UnsupportedError(
+                            f"refused: a name of {len(member.name):,} characters"
+                        )
                     self._builder.add(member)
                     yield member
         except AudioError as error:
@@ -229,6 +236,12 @@ class _Scan:
             return tar_members(self._gzip)
         self._is_zip = start.startswith(b"PK") or self._archive.uri.lower().endswith("zip")
         return zip_members(file) if self._is_zip else tar_members(file)
+
+    def _check(self, member: Member) -> None:
+        if len(self._builder) == MAX_MEMBERS:
+            raise UnsupportedError(f"refused: more than {MAX_MEMBERS:,} members")
+        if len(member.name) > MAX_NAME_CHARACTERS:
+            raise UnsupportedError(f"refused: a name of {len(member.name):,} characters")
 
     def _stop(self, error: AudioError) -> None:
         told = f"no more than {len(self._builder)} members of the archive can be read: {error}"
