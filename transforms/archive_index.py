@@ -110,8 +110,9 @@ class IndexBuilder:
         is_zip: bool = False,
         trouble: AudioError | None = None,
     ) -> ArchiveIndex:
-        """The index of what was added; for the arguments see ArchiveIndex."""
-        members = np.frombuffer(bytes(self._rows), _DTYPE)
+        """The index of what was added, which is given up; for the arguments see ArchiveIndex."""
+        rows, self._rows = self._rows, bytearray()
+        members = np.frombuffer(rows, _DTYPE)
         order = np.argsort(members["name"], kind="stable")
         return ArchiveIndex(members[order], points, is_zip, trouble)
 

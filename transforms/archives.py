@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -30,10 +29,14 @@ from transforms.gzip_streams import GzipReader
 from transforms.matching import look_up
 from transforms.patterns import APPLE_DOUBLE, file_kind, local_path
 from transforms.tar_members import tar_members
+from transforms.temporary_copies import temporary_copy
 from transforms.zip_members import open_zip_member, zip_members
 
 MAX_MEMBERS = 10_000_000
 """An archive of more is refused."""
+
+MAX_NAME_CHARACTERS = 4096
+"""An archive is refused from a longer name on, which no file system can have had."""
 
 INDEX_BYTES = 256 << 20
 """About how much memory a process spends on knowing where the members of archives are."""
@@ -101,14 +104,15 @@ def member_copy(place: Place) -> Iterator[str]:
     It is unpacked from its beginning to its end into a temporary file that is gone afterwards.
 
     Raises:
-      ReadError: the archive cannot be read, the member isn't in it, or is a pipe or a device.
+      ReadError: the archive cannot be read, the member isn't in it, or is a pipe or a device; or
+        there is no room for it among the temporary files.
       DamagedError: its data is damaged; or it is the rest of a damaged archive.
       UnsupportedError: it is encrypted, packed in a way that isn't known here, or refused.
     """
-    with tempfile.NamedTemporaryFile(prefix="earmark-") as copy:
-        for chunk in member_chunks(place):
+    index, member = _found(place)
+    with temporary_copy(member.size_bytes) as copy:
+        for chunk in _content(place.archive.uri, index, member):
             copy.write(chunk)
-        copy.flush()
         yield copy.name
 
 
@@ -116,17 +120,9 @@ def member_chunks(place: Place) -> Iterator[bytes]:
     """The content of a member of an archive.
 
     Raises:
-      As member_copy.
+      As member_copy, but for the room.
     """
-    index = _index(place.archive)
-    if place.name:
-        check_path(place.name)
-    member = index.find(place.name)
-    if member is None:
-        index.raise_trouble()
-        raise ReadError("is not in the archive, or leads to what is not")
-    member.check()
-    return _content(place.archive.uri, index, member)
+    yield from _content(place.archive.uri, *_found(place))
 
 
 def list_members(archive: AudioObject) -> Iterator[tuple[str, AudioObject]]:
@@ -162,6 +158,19 @@ def trouble_with_member(uri: str) -> str | None:
     except AudioError as error:
         return str(error) if str(error).startswith("is ") else f"cannot be read: {error}"
     return None
+
+
+def _found(place: Place) -> tuple[ArchiveIndex, Member]:
+    """A member that can be read, and the index of its archive."""
+    index = _index(place.archive)
+    if place.name:
+        check_path(place.name)
+    member = index.find(place.name)
+    if member is None:
+        index.raise_trouble()
+        raise ReadError("is not in the archive, or leads to what is not")
+    member.check()
+    return index, member
 
 
 def _object(uri: str, archive: AudioObject, member: Member) -> AudioObject:
@@ -200,6 +209,10 @@ class _Scan:
                 for member in self._members(file):
                     if len(self._builder) == MAX_MEMBERS:
                         raise UnsupportedError(f"refused: more than {MAX_MEMBERS:,} members")
+                    if len(member.name) > MAX_NAME_CHARACTERS:
+                        raise UnsupportedError(
+                            f"refused: a name of {len(member.name):,} characters"
+                        )
                     self._builder.add(member)
                     yield member
         except AudioError as error:
@@ -223,6 +236,12 @@ class _Scan:
             return tar_members(self._gzip)
         self._is_zip = start.startswith(b"PK") or self._archive.uri.lower().endswith("zip")
         return zip_members(file) if self._is_zip else tar_members(file)
+
+    def _check(self, member: Member) -> None:
+        if len(self._builder) == MAX_MEMBERS:
+            raise UnsupportedError(f"refused: more than {MAX_MEMBERS:,} members")
+        if len(member.name) > MAX_NAME_CHARACTERS:
+            raise UnsupportedError(f"refused: a name of {len(member.name):,} characters")
 
     def _stop(self, error: AudioError) -> None:
         told = f"no more than {len(self._builder)} members of the archive can be read: {error}"

@@ -14,6 +14,12 @@ from transforms.errors import UnsupportedError
 from transforms.framing import FrameGrid, cut_frames
 from transforms.resampling import mix_down, resample
 
+BLOCK_FRAMES = 16
+"""Frames per block: 1 MB of samples at YAMNet's frame length."""
+
+_BLOCK_SIGNALS = 8
+"""Signals that are heard side by side in as many frames; of more, blocks have fewer."""
+
 
 class ChannelUse(NamedTuple):
     """How channels become frames.
@@ -36,6 +42,11 @@ MIXED = ChannelUse()
 def channels_heard(use: ChannelUse, channels: int) -> int:
     """How many channels of a recording give frames of their own."""
     return channels if use.each else 1
+
+
+def frames_in_block(signals: int) -> int:
+    """How many frames are decoded at once of so many signals that are heard side by side."""
+    return max(1, BLOCK_FRAMES * _BLOCK_SIGNALS // max(_BLOCK_SIGNALS, signals))
 
 
 def channel_signals(

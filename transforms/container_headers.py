@@ -10,11 +10,14 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import BinaryIO, NamedTuple
 
 from transforms.errors import AudioError, DamagedError, NoSamplesError, TruncatedError
 from transforms.sniffing import Sniffed, mpeg_frame_bytes, mpeg_frame_samples
+
+_MAX_CHUNKS = 10_000
+"""So many parts of a container are looked at; no recorder writes so many before the sound."""
 
 
 class Promise(NamedTuple):
@@ -141,8 +144,9 @@ class _ChunkStyle(NamedTuple):
             offset += -offset % self.alignment
 
     def find(self, file: BinaryIO, offset: int, *names: bytes) -> Iterator[_Chunk]:
-        """Yields the chunks of these names, of the first ten thousand."""
-        return (chunk for chunk in islice(self.walk(file, offset), 10_000) if chunk.name in names)
+        """Yields the chunks of these names, of the first _MAX_CHUNKS."""
+        chunks = islice(self.walk(file, offset), _MAX_CHUNKS)
+        return (chunk for chunk in chunks if chunk.name in names)
 
 
 _RIFF = _ChunkStyle(4, "<I", alignment=2)
@@ -304,9 +308,9 @@ def _asf_properties(file: BinaryIO, content: bytes) -> Promise:
 def _read_mp4(file: BinaryIO, start: int) -> Promise:
     """MP4 and QuickTime (ISO/IEC 14496-12): boxes beyond the end, and encrypted sound."""
     file_bytes = _file_bytes(file)
-    boxes = list(islice(_walk_boxes(file, start, file_bytes), 10_000))
+    boxes = list(islice(_walk_boxes(file, start, file_bytes), _MAX_CHUNKS))
     end = max((box.end for box in boxes if box.name in (b"mdat", b"moov", b"moof")), default=0)
-    locked = any(_is_locked(file, box) for box in boxes if box.name == b"moov")
+    locked = _is_locked(file, [box for box in boxes if box.name == b"moov"])
     return Promise(missing_bytes=max(0, end - file_bytes), locked=locked)
 
 
@@ -322,21 +326,19 @@ def _walk_boxes(file: BinaryIO, offset: int, end: int) -> Iterator[_Chunk]:
         offset += max(size, head_bytes)
 
 
-def _is_locked(file: BinaryIO, moov: _Chunk) -> bool:
-    """Whether a track's description of its samples names an encrypted kind of sound."""
-    boxes = [moov]
+def _is_locked(file: BinaryIO, boxes: list[_Chunk]) -> bool:
+    """Whether a track in moov boxes is described as one of an encrypted kind of sound."""
     for name in (b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
-        boxes = [child for box in boxes for child in _children(file, box) if child.name == name]
-    kinds = (
-        kind.name
-        for box in boxes
-        for kind in _children(file, box._replace(offset=box.offset + 8, size=box.size - 8))
-    )
-    return any(kind in (b"enca", b"drms", b"aavd") for kind in kinds)
+        boxes = [child for child in _children(file, boxes) if child.name == name]
+    tables = [box._replace(offset=box.offset + 8, size=box.size - 8) for box in boxes]
+    return any(kind.name in (b"enca", b"drms", b"aavd") for kind in _children(file, tables))
 
 
-def _children(file: BinaryIO, box: _Chunk) -> Iterator[_Chunk]:
-    return islice(_walk_boxes(file, box.offset, min(box.end, _file_bytes(file))), 1000)
+def _children(file: BinaryIO, boxes: list[_Chunk]) -> Iterator[_Chunk]:
+    """Yields the boxes in others, so many in all that boxes which claim each other do no harm."""
+    end = _file_bytes(file)
+    every = (_walk_boxes(file, box.offset, min(box.end, end)) for box in boxes)
+    return islice(chain.from_iterable(every), _MAX_CHUNKS)
 
 
 def _read_matroska(file: BinaryIO, start: int) -> Promise:
@@ -362,7 +364,7 @@ def _read_nist(file: BinaryIO, start: int) -> Promise:
 def _read_voc(file: BinaryIO, start: int) -> Promise:
     """Creative Voice: blocks, each with a type and a size of three bytes; type 0 ends the file."""
     offset = start + int.from_bytes(_read_at(file, start + 20, 2), "little")
-    for _ in range(10_000):
+    for _ in range(_MAX_CHUNKS):
         head = _read_at(file, offset, 4)
         if len(head) < 4 or not 0 < head[0] < 10:
             break

@@ -15,15 +15,17 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.channels import MIXED, ChannelUse
+from transforms.decoded_spans import DecodedSpan, decoded_s
+from transforms.decoder_answers import nonsense, read_answer
+from transforms.decoder_gate import DecoderGate
 from transforms.decoder_messages import (
     BUG_STATUS,
     OUT_OF_MEMORY_STATUS,
@@ -37,10 +39,9 @@ from transforms.decoder_messages import (
     Question,
     Reached,
 )
-from transforms.elements import Ending, FrameBlock, Span
-from transforms.errors import AudioError, CrashedError, TooSlowError, trouble_of
+from transforms.elements import FrameBlock, Span
+from transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
 from transforms.framing import FrameGrid
-from transforms.levels import SignalLevel
 
 LIMIT_S = 60.0
 """How long a decoder may keep us waiting, and a second more for each that it has decoded."""
@@ -54,9 +55,12 @@ START_LIMIT_S = 300.0
 _PIPE_BYTES = 1 << 20  # a block of frames
 _TICK_S = 0.25
 _END_LIMIT_S = 5.0
-_SAID_CHARACTERS = 20_000
+_SAID_BYTES = 20_000
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)  # none of them comes of content
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
 _PROGRAM = "from transforms.decoder_process import main; main()"
+
+_Given = TypeVar("_Given")
 
 
 class DecoderError(RuntimeError):
@@ -67,7 +71,9 @@ class DecoderPool:
     """Processes that decode; none of them serves two threads at once.
 
     A process is started where none is idle, so there are as many as threads that decode at the
-    same time. One that did not answer to the end is not used again.
+    same time. One that did not answer to the end is not used again. One that was killed from
+    outside, as by a system that is short of memory, costs nothing but time: its task is done again,
+    while no other decodes.
 
     Args:
       program: what they run, in Python.
@@ -77,13 +83,15 @@ class DecoderPool:
         self._program = program
         self._idle: deque[_DecoderProcess] = deque()
         self._all: set[_DecoderProcess] = set()
+        self._gate = DecoderGate()
 
     def decode(
         self, span: Span, path: str, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
     ) -> Iterator[FrameBlock]:
         """Decode a span of a recording; whatever is wrong with it, the last block says so.
 
-        Where the decoder itself comes to grief, the frames that had come stay good.
+        Where the decoder itself comes to grief, the frames that had come stay good. Where it was
+        killed from outside, decoding begins anew, and what had come is not given again.
 
         Args:
           span: the part of a recording.
@@ -98,25 +106,13 @@ class DecoderPool:
         Raises:
           DecoderError: there is a bug in the decoder.
         """
-        end, ending = grid.first_from(span.start_s), Ending(None, 0, 0, SignalLevel())
+        decoded = DecodedSpan(span, grid, use)
+        question = DecodeSpan(span, path, grid, clock, use)
         try:
-            with self._taken() as process:
-                process.ask(DecodeSpan(span, path, grid, clock, use), skipped_s=span.start_s)
-                while not isinstance(answer := process.answer(), Ended):
-                    if isinstance(answer, Frames):
-                        frames = process.frames(answer.shape)
-                        end = answer.first_frame + len(frames) // answer.channels
-                        ending = answer.so_far
-                        process.has_decoded(_decoded_s(ending))
-                        yield FrameBlock(span, answer.first_frame, frames, channels=answer.channels)
-                    elif isinstance(answer, Reached):
-                        process.has_decoded(answer.seconds)
-                ending = answer.ending
+            yield from self._twice_if_killed(lambda: self._blocks(question, decoded))
         except AudioError as error:
-            reached_s = span.start_s + _decoded_s(ending) if ending.header else 0
-            ending = replace(ending, trouble=trouble_of(error, reached_s))
-        values = grid.frame_samples * use.in_frame
-        yield FrameBlock(span, end, np.empty((0, values), np.float32), ending)
+            decoded.break_off(error)
+        yield decoded.last_block()
 
     def length_s(self, path: str) -> int | None:
         """The length of a recording, the last second begun.
@@ -127,12 +123,10 @@ class DecoderPool:
           DecoderError: there is a bug in the decoder.
         """
         try:
-            with self._taken() as process:
-                process.ask(FindLength(path))
-                answer = process.answer()
+            [length_s] = self._twice_if_killed(lambda: self._length_s(path))
         except AudioError:
             return None
-        return answer.seconds if isinstance(answer, Length) else None
+        return length_s
 
     def close(self) -> None:
         """End all processes, whatever they do."""
@@ -140,6 +134,45 @@ class DecoderPool:
         with suppress(KeyError):
             while True:
                 self._all.pop().end()
+
+    def _twice_if_killed(self, attempt: Callable[[], Iterator[_Given]]) -> Iterator[_Given]:
+        """What an attempt gives; where its decoder is killed from outside, what a second one does.
+
+        That one has the memory of this process to itself: none else of its decoders is at work.
+        """
+        with suppress(KilledError), self._gate.with_others():
+            yield from attempt()
+            return
+        with self._gate.by_oneself():
+            self._end_idle()
+            yield from attempt()
+
+    def _blocks(self, question: DecodeSpan, decoded: DecodedSpan) -> Iterator[FrameBlock]:
+        """Blocks of frames that have not come before."""
+        decoded.begin()
+        with self._taken() as process:
+            process.ask(question, skipped_s=question.span.start_s)
+            while not isinstance(answer := process.answer(), Ended):
+                if isinstance(answer, Frames):
+                    decoded.check(answer)
+                    frames = process.frames(answer.shape)
+                    process.has_decoded(decoded_s(answer.so_far))
+                    if decoded.is_new(answer):
+                        at, channels = answer.first_frame, answer.channels
+                        yield FrameBlock(question.span, at, frames, channels=channels)
+                elif isinstance(answer, Reached):
+                    process.has_decoded(answer.seconds)
+                else:
+                    raise nonsense()
+            decoded.finish(answer.ending)
+
+    def _length_s(self, path: str) -> Iterator[int | None]:
+        with self._taken() as process:
+            process.ask(FindLength(path))
+            answer = process.answer()
+            if not isinstance(answer, Length):
+                raise nonsense()
+        yield answer.seconds
 
     @contextmanager
     def _taken(self) -> Iterator[_DecoderProcess]:
@@ -168,15 +201,18 @@ class DecoderPool:
         self._all.add(process)
         return process
 
+    def _end_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                process = self._idle.pop()
+                self._all.discard(process)
+                process.end()
+
 
 SHARED = DecoderPool()
 """The pool of this process."""
 
 atexit.register(SHARED.close)
-
-
-def _decoded_s(ending: Ending) -> float:
-    return ending.samples / ending.header.sample_rate_hz if ending.header else 0.0
 
 
 class _DecoderProcess:
@@ -193,6 +229,7 @@ class _DecoderProcess:
             bufsize=0,
             start_new_session=True,  # Ctrl-C goes to the terminal's session: it is ours to end this
         )
+        self._is_ended = False
         self._questions = cast(IO[bytes], self._process.stdin)
         self._pipe = _PatientPipe(cast(IO[bytes], self._process.stdout))
         self._first_limit_s = self._pipe.limit_s = START_LIMIT_S
@@ -204,8 +241,9 @@ class _DecoderProcess:
 
     def ask(self, question: Question, skipped_s: int = 0) -> None:
         """Ask a question; some must be skipped before the first answer to it."""
-        self._complaints.seek(0)
-        self._complaints.truncate()
+        if self._complaints.seek(0, os.SEEK_END):
+            self._complaints.seek(0)
+            self._complaints.truncate()
         self._pipe.waited_s = 0
         self._first_limit_s = self._pipe.limit_s = LIMIT_S + skipped_s / SKIPPING_SPEED
         pickled = pickle.dumps(question, pickle.HIGHEST_PROTOCOL)
@@ -220,13 +258,14 @@ class _DecoderProcess:
         """The next answer.
 
         Raises:
-          CrashedError: the process is dead.
+          CrashedError: the process is dead, or gives what is no answer.
+          KilledError: it is dead, and by no fault of its own.
           TooSlowError: it takes too long.
           DecoderError: it met a bug.
         """
         try:
-            return cast(Answer, pickle.load(self._answers))
-        except (EOFError, pickle.UnpicklingError) as error:
+            return read_answer(self._answers)
+        except EOFError as error:
             raise self._cause_of_death() from error
 
     def frames(self, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -238,6 +277,7 @@ class _DecoderProcess:
 
     def end(self) -> None:
         """End the process, in the midst of whatever it does."""
+        self._is_ended = True
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):  # of one that the system holds, waiting for files
             self._process.wait(_END_LIMIT_S)
@@ -247,6 +287,9 @@ class _DecoderProcess:
     def _await_ready(self) -> None:
         try:
             self.answer()
+        except KilledError:
+            self.end()
+            raise
         except (AudioError, DecoderError) as error:
             said = self._said()
             self.end()
@@ -263,11 +306,10 @@ class _DecoderProcess:
             return CrashedError("the decoder ran out of memory")
         if status >= 0:
             return CrashedError(f"the decoder broke off (exit status {status})")
-        if status == -signal.SIGKILL:
-            return CrashedError("the decoder was killed (SIGKILL), perhaps since memory was short")
-        return CrashedError(
-            f"the decoder crashed ({_signal_name(-status)}{self._complaint(status)})"
-        )
+        name = _signal_name(-status)
+        if -status in _FROM_OUTSIDE and not self._is_ended:
+            return KilledError(f"the decoder was killed ({name}), perhaps since memory was short")
+        return CrashedError(f"the decoder crashed ({name}{self._complaint(status)})")
 
     def _complaint(self, status: int) -> str:
         """What a library said last that gave up by itself; of others it may change by the run."""
@@ -275,8 +317,9 @@ class _DecoderProcess:
         return f": {lines[-1][:200]}" if status == -signal.SIGABRT and lines else ""
 
     def _said(self) -> str:
-        self._complaints.seek(0)
-        return self._complaints.read().decode("utf-8", "replace")[-_SAID_CHARACTERS:]
+        size_bytes = self._complaints.seek(0, os.SEEK_END)
+        self._complaints.seek(max(0, size_bytes - _SAID_BYTES))
+        return self._complaints.read(_SAID_BYTES).decode("utf-8", "replace")
 
 
 class _PatientPipe(io.RawIOBase):

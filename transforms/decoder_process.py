@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.audio_files import open_audio
+from transforms.decoder_answers import packed
 from transforms.decoder_messages import (
     BUG_STATUS,
     OUT_OF_MEMORY_STATUS,
@@ -85,7 +86,7 @@ class _Answers:
         self._sent = time.monotonic()
 
     def send(self, answer: Answer, frames: NDArray[np.float32] | None = None) -> None:
-        pickle.dump(answer, self._pipe, pickle.HIGHEST_PROTOCOL)
+        self._pipe.write(packed(answer))
         if frames is not None:
             self._pipe.write(np.ascontiguousarray(frames).data)
         self._pipe.flush()

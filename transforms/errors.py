@@ -81,6 +81,12 @@ class CrashedError(AudioError):
     reason = "crashed"
 
 
+class KilledError(AudioError):
+    """The decoder was killed from outside, again and again: as a rule since memory was short."""
+
+    reason = "killed"
+
+
 class TooSlowError(AudioError):
     """The decoder took too long, and was ended."""
 
@@ -91,6 +97,10 @@ class ReadError(AudioError):
     """The object could not be read: no permission, gone, or the connection failed."""
 
     reason = "io"
+
+
+PASSING_REASONS = (ReadError.reason, KilledError.reason)
+"""Why a recording could not be heard where that says nothing of it: the next run tries again."""
 
 
 def trouble_of(error: AudioError, reached_s: float = 0.0) -> Trouble:

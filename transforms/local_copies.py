@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -24,6 +23,7 @@ from transforms.stores import (
     stat_object,
     version_of,
 )
+from transforms.temporary_copies import TemporaryCopy, temporary_copy
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def local_copy(uri: str, listed: AudioObject | None = None) -> Iterator[str]:
       listed: what the listing said of it, which it must still be; None asks for it now.
 
     Raises:
-      ReadError: the object could not be read, or is another by now.
+      ReadError: the object could not be read, or is another by now, or there is no room for a copy.
       AudioError: a member of an archive cannot be unpacked.
     """
     place = place_of(uri)
@@ -51,9 +51,9 @@ def local_copy(uri: str, listed: AudioObject | None = None) -> Iterator[str]:
     if path is not None:
         yield path
         return
-    with tempfile.NamedTemporaryFile(prefix="earmark-") as copy:
+    with ExitStack() as stack:
         try:
-            _fetch(uri, copy, listed.version if listed else "")
+            copy = stack.enter_context(_fetched(uri, listed.version if listed else ""))
         except UNUSABLE_ERRORS as error:
             raise ReadError(f"{shown(uri)}: {reason(error)}") from error
         yield copy.name
@@ -63,45 +63,50 @@ def read_uri(uri: str) -> bytes:
     """The whole content at a URI of any filesystem that Beam knows; for what is small.
 
     Raises:
-      OSError: it cannot be read.
+      OSError: it cannot be read, or there is no room for a copy of it.
       ValueError: no filesystem is known for it.
     """
     path = local_path(uri)
     if path is not None:
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
             return bytes(source.read())
-    with tempfile.TemporaryFile(prefix="earmark-") as copy:
-        try:
-            _fetch(uri, copy, "")
-        except ReadError as error:
-            raise OSError(str(error)) from error
-        except STORE_ERRORS as error:
-            raise OSError(reason(error)) from error
-        copy.seek(0)
-        return copy.read()
+    try:
+        with _fetched(uri, "") as copy:
+            return Path(copy.name).read_bytes()
+    except ReadError as error:
+        raise OSError(str(error)) from error
+    except STORE_ERRORS as error:
+        raise OSError(reason(error)) from error
 
 
-def _fetch(uri: str, copy: IO[bytes], version: str) -> None:
-    """Copy an object, all of one version."""
+@contextmanager
+def _fetched(uri: str, version: str) -> Iterator[TemporaryCopy]:
+    """A copy of an object, all of one version."""
     version = version or _version_now(uri)
-    for attempt in retrying():
-        with attempt:
-            _read_on(uri, copy)
-    now = _version_now(uri)
-    if now != version:
-        raise ReadError(f"{shown(uri)}: has changed since it was listed")
-    size_bytes = int(now.partition("-")[0])
-    if copy.tell() != size_bytes:
-        raise OSError(f"{copy.tell()} bytes came, not {size_bytes}")
-    copy.flush()
+    with temporary_copy(_size_bytes(version)) as copy:
+        for attempt in retrying():
+            with attempt:
+                _read_on(uri, copy)
+        now = _version_now(uri)
+        if now != version:
+            raise ReadError(f"{shown(uri)}: has changed since it was listed")
+        if copy.written_bytes != _size_bytes(now):
+            raise OSError(f"{copy.written_bytes} bytes came, not {_size_bytes(now)}")
+        yield copy
 
 
-def _read_on(uri: str, copy: IO[bytes]) -> None:
+def _read_on(uri: str, copy: TemporaryCopy) -> None:
     """Append what is still missing."""
     with open_object(uri) as remote:
-        remote.seek(copy.tell())
+        remote.seek(copy.written_bytes)
         while chunk := remote.read(READ_BYTES):
             copy.write(chunk)
+
+
+def _size_bytes(version: str) -> int | None:
+    """An object's size by its version: see `version_of`."""
+    size = version.partition("-")[0]
+    return int(size) if size.isdecimal() else None
 
 
 def _version_now(uri: str) -> str:

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from transforms.elements import AudioObject, Superseded, ToHear
+from transforms.errors import PASSING_REASONS
 from transforms.history import Heard
 from transforms.matching import Found
 
@@ -99,13 +100,20 @@ class Plan:
             "insert into chosen select uri, case when heard.uri is null then 'new'"
             " when heard.version != object.version then 'changed' else 'retried' end"
             " from object left join heard using (uri) where kind is null and (heard.uri is null"
-            " or heard.version != object.version or (? and heard.reason = 'io')"
+            " or heard.version != object.version or (? and heard.reason in"
+            f" ({', '.join('?' * len(PASSING_REASONS))}))"
             " or (? and heard.reason is not null))"
             " and (not ? or exists (select 1 from before"
             " where before.uri = object.uri and before.version = object.version))"
             " and uri not in (select uri from busy)"
             " order by uri limit ?",
-            (retry is not Retry.NOTHING, retry is Retry.FAILED, settled, at_most),
+            (
+                retry is not Retry.NOTHING,
+                *PASSING_REASONS,
+                retry is Retry.FAILED,
+                settled,
+                at_most,
+            ),
         )
         return self._planned()
 

@@ -19,8 +19,9 @@ from urllib.parse import unquote
 
 from transforms.errors import ReadError
 
-_MAX_CHUNK_BYTES = 1 << 20
+_MAX_CHUNK_BYTES = 1 << 18
 _MAX_METADATA_CHUNKS = 16
+_MAX_NAME_CHARACTERS = 4096  # longer ones stand in archives only
 _MAX_CHUNKS = 10_000
 
 
@@ -182,7 +183,8 @@ def _opensoundscape_time(chunk: bytes, time_zone: tzinfo) -> datetime | None:
     if not marker:
         return None
     try:
-        start = json.loads(kept).get("recording_start_time")
+        # numbers are not wanted, and long ones take Python time that grows as their square
+        start = json.loads(kept, parse_int=float).get("recording_start_time")
     except (ValueError, AttributeError, RecursionError):
         return None
     return _read_time(start, time_zone) if isinstance(start, str) else None
@@ -217,9 +219,9 @@ def _comment(chunk: bytes) -> str:
 
 
 _CHUNK_HEADER = re.compile(rb"[ -~]{4}.{4}", re.DOTALL)
-_GUANO_TIMESTAMP = re.compile(r"^\s*Timestamp\s*:(.*)$", re.MULTILINE)
+_GUANO_TIMESTAMP = re.compile(r"^[^\S\n]*Timestamp[^\S\n]*:(.{0,200})", re.MULTILINE)
 _AUDIOMOTH_COMMENT = re.compile(
-    r"Recorded at (?P<time>\d\d:\d\d(?::\d\d(?:\.\d+)?)?) "
+    r"Recorded at (?P<time>\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) "
     r"(?P<day>\d\d)/(?P<month>\d\d)/(?P<year>\d{4})"
     r"(?: \(UTC(?:(?P<sign>[+-])(?P<hours>\d\d?)(?::(?P<minutes>\d\d))?)?\))?"
 )
@@ -254,7 +256,7 @@ def _hex_time(stem: str) -> datetime | None:
 
 
 def _named_by_pattern(uri: str, pattern: str, time_zone: tzinfo) -> datetime | None:
-    text = _readable(uri) if "/" in pattern else _base_name(uri)
+    text = (_readable(uri) if "/" in pattern else _base_name(uri))[-_MAX_NAME_CHARACTERS:]
     for found in _pattern_regex(pattern).finditer(text):
         try:
             time = datetime.strptime(found[0], pattern.replace("%-", "%"))
@@ -284,7 +286,7 @@ _DIRECTIVES = {
     **dict.fromkeys(_TWO_DIGITS, r"\d{2}"),
     **{f"-{name}": r"\d{1,2}" for name in _TWO_DIGITS},
     "f": r"\d{1,6}",
-    **dict.fromkeys(("b", "B", "a", "A"), r"[^\W\d_]+"),
+    **dict.fromkeys(("b", "B", "a", "A"), r"[^\W\d_]{1,20}"),
     "p": "[ap]m",
     "z": r"(?:Z|[+-]\d\d:?\d\d)",
 }

@@ -44,6 +44,7 @@ def sniff(file: BinaryIO) -> Sniffed:
 
 
 _HEAD_BYTES = 1 << 17
+_MAX_TAGS = 100
 _JUNK_BYTES = 1 << 16  # how far into a head the first MPEG frame may lie
 
 _SIGNATURES = [
@@ -94,7 +95,10 @@ _SIGNATURES = [
 def _skip_id3(file: BinaryIO) -> int:
     """Returns where the content behind any ID3v2 tags begins (https://id3.org/id3v2.4.0-structure)."""
     start = 0
-    while (tag := _read_at(file, start, 10))[:3] == b"ID3" and len(tag) == 10:
+    for _ in range(_MAX_TAGS):
+        tag = _read_at(file, start, 10)
+        if tag[:3] != b"ID3" or len(tag) < 10:
+            break
         size = (tag[6] & 127) << 21 | (tag[7] & 127) << 14 | (tag[8] & 127) << 7 | tag[9] & 127
         footer = 10 if tag[5] & 0x10 else 0
         start += 10 + size + footer

@@ -17,6 +17,7 @@ from transforms.channels import (
     channel_signals,
     channels_heard,
     cut_channel_frames,
+    frames_in_block,
 )
 from transforms.decoder_messages import Clock
 from transforms.elements import AudioHeader, Ending, Span, Trouble
@@ -25,12 +26,6 @@ from transforms.framing import FrameGrid
 from transforms.levels import SignalLevel, full_scale, measure
 from transforms.recording_time import RecordedAt, recorded_at
 from transforms.resampling import LEAD_IN_S
-
-BLOCK_FRAMES = 16
-"""Frames per block: 1 MB of samples at YAMNet's frame length."""
-
-_BLOCK_SIGNALS = 8
-"""Signals that are heard side by side in as many frames; of more, blocks have fewer."""
 
 ENDLESS_S = 60
 ENDLESS_S_PER_BYTE = 10
@@ -98,9 +93,8 @@ class SpanDecoding:
                 self._recorded_at = self._time(path)
                 signals = max(self._use.in_frame, self.channels)
                 chunks = self._signals(reader, Path(path).stat().st_size)
-                block_frames = max(1, BLOCK_FRAMES * _BLOCK_SIGNALS // max(_BLOCK_SIGNALS, signals))
                 for at, frames in cut_channel_frames(
-                    chunks, grid, signals, block_frames, self._first_frame, stop
+                    chunks, grid, signals, frames_in_block(signals), self._first_frame, stop
                 ):
                     self._end_frame = at + len(frames)
                     yield at, by_channel(frames, self.channels)

@@ -13,7 +13,10 @@ from transforms.archive_index import Kind, Member, name_hash, path_in_archive
 from transforms.errors import DamagedError
 
 _HEADER_LIMIT_BYTES = 1 << 20  # of a long name or of pax records
-_NUMBER_LIMIT = 1000
+_NUMBER_LIMIT = 300  # more digits than the name of a file can have
+_LENGTH_DIGITS = 20
+_TYPE_AT = 156
+_PAX_TYPES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _BEHIND_END_BYTES = 1 << 20
 
 
@@ -51,16 +54,33 @@ def _reaches(file: SeekableFile, end: int) -> bool:
 
 
 class _Headers(BoundedFile):
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, without long numbers: tarfile takes time that grows as their square.
+    _is_pax = False
 
-        That is CVE-2024-6232, in Python up to 3.10.14, 3.11.9 and 3.12.5.
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, without what takes tarfile time that grows as its square.
+
+        That is long numbers (CVE-2024-6232, in Python up to 3.10.14, 3.11.9 and 3.12.5), and pax
+        records without a keyword.
         """
         header = super().read(size)
-        is_long = len(header) > max(_NUMBER_LIMIT, tarfile.BLOCKSIZE)
-        if is_long and max(map(len, re.findall(rb"\d+", header)), default=0) > _NUMBER_LIMIT:
-            raise ValueError("a header with a number that nobody can read")
+        if len(header) > tarfile.BLOCKSIZE:
+            if max(map(len, re.findall(rb"\d+", header)), default=0) > _NUMBER_LIMIT:
+                raise ValueError("a header with a number that nobody can read")
+            if self._is_pax:
+                _check_records(header)
+        self._is_pax = header[_TYPE_AT : _TYPE_AT + 1] in _PAX_TYPES
         return header
+
+
+def _check_records(header: bytes) -> None:
+    """Check that pax records have their keywords: LENGTH KEYWORD=VALUE, one after another."""
+    at = 0
+    while header[at : at + 1].isdigit():
+        length, is_record, _ = header[at : at + _LENGTH_DIGITS].partition(b" ")
+        end = at + int(length)
+        if not is_record or end == at or header.find(b"=", at, end) < 0:
+            raise ValueError("a header with a record that has no keyword")
+        at = end
 
 
 def _member(entry: tarfile.TarInfo) -> Member:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import stat
 import struct
 import zipfile
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transforms.archive_files import HOSTILE_ARCHIVE_ERRORS, BoundedFile
 from transforms.archive_index import Kind, Member, path_in_archive
 from transforms.errors import DamagedError, UnsupportedError
 from transforms.gzip_streams import BOMB_BYTES, BOMB_RATIO
+from transforms.zip_directory import ZipEntry, zip_entries
 
-_DIRECTORY_LIMIT_BYTES = 512 << 20
+_READ_BYTES = 1 << 20
+_UNREADABLE: tuple[type[Exception], ...] = (DamagedError, *HOSTILE_ARCHIVE_ERRORS)
 _ENCRYPTED = 1
 _SIZES_FOLLOW = 8
 _UTF_8 = 0x800
@@ -25,20 +29,23 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)
 def zip_members(file: BinaryIO) -> Iterator[Member]:
     """The files in a zip, in the order of its directory; folders are left out.
 
-    Where the directory is missing or damaged, those that are found without it.
+    The directory is read twice, since which members share bytes is known only behind the last.
+    Where it is missing or damaged, those are told that are found without it.
 
     Raises:
       DamagedError: after the last member; the directory is missing or damaged.
       Also what the file raises.
     """
-    bounded = BoundedFile(file, _DIRECTORY_LIMIT_BYTES)
+    bounded = BoundedFile(file, _READ_BYTES)
     try:
-        with zipfile.ZipFile(bounded) as archive:
-            entries = archive.infolist()
-    except HOSTILE_ARCHIVE_ERRORS as error:
-        yield from _members(_entries_without_directory(bounded))
+        overlapping = _overlapping(zip_entries(bounded))
+    except _UNREADABLE as error:
+        yield from map(_member, _entries_without_directory(bounded))
         raise DamagedError("its directory, which is at the end, is missing or damaged") from error
-    yield from _members(entries)
+    for entry, overlaps in zip(zip_entries(bounded), overlapping, strict=True):
+        if not entry.is_dir:
+            member = _member(entry)
+            yield member._replace(kind=Kind.OVERLAPPING) if overlaps else member
 
 
 def open_zip_member(file: BinaryIO, member: Member) -> zipfile.ZipExtFile:
@@ -89,9 +96,8 @@ def _read_header(file: BinaryIO | BoundedFile) -> _LocalHeader | None:
     return _LocalHeader(*_LOCAL_HEADER.unpack(start))
 
 
-def _entries_without_directory(file: BoundedFile) -> list[zipfile.ZipInfo]:
+def _entries_without_directory(file: BoundedFile) -> Iterator[ZipEntry]:
     """The members up to the first that isn't all there or whose header doesn't tell its length."""
-    entries: list[zipfile.ZipInfo] = []
     length, position = file.seek(0, 2), 0
     file.seek(0)
     while header := _read_header(file):
@@ -100,62 +106,65 @@ def _entries_without_directory(file: BoundedFile) -> list[zipfile.ZipInfo]:
         end += header.stored_bytes
         if header.flags & _SIZES_FOLLOW or end > length:
             break
-        entries.append(_entry(header, name, position))
+        entry = _entry(header, name, position)
+        if not entry.is_dir:
+            yield entry
         position = file.seek(end)
-    return entries
 
 
-def _entry(header: _LocalHeader, name: bytes, position: int) -> zipfile.ZipInfo:
+def _entry(header: _LocalHeader, name: bytes, position: int) -> ZipEntry:
     utf_8 = header.flags & _UTF_8
     decoded = name.decode("utf-8", "surrogateescape") if utf_8 else name.decode("cp437")
-    entry = zipfile.ZipInfo(decoded)
-    entry.flag_bits, entry.compress_type, entry.CRC = header.flags, header.method, header.crc
-    entry.compress_size, entry.file_size = header.stored_bytes, header.size_bytes
-    entry.header_offset = position
-    return entry
+    return ZipEntry(
+        decoded.partition("\0")[0],
+        position,
+        header.stored_bytes,
+        header.size_bytes,
+        header.crc,
+        header.method,
+        header.flags,
+        mode=0,
+    )
 
 
-def _members(entries: list[zipfile.ZipInfo]) -> Iterator[Member]:
-    overlapping = _overlapping(entries)
-    for index, entry in enumerate(entries):
-        if not entry.is_dir():
-            kind = Kind.OVERLAPPING if index in overlapping else _kind(entry)
-            yield Member(
-                path_in_archive(entry.filename),
-                entry.header_offset,
-                entry.compress_size,
-                entry.file_size,
-                entry.CRC,
-                entry.compress_type,
-                kind,
-            )
+def _member(entry: ZipEntry) -> Member:
+    return Member(
+        path_in_archive(entry.name),
+        entry.offset,
+        entry.stored_bytes,
+        entry.size_bytes,
+        entry.crc,
+        entry.method,
+        _kind(entry),
+    )
 
 
-def _kind(entry: zipfile.ZipInfo) -> Kind:
-    if entry.flag_bits & _ENCRYPTED:
+def _kind(entry: ZipEntry) -> Kind:
+    if entry.flags & _ENCRYPTED:
         return Kind.ENCRYPTED
-    mode = entry.external_attr >> 16
-    if stat.S_ISLNK(mode):
+    if stat.S_ISLNK(entry.mode):
         return Kind.ZIP_LINK
-    if stat.S_IFMT(mode) and not stat.S_ISREG(mode):
+    if stat.S_IFMT(entry.mode) and not stat.S_ISREG(entry.mode):
         return Kind.SPECIAL
-    swells = entry.file_size > BOMB_RATIO * entry.compress_size
-    return Kind.BOMB if swells and entry.file_size > BOMB_BYTES else Kind.FILE
+    swells = entry.size_bytes > BOMB_RATIO * entry.stored_bytes
+    return Kind.BOMB if swells and entry.size_bytes > BOMB_BYTES else Kind.FILE
 
 
-def _overlapping(entries: Iterable[zipfile.ZipInfo]) -> set[int]:
-    """The members that begin before an earlier one has ended, and these earlier ones."""
-    spans = np.array(
-        [
-            (e.header_offset, e.header_offset + _LOCAL_HEADER.size + e.compress_size)
-            for e in entries
-        ],
-        dtype=np.float64,  # a header may say anything
-    ).reshape(-1, 2)
-    order = np.lexsort((spans[:, 1], spans[:, 0]))
-    begins, ends = spans[order].T
-    furthest = np.maximum.accumulate(ends) if len(ends) else ends
+def _overlapping(entries: Iterable[ZipEntry]) -> NDArray[np.bool_]:
+    """Which entries begin before an earlier one has ended, or are these earlier ones."""
+    bounds = array("d")  # a header may say anything
+    for entry in entries:
+        bounds.append(entry.offset)
+        bounds.append(entry.offset + _LOCAL_HEADER.size + entry.stored_bytes)
+    begins, ends = np.asarray(bounds).reshape(-1, 2).T
+    overlapping = np.zeros(len(begins), bool)
+    if (begins[1:] >= ends[:-1]).all():  # as a rule entries stand in the order of the members
+        return overlapping
+    order = np.lexsort((ends, begins))
+    begins, ends = begins[order], ends[order]
+    furthest = np.maximum.accumulate(ends)
     late = np.flatnonzero(begins[1:] < furthest[:-1]) + 1
     # of each of these, whichever before it reaches furthest
     holders = np.searchsorted(furthest, furthest[late - 1], side="left")
-    return {int(order[each]) for each in (*late, *holders)}
+    overlapping[order[late]] = overlapping[order[holders]] = True
+    return overlapping

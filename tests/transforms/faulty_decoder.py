@@ -1,13 +1,15 @@
 """A decoder process that goes wrong with files whose names say how, and after how many seconds.
 
 `segfault_20.wav` crashes once 20 seconds of it have been read, `segfault_open.wav` while it is
-opened. All other files are decoded.
+opened. `killedonce_20.wav` does so the first time only, and then leaves `killedonce_20.killed`. All
+other files are decoded.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import signal
 import time
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ import numpy as np
 
 from transforms import decoder_process, span_decoding
 from transforms.audio_files import open_audio
+from transforms.decoder_messages import Frames
 
 
 def main() -> None:
@@ -31,6 +34,11 @@ def open_faulty(path):
     with open_audio(path) as reader:
         if kind in FAULTS and when == "open":
             FAULTS[kind]()
+        elif kind == "killedonce":
+            kind = "" if Path(path).with_suffix(".killed").exists() else "killed"
+            Path(path).with_suffix(".killed").touch()
+            if kind and when == "open":
+                FAULTS[kind]()
         yield Faulty(reader, kind, when) if kind in (*FAULTS, "slow", "endless") else reader
 
 
@@ -71,6 +79,24 @@ def print_much() -> None:
     os.write(2, b"what a strange file\n" * 100_000)
 
 
+class Takeover:
+    """What makes a folder `taken_over` where it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("taken_over",)
+
+
+def take_over() -> None:
+    decoder_process.packed = lambda answer: pickle.dumps(Takeover()) + bytes(1 << 17)
+
+
+def lie_about_frames() -> None:
+    told = decoder_process.packed
+    decoder_process.packed = lambda answer: told(
+        answer._replace(shape=(1 << 30, 15_600)) if isinstance(answer, Frames) else answer
+    )
+
+
 FAULTS = {
     "segfault": segfault,
     "abort": os.abort,
@@ -81,5 +107,7 @@ FAULTS = {
     "loop": lambda: sum(0 for _ in count()),
     "hang": lambda: time.sleep(1000),
     "noise": print_much,
+    "takeover": take_over,
+    "lie": lie_about_frames,
     "bug": lambda: {}["a key that is missing"],
 }

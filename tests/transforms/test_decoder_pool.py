@@ -14,9 +14,11 @@ import pytest
 import soundfile as sf
 
 from transforms import decoder_pool
+from transforms.channels import ChannelUse
 from transforms.decoder_messages import Clock
 from transforms.decoder_pool import DecoderError, DecoderPool
 from transforms.elements import AudioObject, Ending, Span
+from transforms.errors import PASSING_REASONS
 from transforms.framing import FrameGrid
 from transforms.span_decoding import SpanDecoding
 
@@ -115,7 +117,6 @@ CRASHES = {
     "segfault": "the decoder crashed (SIGSEGV)",
     "abort": "the decoder crashed (SIGABRT)",
     "exit": "the decoder broke off (exit status 3)",
-    "killed": "the decoder was killed (SIGKILL), perhaps since memory was short",
     "memory": "the decoder ran out of memory",
 }
 
@@ -143,6 +144,83 @@ def test_a_crash_before_the_first_frames_is_a_failure(pool, tmp_path, fault):
         assert blocks == []
         assert (ending.header, ending.samples) == (None, 0)
         assert ending.trouble == ("decode", "crashed", CRASHES[fault])
+
+
+def _as_if_not_killed(pool, tmp_path, name, span=None, **kwargs) -> None:
+    whole = recording(tmp_path / f"whole{Path(name).suffix}", **kwargs)
+    path = recording(tmp_path / name, **kwargs)
+    blocks, ending = decode(pool, path, span=span)
+    assert path.with_suffix(".killed").exists()
+    assert (blocks, ending) == decode_here(whole, span=span)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3"])
+@pytest.mark.parametrize("when", ["open", "0", "3", "20", "39"])
+def test_a_decoder_that_is_killed_from_outside_costs_nothing(pool, tmp_path, kind, when):
+    _as_if_not_killed(pool, tmp_path, f"killedonce_{when}.{kind}")
+
+
+@pytest.mark.parametrize("when", ["0", "22", "61"])
+def test_nor_does_it_in_a_later_span(pool, tmp_path, when):
+    span = Span(AudioObject("a.flac", 1, "v"), 1, 3, 60, 120)
+    _as_if_not_killed(pool, tmp_path, f"killedonce_{when}.flac", span, seconds=150)
+
+
+@pytest.mark.parametrize("use", [ChannelUse(each=True), ChannelUse(in_frame=2)])
+def test_nor_where_each_channel_is_heard(pool, tmp_path, use):
+    path = recording(tmp_path / "killedonce_20.wav")
+    span = Span(AudioObject("a.wav", 1, "v"))
+    decoding = SpanDecoding(span, GRID, Clock(), use)
+    expected = [(at, frames.tobytes()) for at, frames in decoding.blocks(str(path))]
+    *blocks, last = pool.decode(span, str(path), GRID, Clock(), use)
+    assert [(block.first_frame, block.frames.tobytes()) for block in blocks] == expected
+    assert last.ending == decoding.ending()
+    assert path.with_suffix(".killed").exists()
+
+
+def test_one_that_is_killed_again_is_told_with_a_reason_that_is_tried_again(pool, tmp_path):
+    whole, _ = decode_here(recording(tmp_path / "whole.wav"))
+    blocks, ending = decode(pool, recording(tmp_path / "killed_20.wav"))
+    assert blocks == whole[:1]
+    assert ending.trouble == (
+        "decode",
+        "killed",
+        "the decoder was killed (SIGKILL), perhaps since memory was short,"
+        f" after {ending.samples / RATE_HZ:.3f} s",
+    )
+    assert ending.trouble.reason in PASSING_REASONS
+    _, ending = decode(pool, recording(tmp_path / "killed_open.wav"))
+    assert (ending.header, ending.trouble.reason) == (None, "killed")
+
+
+def test_a_length_is_looked_for_again_where_the_decoder_was_killed(pool, tmp_path):
+    path = recording(tmp_path / "killedonce_open.flac", 40.1)
+    assert pool.length_s(str(path)) == 41
+    assert path.with_suffix(".killed").exists()
+
+
+def test_a_decoder_that_was_killed_works_alone_when_it_tries_again(tmp_path):
+    events: list[str] = []
+
+    class Pool(DecoderPool):
+        def _take(self):
+            events.append("taken")
+            return super()._take()
+
+    pool = Pool(FAULTY)
+    path, other = recording(tmp_path / "killedonce_3.wav", 5), recording(tmp_path / "a.wav")
+    blocks = pool.decode(Span(AudioObject(str(other), 1, "v")), str(other), GRID, Clock())
+    next(blocks)
+    with ThreadPoolExecutor(1) as thread:
+        retried = thread.submit(decode, pool, path)
+        while not pool._gate.alone and not retried.done():
+            time.sleep(0.01)
+        events.append("the other goes on")
+        rest = list(blocks)
+        assert retried.result() == decode_here(path)
+    assert rest[-1].ending.trouble is None
+    assert events == ["taken", "taken", "the other goes on", "taken"]
+    pool.close()
 
 
 def test_a_crash_in_a_later_span_says_where_in_the_recording(pool, tmp_path):
@@ -211,6 +289,23 @@ def test_what_a_decoder_prints_is_not_taken_for_an_answer(pool, tmp_path, capfd)
     path = recording(tmp_path / "noise_20.wav")
     assert decode(pool, path) == decode_here(path)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("fault", ["takeover", "lie"])
+def test_a_decoder_that_was_taken_over_does_nothing_to_who_asks_it(tmp_path, monkeypatch, fault):
+    monkeypatch.chdir(tmp_path)
+    pool = DecoderPool(FAULTY)
+    whole = decode_here(recording(tmp_path / "whole.wav"))
+    blocks, ending = decode(pool, recording(tmp_path / f"{fault}_20.wav"))
+    assert blocks == whole[0][:1]
+    assert ending.trouble.reason == "crashed"
+    assert ending.trouble.message.startswith(
+        "the decoder gave an answer that makes no sense, after"
+    )
+    assert decode(pool, tmp_path / "whole.wav") == whole
+    assert pool.length_s(str(recording(tmp_path / "takeover_open.wav"))) is None
+    assert not (tmp_path / "taken_over").exists()
+    pool.close()
 
 
 def test_a_bug_is_told_with_its_traceback_and_is_no_recordings_fault(pool, tmp_path):

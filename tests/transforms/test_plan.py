@@ -52,6 +52,8 @@ def test_of_two_versions_the_later_is_meant(order):
         ("1-1", None, Retry.FAILED, False),
         ("2-2", None, Retry.UNREADABLE, True),
         ("1-1", "io", Retry.UNREADABLE, True),
+        ("1-1", "killed", Retry.UNREADABLE, True),
+        ("1-1", "killed", Retry.NOTHING, False),
         ("1-1", "damaged", Retry.UNREADABLE, False),
         ("1-1", "damaged", Retry.FAILED, True),
         ("2-2", "damaged", Retry.UNREADABLE, True),
