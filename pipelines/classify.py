@@ -77,7 +77,7 @@ def carry_out(run: Run) -> dict[str, Any] | None:
     from pipelines.summary import show_end, show_start
 
     console = Console(file=sys.stderr)
-    with holding_output(run):
+    with holding_output(run, lambda said: console.print(f"earmark: {said}", markup=False)):
         show_start(run, console)
         with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
             outcome = execute(run)

@@ -172,8 +172,12 @@ def _is_utf_8(name: str) -> bool:
 
 
 @contextmanager
-def holding_output(run: Run) -> Iterator[None]:
+def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
     """Have the output for this run alone, with all that earlier runs had begun to commit.
+
+    Args:
+      run: what is to write to it.
+      say: told, in a line, why it takes a while.
 
     Raises:
       UsageError: it cannot be written to, another run is writing to it, or it holds something else.
@@ -184,7 +188,7 @@ def holding_output(run: Run) -> Iterator[None]:
         raise UsageError(f"{shown}: is a file; name a folder")
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(output, run.made_by.run_id))
+            stack.enter_context(locked(output, run.made_by.run_id, say))
             recover(output)
             check_history(output, run.made_by.settings())
         except _UNUSABLE_OUTPUT as error:
