@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import PurePath
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from transforms.output_folder import matching
 from transforms.parquet_files import open_table, said_of_itself
-from transforms.patterns import shown
+from transforms.patterns import local_path, shown
 from transforms.provenance import PREFIX
 from transforms.tables import TABLES
 
@@ -81,12 +81,19 @@ def check_history(output: str, settings: Mapping[str, str]) -> None:
     """
     rows: dict[str, dict[str, int]] = {table: {} for table in settings["tables"].split(", ")}
     paths = [(t.name, path) for t in TABLES for path in matching(output, t.name, "*.parquet")]
-    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
-        footers = threads.map(lambda each: _footer(each[1]), paths)
-        for (table, path), metadata in zip(paths, footers, strict=True):
-            _check(path, metadata, settings)
-            rows.setdefault(table, {})[PurePath(path).name] = metadata.num_rows
+    footers = _footers(output, [path for _, path in paths])
+    for (table, path), metadata in zip(paths, footers, strict=True):
+        _check(path, metadata, settings)
+        rows.setdefault(table, {})[PurePath(path).name] = metadata.num_rows
     _check_names(rows)
+
+
+def _footers(output: str, paths: Sequence[str]) -> Iterator[pq.FileMetaData]:
+    if local_path(output) is not None:  # threads would only wait for each other
+        yield from map(_footer, paths)
+        return
+    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
+        yield from threads.map(_footer, paths)
 
 
 def _footer(path: str) -> pq.FileMetaData:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from errno import EIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.patterns import shown
+from transforms.patterns import local_path, shown
 
 
 class BrokenTableError(Exception):
@@ -26,9 +27,19 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
       BrokenTableError: it, or what is read of it in the context, is no Parquet.
       OSError: it cannot be opened, or a store failed.
     """
-    uncompressed = CompressionTypes.UNCOMPRESSED
-    with FileSystems.open(path, compression_type=uncompressed) as source, _told_with(path):
-        yield pq.ParquetFile(source)
+    with _told_with(path), _source(path) as source, pq.ParquetFile(source) as file:
+        yield file
+
+
+def _source(path: str) -> AbstractContextManager[pa.NativeFile | BinaryIO]:
+    """A file, opened by Arrow itself where it can: by way of Python each read takes its time."""
+    local = local_path(path)
+    if local is not None:
+        return pa.OSFile(local)  # type: ignore[no-any-return]
+    opened: AbstractContextManager[BinaryIO] = FileSystems.open(
+        path, compression_type=CompressionTypes.UNCOMPRESSED
+    )
+    return opened
 
 
 def said_of_itself(metadata: pq.FileMetaData) -> dict[str, str]:
