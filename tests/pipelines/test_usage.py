@@ -119,7 +119,7 @@ def test_an_output_without_permission_is_one_line(archive, tmp_path, capsys):
         ("beam: [1]", "beam: holds Beam's options by name"),
         ("- a list", "holds no options"),
         ("top_k: 3\ntop_k: 4", "top_k stands in it twice"),
-        ("time_pattern: 2024-99-99", "not YAML"),
+        ("time_pattern: 2024-99-99", "time_pattern 2024-99-99: "),
         ("min_score: " + "[" * 3000, "not YAML"),
         ('labels: "\\0"', "holds a NUL"),
         ("min_score: [", "not YAML"),
