@@ -194,7 +194,8 @@ def _read(location: str, read: ReadUri | None, published: Sequence[PublishedMode
 
 def _read_file(path: Path) -> bytes:
     try:
-        if not path.is_file():  # a pipe would wait, a device has no end
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # a pipe would wait, a device has no end
             raise ModelError(f"cannot read the model {path}: it is no regular file")
         if path.stat().st_size > LARGEST_BYTES:
             raise ModelError(f"cannot read the model {path}: it is larger than 2 GB")

@@ -169,10 +169,9 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
 
 def whole_number(text: str) -> int:
     """A number from 0 on; argparse calls it by this function's name where it is none."""
-    number = int(text)
-    if number < 0:
+    if not (text.isascii() and text.isdigit()):
         raise ValueError
-    return number
+    return int(text)
 
 
 def _labels(path: str | None) -> tuple[str, ...] | None:

@@ -28,8 +28,8 @@ _ODD_NUMBER = re.compile(r"[_\s]|^[+-]?0[0-9]")
 
 _LONGEST_GAP_S = 1_000_000_000
 
-_LARGEST_SCORE = 1e30
-"""Scores are float32, which end at 3e38."""
+_LARGEST_SCORE = 1_000_000_000
+"""Of a class; those of models are small numbers."""
 
 _NAMES = ("labels", "locale", "heads", "calibration", "thresholds", "allow", "deny")
 
