@@ -15,7 +15,7 @@ from pipelines import __version__
 from pipelines.errors import RunError, UsageError, nearest
 from pipelines.interrupts import StoppedError, end_on_signals
 from pipelines.limits import LEAST_FILES, check_open_files, exhausted
-from pipelines.screen import UnshownError, log_to_stderr, say, show
+from pipelines.screen import UnshownError, log_to_stderr, say, show, show_bug
 from pipelines.streams import flush_stdout, prepare_streams
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
@@ -50,6 +50,7 @@ def run() -> None:
 def run_command(arguments: Sequence[str]) -> NoReturn:
     """Carry out a command line, and end the process with its status."""
     prepare_streams()
+    sys.excepthook = show_bug
     try:
         end_on_signals()
         status = _flushed(main(arguments))

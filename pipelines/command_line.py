@@ -222,10 +222,11 @@ def _check_beam_flags(
     """Refuse what Beam and the engine don't know either; Beam would only warn, and ignore it."""
     parser = _beams_parser(command)
     _, unknown = parser.parse_known_args(list(flags))
-    engine: frozenset[str] = frozenset()
+    engine: Mapping[str, bool] = {}
     if unknown:
         endpoint = job_server(PipelineOptions(list(together)))
         engine = known_flags(endpoint) if endpoint else engine
+        _refuse_twice(unknown, engine)
         unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:
         word = unknown[0].split("=")[0]
@@ -234,6 +235,14 @@ def _check_beam_flags(
         known = [f"--{name}" for name in ("config", *own)]
         hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
         raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
+
+
+def _refuse_twice(words: Iterable[str], engine: Mapping[str, bool]) -> None:
+    """Refuse an engine's flag that is given twice and takes one value."""
+    names = [word.split("=")[0] for word in words if word.startswith("--")]
+    for name in names:
+        if names.count(name) > 1 and not engine.get(name, True):
+            raise UsageError(f"{name}: given twice, and takes one value")
 
 
 def _beams_parser(command: Command) -> Parser:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from contextlib import suppress
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -81,9 +84,18 @@ def log_to_stderr() -> None:
     logging.getLogger().addHandler(handler)
 
 
-class _Formatter(logging.Formatter):
-    """Keeps the lines of tracebacks apart."""
+def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show a traceback, as Python does, without secrets in it."""
+    said = "".join(traceback.format_exception(kind, error, trace))
+    with suppress(OSError):
+        print(_in_lines(said), file=sys.stderr)
 
+
+class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        lines = masked(super().format(record)).splitlines()
-        return "\n".join(printable(line, _LONGEST_LINE) for line in lines)
+        return _in_lines(super().format(record))
+
+
+def _in_lines(text: str) -> str:
+    """A text whose lines stay apart, as those of tracebacks."""
+    return "\n".join(printable(line, _LONGEST_LINE) for line in masked(text).splitlines())

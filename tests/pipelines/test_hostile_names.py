@@ -122,6 +122,22 @@ def test_secrets_in_options_are_neither_shown_nor_written(tmp_path, record, clas
         assert HUSH not in out + err
 
 
+def test_a_bug_is_shown_without_secrets():
+    script = (
+        "from pipelines import cli\n"
+        "def broken(_): raise ZeroDivisionError('with password=HUSH \\x1b[31m')\n"
+        "cli._command = lambda _: broken\n"
+        "cli.run_command(['classify'])"
+    ).replace("HUSH", HUSH)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert HUSH not in done.stderr
+    assert is_tame(done.stderr)
+
+
 def test_what_libraries_log_is_shown_without_secrets(tmp_path):
     script = (
         "import logging; from pipelines.cli import quiet_libraries; quiet_libraries(False);"
