@@ -123,7 +123,7 @@ def _sigmoid(line: str, number: int) -> Sigmoid | None:
         numbers = []
     if len(numbers) not in (3, 4) or not all(map(_fits, numbers)):
         raise ModelError(
-            f"score calibration: line {number} is {line.strip()!r}, not"
+            f"score calibration: line {number} is {line.strip()[:100]!r}, not"
             " scale,slope,offset or scale,slope,offset,min_score"
         )
     if numbers[0] < 0:

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -196,7 +196,8 @@ def _without_greeting() -> Iterator[None]:
                 yield
         finally:
             said.seek(0)
-            os.write(2, b"".join(line for line in said if not line.startswith(_GREETING)))
+            with suppress(OSError):  # nobody reads it, or it is full
+                os.write(2, b"".join(line for line in said if not line.startswith(_GREETING)))
 
 
 @contextmanager

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from models.errors import ModelError
 from models.heads import Head
 
+_MOST = float(np.finfo(np.float32).max)
+_SHOWN = 100
+"""Characters that a message shows of what a file holds."""
+
 DEFAULT_MIN_SCORE = 0.1
 
 
@@ -69,12 +73,12 @@ def parse_thresholds(text: str) -> dict[str, float]:
             continue
         if len(row) != 2:
             raise ModelError(
-                f"line {number} is {','.join(row)!r}, not label,min_score"
+                f"line {number} is {','.join(row)[:_SHOWN]!r}, not label,min_score"
                 ' (a label with a comma stands in quotes: "Child speech, kid speaking",0.3)'
             )
         label, score = row
         if label in thresholds:
-            raise ModelError(f"line {number}: {label} stands in it twice")
+            raise ModelError(f"line {number}: {label[:_SHOWN]} stands in it twice")
         thresholds[label] = _number(score, number)
     if not thresholds:
         raise ModelError("it holds no thresholds: lines of label,min_score are expected")
@@ -113,8 +117,10 @@ def _number(text: str, line: int) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
-        raise ModelError(f"line {line}: the min_score {text!r} is not a number")
+    if not abs(number) <= _MOST:
+        raise ModelError(
+            f"line {line}: the min_score {text[:_SHOWN]!r} is not a number that float32 holds"
+        )
     return number
 
 

@@ -20,6 +20,9 @@ ReadUri: TypeAlias = Callable[[str], bytes]
 
 FETCH_TIMEOUT_S = 30.0
 
+LARGEST_BYTES = 2_000_000_000
+"""Of a .tflite file: offsets in it are of 32 bits, with a sign."""
+
 BUILTIN = "builtin"
 _BUILTIN_PATH = Path(__file__).with_name("builtin.tflite")
 
@@ -191,6 +194,11 @@ def _read(location: str, read: ReadUri | None, published: Sequence[PublishedMode
 
 def _read_file(path: Path) -> bytes:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # a pipe would wait, a device has no end
+            raise ModelError(f"cannot read the model {path}: it is no regular file")
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ModelError(f"cannot read the model {path}: it is larger than 2 GB")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the model {path}: {error.strerror}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
@@ -47,21 +46,20 @@ def hear(arguments: Sequence[str], asked: Command) -> None:
 
 
 def _look_ahead(run: Run) -> None:
-    from rich.console import Console
-
     from pipelines.errors import UsageError
     from pipelines.forecast import show_forecast
+    from pipelines.screen import screen
     from transforms.history import HistoryError
     from transforms.parquet_files import BrokenTableError
-    from transforms.patterns import masked
+    from transforms.patterns import shown
     from transforms.stores import UNUSABLE_ERRORS
 
     try:
-        show_forecast(run, Console())
+        show_forecast(run, screen())
     except (HistoryError, BrokenTableError) as error:
-        raise UsageError(f"--output {masked(run.options.output)}: {error}") from error
+        raise UsageError(f"--output {shown(run.options.output)}: {error}") from error
     except UNUSABLE_ERRORS as error:  # of which a ListingError is one
-        raise UsageError(masked(str(error))) from error
+        raise UsageError(str(error)) from error
 
 
 def carry_out(run: Run) -> dict[str, Any] | None:
@@ -70,30 +68,30 @@ def carry_out(run: Run) -> dict[str, Any] | None:
     Returns:
       The content of the run's file; None if there was nothing to do.
     """
-    from rich.console import Console
-
     from pipelines.progress import watch
     from pipelines.run import execute, holding_output
+    from pipelines.screen import screen
     from pipelines.summary import show_end, show_start
 
-    console = Console(file=sys.stderr)
+    console = screen(errors=True)
     with holding_output(run, lambda said: console.print(f"earmark: {said}", markup=False)):
         show_start(run, console)
         with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
             outcome = execute(run)
-        _print_to_stdout(lambda: show_end(outcome, Console()))
+        _print_to_stdout(lambda: show_end(outcome, screen()))
     return outcome.record
 
 
 def _print_to_stdout(show: Callable[[], None]) -> None:
     """Show what came of a run; that nobody can read it does not make the run a failure."""
+    from pipelines.screen import UnshownError, say
+    from pipelines.streams import lose_stdout
+
     try:
         show()
-        sys.stdout.flush()
-    except (OSError, SystemExit) as error:  # the latter is rich's answer to a closed pipe
-        reason = error.strerror if isinstance(error, OSError) else "nobody reads it"
-        print(f"earmark: the summary cannot be shown: {reason}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except UnshownError as error:
+        say(f"the summary cannot be shown: {error}")
+        lose_stdout()
 
 
 def _worker_tracebacks(shown: bool) -> AbstractContextManager[object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,9 +13,12 @@ from typing import NoReturn, cast
 
 from pipelines import __version__
 from pipelines.errors import RunError, UsageError, nearest
-from pipelines.interrupts import StoppedError
+from pipelines.interrupts import StoppedError, end_on_signals
+from pipelines.limits import LEAST_FILES, check_open_files, exhausted
+from pipelines.screen import UnshownError, log_to_stderr, say, show, show_bug
+from pipelines.streams import flush_stdout, prepare_streams
 
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
 COMMANDS = {
     "classify": "pipelines.classify",
@@ -47,10 +51,17 @@ def run() -> None:
 
 def run_command(arguments: Sequence[str]) -> NoReturn:
     """Carry out a command line, and end the process with its status."""
-    status = main(arguments)
+    prepare_streams()
+    sys.excepthook = show_bug
+    try:
+        end_on_signals()
+        status = _flushed(main(arguments))
+    except SystemExit as ended:  # argparse's answer to --help
+        status = _flushed(int(ended.code or DONE))
+    except KeyboardInterrupt as error:  # in the middle of a last word
+        status = _interrupted(error)
     if status > 128:
         # Beam's threads go on decoding until the process ends, and libraries complain of them then.
-        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
@@ -59,26 +70,49 @@ def run_command(arguments: Sequence[str]) -> NoReturn:
 def main(arguments: Sequence[str]) -> int:
     """Carry out a command line; gives the exit status."""
     name, *rest = arguments or ["--help"]
-    if name in ("-h", "--help"):
-        print(_HELP, end="")
-        return DONE
-    if name == "--version":
-        print(f"earmark {__version__}")
-        return DONE
     if "--verbose" not in rest:
         quiet_libraries(True)
     _one_thread_for_each_worker()
     try:
-        _command(name)(rest)
+        _carry_out(name, rest)
     except UsageError as error:
         return _ended(error, WRONG_USAGE)
     except RunError as error:
         return _ended(error, FAILED)
     except StoppedError as error:
         return _ended(f"interrupted; {error}", error.status)
-    except KeyboardInterrupt:
-        return _ended("interrupted; nothing was committed", INTERRUPTED)
+    except UnshownError as error:
+        return DONE if error.is_unread else _ended(f"it cannot be shown: {error}", FAILED)
+    except (MemoryError, ImportError, OSError, RuntimeError) as error:
+        if (said := exhausted(error)) is None:
+            raise
+        return _ended(said, FAILED)
+    except KeyboardInterrupt as error:
+        return _interrupted(error)
     return DONE
+
+
+def _flushed(status: int) -> int:
+    """The status, once all that was printed is written; that nobody reads it is no failure."""
+    error = flush_stdout()
+    if error is None or isinstance(error, BrokenPipeError) or status != DONE:
+        return status
+    return _ended(f"it cannot be shown: {error.strerror}", FAILED)
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    said = str(error) or "nothing was committed"
+    return _ended(f"interrupted; {said}", 128 + getattr(error, "number", signal.SIGINT))
+
+
+def _carry_out(name: str, rest: Sequence[str]) -> None:
+    if name in ("-h", "--help"):
+        show(_HELP)
+    elif name == "--version":
+        show(f"earmark {__version__}\n")
+    else:
+        check_open_files(LEAST_FILES)
+        _command(name)(rest)
 
 
 def _command(name: str) -> Callable[[Sequence[str]], None]:
@@ -100,15 +134,10 @@ def _one_thread_for_each_worker() -> None:
 def quiet_libraries(quiet: bool) -> None:
     """Keep what libraries log and warn of out of sight, or show it."""
     logging.getLogger().setLevel(logging.CRITICAL + 1 if quiet else logging.INFO)
+    log_to_stderr()
     warnings.simplefilter("ignore" if quiet else "default")
 
 
 def _ended(message: object, status: int) -> int:
-    print(f"earmark: {_without_secrets(str(message))}", file=sys.stderr)
+    say(message)
     return status
-
-
-def _without_secrets(message: str) -> str:
-    from transforms.patterns import masked
-
-    return masked(message)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
-import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from pipelines.config_files import read_config
 from pipelines.engines import job_server, known_flags
 from pipelines.errors import UsageError, nearest
 from pipelines.options import GROUPS, LISTS, ClassifyOptions
-from transforms.patterns import masked_flags
+from pipelines.screen import show
+from transforms.printing import printable
+from transforms.secrets import masked_flags, masked_value
+
+_LONGEST_VALUE = 100
+"""Characters of a value that a message shows."""
 
 
 class Command(NamedTuple):
@@ -71,7 +75,8 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
     given, beam_flags = _parser(command, known).parse_known_args(list(arguments))
     flags = {name: value for name, value in vars(given).items() if value is not None}
     config, config_beam_flags = _read_config(flags.pop("config", None), known)
-    _check_beam_flags(config_beam_flags + beam_flags, command, known)
+    for each in (config_beam_flags, beam_flags):  # each by itself: flags go before the config file
+        _check_beam_flags(each, command, known, config_beam_flags + beam_flags)
     values = {**command.defaults, **config, **flags, **command.fixed}
     return _validated(values, from_flags=set(flags)), config_beam_flags + beam_flags
 
@@ -104,9 +109,34 @@ def _worth_showing(field: FieldInfo) -> bool:
 class Parser(argparse.ArgumentParser):
     """A parser that raises a UsageError where argparse would print its usage and exit."""
 
+    def __init__(self, *arguments: Any, **how: Any) -> None:
+        super().__init__(*arguments, **how)
+        for kind in (None, "store", "store_const", "store_true", "store_false"):
+            action = self._registry_get("action", kind)
+            self.register("action", kind, _once(action))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help; argparse would keep it to itself that nobody can read it."""
+        show(message)
+
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong."""
         raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def _once(action: type[argparse.Action]) -> type[argparse.Action]:
+    """The same kind of action, for flags that are given once: argparse forgets all but the last."""
+
+    class Once(action):  # type: ignore[misc, valid-type]
+        is_given = False
+
+        def __call__(self, parser: Any, namespace: Any, values: Any, flag: Any = None) -> None:
+            if flag is not None and self.is_given:
+                raise argparse.ArgumentError(self, "given twice, and takes one value")
+            self.is_given = True
+            super().__call__(parser, namespace, values, flag)
+
+    return Once
 
 
 def _argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
@@ -152,52 +182,26 @@ def _in_words(problem: Any, from_flags: set[str]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"unknown key {name} in the config file{nearest(name, ClassifyOptions.model_fields)}"
     said = problem["msg"].removeprefix("Value error, ")
-    return f"{where} {problem['input']}: {said[:1].lower()}{said[1:]}"
+    given = printable(masked_value(name, problem["input"]), _LONGEST_VALUE)
+    return f"{where} {given}: {said[:1].lower()}{said[1:]}"
 
 
 def _read_config(path: str | None, known: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """A config file's options, and those under `beam:` as flags."""
     if path is None:
         return {}, []
-    values = _load_yaml(path)
+    values = read_config(path)
     beam = values.pop("beam", {})
     if not isinstance(beam, dict):
-        raise UsageError(f"{path}: beam: holds Beam's options by name, not {beam!r}")
+        raise UsageError(f"--config {path}: beam: holds Beam's options by name, and nothing else")
     for name in {"input", *LISTS} & set(values):
         if isinstance(values[name], str):
             values[name] = [values[name]]
     for name in values:
         if name not in known:
             hint = nearest(str(name), [*known, "beam"])
-            raise UsageError(f"{path}: unknown key {name}{hint}")
+            raise UsageError(f"--config {path}: unknown key {printable(name, 100)}{hint}")
     return values, list(_as_flags(beam))
-
-
-def _load_yaml(path: str) -> dict[str, Any]:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"--config {path}: {reason}") from None
-    try:
-        values = yaml.load(text, _EachKeyOnce)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"--config {path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"--config {path}: holds no options; write them as 'name: value' lines")
-    return values
-
-
-class _EachKeyOnce(yaml.SafeLoader):
-    """YAML where a key that stands twice is an error; by itself the library ignores the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"{key} stands in it twice")
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
 
 
 def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
@@ -212,17 +216,17 @@ def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
             yield f"--{name}={value}"
 
 
-def _check_beam_flags(flags: Sequence[str], command: Command, own: Iterable[str]) -> None:
+def _check_beam_flags(
+    flags: Sequence[str], command: Command, own: Iterable[str], together: Sequence[str]
+) -> None:
     """Refuse what Beam and the engine don't know either; Beam would only warn, and ignore it."""
-    parser = Parser(prog=command.name, allow_abbrev=False)
-    for kind in _subclasses(PipelineOptions):
-        if "_add_argparse_args" in vars(kind):
-            kind._add_argparse_args(parser)
+    parser = _beams_parser(command)
     _, unknown = parser.parse_known_args(list(flags))
-    engine: frozenset[str] = frozenset()
+    engine: Mapping[str, bool] = {}
     if unknown:
-        endpoint = job_server(PipelineOptions(list(flags)))
+        endpoint = job_server(PipelineOptions(list(together)))
         engine = known_flags(endpoint) if endpoint else engine
+        _refuse_twice(unknown, engine)
         unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:
         word = unknown[0].split("=")[0]
@@ -231,6 +235,23 @@ def _check_beam_flags(flags: Sequence[str], command: Command, own: Iterable[str]
         known = [f"--{name}" for name in ("config", *own)]
         hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
         raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
+
+
+def _refuse_twice(words: Iterable[str], engine: Mapping[str, bool]) -> None:
+    """Refuse an engine's flag that is given twice and takes one value."""
+    names = [word.split("=")[0] for word in words if word.startswith("--")]
+    for name in names:
+        if names.count(name) > 1 and not engine.get(name, True):
+            raise UsageError(f"{name}: given twice, and takes one value")
+
+
+def _beams_parser(command: Command) -> Parser:
+    """A parser of all the flags that Beam has here."""
+    parser = Parser(prog=command.name, allow_abbrev=False)
+    for kind in _subclasses(PipelineOptions):
+        if "_add_argparse_args" in vars(kind):
+            kind._add_argparse_args(parser)
+    return parser
 
 
 def _flags_of(parser: argparse.ArgumentParser) -> Iterable[str]:

@@ -12,8 +12,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import soundfile as sf
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from models.synthesis import synthesise
@@ -22,6 +20,8 @@ from pipelines.command_line import Parser
 from pipelines.errors import UsageError
 from pipelines.options import ClassifyOptions
 from pipelines.run import prepare
+from pipelines.screen import plain, screen
+from transforms.printing import printable
 
 _MARKER = ".made-by-earmark-demo"
 _SEED = 20_240_528
@@ -82,13 +82,14 @@ def command(arguments: Sequence[str]) -> None:
     """
     folder = Path(_parser().parse_args(arguments).output)
     archive, labels = folder / "archive", folder / "labels"
-    console = Console()
+    console = screen()
     _make_folder(folder)
     make_archive(archive)
     console.print(f"Made an archive of {len(RECORDINGS)} recordings, and some that are none, in "
-                  f"{escape(str(archive))}/. Now hearing it, as this would:\n")  # fmt: skip
+                  f"{plain(str(archive))}/. Now hearing it, as this would:\n")  # fmt: skip
+    shown = f"--input {printable(archive)} --output {printable(labels)}"
     console.print(
-        f"  earmark classify --input {archive} --output {labels} --model builtin\n",
+        f"  earmark classify {shown} --model builtin\n",
         highlight=False,
         markup=False,
     )
@@ -171,11 +172,11 @@ def _comparison(archive: Path, labels: Path) -> Table:
         if recording.kept < 1:
             there += f", cut off at {recording.kept:.0%}"
         heard = _heard(clips[_uri(archive, recording.name)])
-        table.add_row(escape(recording.name), there, heard)
+        table.add_row(plain(recording.name), there, heard)
     for name in _NOT_AUDIO:
         failure = failures.get(_uri(archive, name))
         found = f"{failure['reason']}: in failures/" if failure else "left out by its name"
-        table.add_row(escape(name), "text", found)
+        table.add_row(plain(name), "text", found)
     return table
 
 

@@ -6,7 +6,7 @@ import copy
 import json
 import threading
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -50,8 +50,10 @@ _BATCH_FLAGS = {
 
 
 @lru_cache(maxsize=8)
-def known_flags(endpoint: str) -> frozenset[str]:
+def known_flags(endpoint: str) -> Mapping[str, bool]:
     """The flags of the engine behind a job server, such as Flink's --checkpointing_interval.
+
+    With each goes whether it may be given several times.
 
     Args:
       endpoint: the job server's host and port.
@@ -68,7 +70,8 @@ def known_flags(endpoint: str) -> frozenset[str]:
             )
         except grpc.RpcError as error:
             raise UsageError(f"--job_endpoint {endpoint}: no job server answers there") from error
-    return frozenset(f"--{option.name}" for option in described.options)
+    array = beam_job_api_pb2.PipelineOptionType.ARRAY
+    return {f"--{option.name}": option.type == array for option in described.options}
 
 
 def job_server(options: PipelineOptions) -> str | None:

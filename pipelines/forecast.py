@@ -19,11 +19,12 @@ from models.classifier import AudioClassifier
 from pipelines.local_runner import worker_threads
 from pipelines.rounds import list_inputs, retry
 from pipelines.run import Run
+from pipelines.screen import plain
 from transforms.decoder_messages import Clock
 from transforms.decoding import decode_frames
 from transforms.elements import AudioObject, Span, ToHear
 from transforms.history import read_history
-from transforms.patterns import file_kind
+from transforms.patterns import OTHERS, file_kind
 from transforms.plan import Planned, new_plan
 from transforms.provenance import Provenance
 from transforms.scoring import score_block
@@ -35,6 +36,9 @@ _TRIED_S = 600.0
 """A recording is tried for so long; the first of a kind to its end, if need be."""
 
 _START_UP_S = 2.0
+
+_KINDS = 20
+"""As many are told apart; what is of others is counted together."""
 
 
 @dataclass
@@ -106,6 +110,7 @@ def _kinds(members: Iterable[ToHear]) -> list[Kind]:
     kinds: dict[str, Kind] = {}
     for each in members:
         name = file_kind(each.object.uri)
+        name = name if name in kinds or len(kinds) < _KINDS else OTHERS
         kinds.setdefault(name, Kind(name)).add(each.object)
     return sorted(kinds.values(), key=lambda kind: -kind.size_bytes)
 
@@ -143,7 +148,7 @@ def _show(kinds: list[Kind], planned: Planned, workers: int, console: Console) -
     for kind in kinds:
         hours = "?" if kind.audio_s is None else f"{kind.audio_s / 3600:,.2f}"
         row = (f"{kind.objects:,}", f"{kind.size_bytes / 1e9:,.2f}", hours)
-        table.add_row(kind.name or "no extension", *row)
+        table.add_row(plain(kind.name, 40) or "no extension", *row)
     if kinds:
         console.print(table)
     audio_s = sum(kind.audio_s or 0 for kind in kinds)

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_GRACE_S = 3.0
+"""How long the process may take to end in its own way, when there is no run to be finished."""
+
+
+class EndedError(KeyboardInterrupt):
+    """A signal came when no run was under way.
+
+    Attributes:
+      number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__("what was heard is committed" if _is_over else "nothing was committed")
+        self.number = number
 
 
 class StoppedError(Exception):
@@ -53,6 +68,42 @@ class Interrupts:
         self._stop()
 
 
+_is_over = False
+"""Whether a run has been carried out."""
+
+
+def end_on_signals() -> None:
+    """Have a signal end the process soon, while no run is under way that ends in good order.
+
+    A library that asks a store for an answer may hold on for minutes: in a call that no signal
+    interrupts, or by trying again whatever is raised. So a thread sees to it.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in _heeded():
+        signal.signal(number, _end)
+    threading.Thread(target=_see_to_it, args=(reading,), daemon=True).start()
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise EndedError(number)
+
+
+def _see_to_it(reading: int) -> None:
+    while come := os.read(reading, 1):
+        number = come[0]
+        if number in _SIGNALS and signal.getsignal(number) is _end:
+            time.sleep(_GRACE_S)
+            _say("interrupted")
+            os._exit(128 + number)
+
+
+def _heeded() -> list[signal.Signals]:
+    """Those of the signals that we were not told to ignore, as nohup does."""
+    return [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
 @contextmanager
 def watch_signals(saying: str) -> Iterator[Interrupts]:
     """Have the first signal ask for an end, and the second end the process.
@@ -72,14 +123,20 @@ def watch_signals(saying: str) -> Iterator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupts  # Python lets only the main thread have a say in signals
         return
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, on_signal) for number in heeded}
+    before = {number: signal.signal(number, on_signal) for number in _heeded()}
     try:
         yield interrupts
     finally:
+        _note_that_it_is_over()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+def _note_that_it_is_over() -> None:
+    global _is_over
+    _is_over = True
+
+
 def _say(message: str) -> None:
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"\nearmark: {message}\n".encode())
+    with suppress(OSError):  # nobody reads it
+        os.write(2, f"\nearmark: {message}\n".encode())

@@ -7,20 +7,23 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
-from rich.markup import escape
 
 from models.calibration import TRANSFORMATIONS
 from models.classifier import check_runs, parse_labels
 from models.describing import describe
 from models.errors import ModelError
 from models.metadata import CalibrationMetadata
-from models.sources import PUBLISHED, cache_folder, fetch, resolve
+from models.sources import PUBLISHED, cache_folder, fetch
 from pipelines.command_line import Parser
 from pipelines.errors import UsageError, nearest
 from pipelines.model_facts import facts, show_facts
-from pipelines.model_use import read_calibration, read_text
+from pipelines.model_use import find_model, read_calibration, read_text
+from pipelines.screen import plain, screen
 from transforms.local_copies import read_uri
+from transforms.printing import printable_json
 from transforms.whole_files import write_bytes
 
 _SAID = (
@@ -39,19 +42,18 @@ def command(arguments: Sequence[str]) -> None:
       UsageError: there is no such model, or it cannot be used, labelled or fetched.
     """
     asked = _parser().parse_args(arguments)
+    FileSystems.set_options(PipelineOptions([]))
     try:
-        _ACTIONS[asked.action](asked, Console())
+        _ACTIONS[asked.action](asked, screen())
     except ModelError as error:
         raise UsageError(str(error)) from error
-    except OSError as error:
-        raise UsageError(f"it cannot be shown: {error.strerror}") from error
 
 
 def show_info(asked: argparse.Namespace, console: Console) -> None:
     """Print what a model takes, gives and is called."""
     said = facts(asked.model)
     if asked.json:
-        text = json.dumps(said, indent=2, ensure_ascii=False)
+        text = printable_json(json.dumps(said, indent=2, ensure_ascii=False))
         console.print(text, soft_wrap=True, markup=False, highlight=False)
     else:
         show_facts(said, console, all_labels=asked.labels)
@@ -63,12 +65,14 @@ def label(asked: argparse.Namespace, console: Console) -> None:
         raise UsageError(
             f"there is nothing to pack: name --{_SAID[0]} or what else there is to say"
         )
-    source = resolve(asked.model, read_uri)
+    source = find_model(asked.model)
     if asked.output == "":
         raise UsageError("--output: it is empty; name a file")
     output = Path(asked.output or f"{source.name}-labelled.tflite")
     if asked.output is None and output.exists():
         raise UsageError(f"{output} is there already: name another --output, or this one")
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {output}: is no regular file; name another")
     described = describe(
         source.read(read_uri),
         labels=_labels(asked.labels),
@@ -89,7 +93,7 @@ def label(asked: argparse.Namespace, console: Console) -> None:
         write_bytes(str(output.absolute()), described)
     except OSError as error:
         raise UsageError(f"--output {output}: {error.strerror}") from error
-    console.print(escape(str(output)), soft_wrap=True)
+    console.print(plain(output), soft_wrap=True)
 
 
 def show_fetched(asked: argparse.Namespace, console: Console) -> None:
@@ -100,7 +104,7 @@ def show_fetched(asked: argparse.Namespace, console: Console) -> None:
         raise UsageError(f"{asked.model} is not a model to fetch{hint}")
     fetch(published[asked.model])
     path = published[asked.model].path_in(cache_folder())
-    console.print(escape(str(path)), soft_wrap=True)
+    console.print(plain(path), soft_wrap=True)
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
@@ -165,10 +169,9 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
 
 def whole_number(text: str) -> int:
     """A number from 0 on; argparse calls it by this function's name where it is none."""
-    number = int(text)
-    if number < 0:
+    if not (text.isascii() and text.isdigit()):
         raise ValueError
-    return number
+    return int(text)
 
 
 def _labels(path: str | None) -> tuple[str, ...] | None:

@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from models.classifier import AudioClassifier, load_classifier
 from models.errors import ModelError
 from models.heads import Head, ModelOptions
 from models.metadata import InputMetadata, OutputMetadata
-from models.sources import resolve
+from pipelines.model_use import find_model
+from pipelines.screen import plain
 from transforms.local_copies import read_uri
+from transforms.printing import printable
 
 _LABELS_SHOWN = 20
+_LONGEST_LINE = 4000
 
 
 def facts(model: str) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def facts(model: str) -> dict[str, Any]:
     Raises:
       ModelError: it cannot be read, or not be run.
     """
-    source = resolve(model, read_uri)
+    source = find_model(model)
     classifier, embedding_size = _loaded(source)
     said, interface = classifier.metadata, classifier.interface
     return {
@@ -72,7 +74,8 @@ def show_facts(said: Mapping[str, Any], console: Console, *, all_labels: bool) -
     grid.add_column()
     grid.add_column(overflow="fold")
     for name, value in _lines(said, all_labels):
-        grid.add_row(f"[dim]{name}[/dim]", escape(value))
+        lines = [plain(line, _LONGEST_LINE) for line in value.split("\n")]
+        grid.add_row(f"[dim]{plain(name, 100)}[/dim]", "\n".join(lines))
     console.print(grid, highlight=False)
 
 
@@ -140,7 +143,8 @@ def _lines(said: Mapping[str, Any], all_labels: bool) -> Iterator[tuple[str, str
     yield "runs", said["runs"]
     for head in said["heads"]:
         name = "labels" if len(said["heads"]) == 1 else f"labels of {head['name']}"
-        yield name, "\n".join(head["labels"]) if all_labels else _some(head["labels"])
+        every = "\n".join(map(printable, head["labels"]))
+        yield name, every if all_labels else _some(head["labels"])
 
 
 def _takes(takes: Mapping[str, Any]) -> str:
@@ -175,4 +179,4 @@ def _head_lines(head: Mapping[str, Any], described: Mapping[str, Any]) -> Iterat
 def _some(labels: Sequence[str]) -> str:
     more = len(labels) - _LABELS_SHOWN
     rest = f", and {more} more (--labels lists all)" if more > 0 else ""
-    return ", ".join(labels[:_LABELS_SHOWN]) + rest
+    return ", ".join(printable(label, 100) for label in labels[:_LABELS_SHOWN]) + rest

@@ -17,13 +17,17 @@ from models.heads import ModelOptions
 from models.interpreters import Kernels
 from models.metadata import CalibrationMetadata
 from models.selection import DEFAULT_MIN_SCORE, least_scores, listed_labels, parse_thresholds
+from models.sources import LARGEST_BYTES, ModelSource, resolve
 from pipelines.errors import UsageError
 from pipelines.options import ClassifyOptions
-from transforms.local_copies import read_uri
-from transforms.patterns import shown
-from transforms.stores import UNUSABLE_ERRORS, reason
+from transforms.patterns import ListingError, shown
+from transforms.secrets import holds_credentials
+from transforms.small_files import read_small
+from transforms.stores import UNUSABLE_ERRORS, check_known, check_reachable, reason
 
 _T = TypeVar("_T")
+
+_LARGEST_TEXT_BYTES = 16_000_000
 
 _BRIEF = 200
 """Characters of an option's text that files say of themselves; of a longer one, its sha256."""
@@ -126,6 +130,29 @@ def model_use(options: ClassifyOptions) -> ModelUse:
     )
 
 
+def find_model(model: str) -> ModelSource:
+    """Find a model that an option or argument names: see `models.sources.resolve`.
+
+    Raises:
+      ModelError: there is no such model, or it cannot be read or fetched.
+    """
+    if "://" not in model:
+        return resolve(model)
+    if holds_credentials(model):
+        raise ModelError(f"{shown(model)}: credentials don't go into URIs")
+    try:
+        check_known(model)
+        check_reachable(model)
+    except ListingError as error:
+        raise ModelError(f"cannot read the model {error}") from error
+    return resolve(model, read_model)
+
+
+def read_model(uri: str) -> bytes:
+    """What lies at a model's URI, if it is no larger than a model can be."""
+    return read_small(uri, LARGEST_BYTES)
+
+
 def read_text(option: str, path: str) -> str:
     """The text of a file, or of what lies at a URI, that an option names.
 
@@ -133,9 +160,11 @@ def read_text(option: str, path: str) -> str:
       UsageError: it cannot be read, or is no text.
     """
     try:
-        return read_uri(path).decode("utf-8-sig")
+        return read_small(path, _LARGEST_TEXT_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"--{option} {shown(path)}: not UTF-8 text") from error
+    except ListingError as error:
+        raise UsageError(f"--{option} {error}") from error
     except UNUSABLE_ERRORS as error:
         said = error.strerror if isinstance(error, OSError) else None
         raise UsageError(f"--{option} {shown(path)}: {said or reason(error)}") from error

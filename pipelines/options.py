@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,6 +17,19 @@ _T = TypeVar("_T")
 
 LISTS = ("heads", "allow", "deny")
 """Options that may be repeated, once for each value."""
+
+_NUMBERS = (
+    *("sample_rate", "calibration_default", "min_score", "top_k", "hop_s", "events_gap_s"),
+    *("span_s", "num_threads", "num_shards", "commit_every_s", "window_s"),
+)
+_SWITCHES = ("xnnpack", "watch", "retry_failed", "all_files", "dry_run", "verbose")
+_ON, _OFF = ("on", "yes", "true"), ("off", "no", "false")
+_ODD_NUMBER = re.compile(r"[_\s]|^[+-]?0[0-9]")
+
+_LONGEST_GAP_S = 1_000_000_000
+
+_LARGEST_SCORE = 1_000_000_000
+"""Of a class; those of models are small numbers."""
 
 _NAMES = ("labels", "locale", "heads", "calibration", "thresholds", "allow", "deny")
 
@@ -60,15 +74,23 @@ class ClassifyOptions(BaseModel):
         "identity", description="of scores before calibration: identity, log, inverse_logistic"
     )
     calibration_default: float = Field(
-        0.0, description="the score of a class that calibration says nothing of"
+        0.0,
+        ge=-_LARGEST_SCORE,
+        le=_LARGEST_SCORE,
+        description="the score of a class that calibration says nothing of",
     )
     min_score: float | None = Field(
         None,
+        ge=-_LARGEST_SCORE,
+        le=_LARGEST_SCORE,
         description="a detection's score is this or more; default: what the model's metadata says, "
         "else 0.1",
     )
     top_k: int | None = Field(
-        None, ge=1, description="at most so many detections in a frame, of each head; default: all"
+        None,
+        ge=1,
+        le=1_000_000,
+        description="at most so many detections in a frame, of each head; default: all",
     )
     thresholds: str | None = Field(
         None,
@@ -96,7 +118,10 @@ class ClassifyOptions(BaseModel):
         description="seconds from frame to frame; default: a frame's length, or the model's own",
     )
     events_gap_s: float = Field(
-        0.0, ge=0, description="detections of a label this far apart or less are one event; seconds"
+        0.0,
+        ge=0,
+        le=_LONGEST_GAP_S,
+        description="detections of a label this far apart or less are one event; seconds",
     )
     span_s: int = Field(
         600,
@@ -122,6 +147,7 @@ class ClassifyOptions(BaseModel):
     commit_every_s: float | None = Field(
         None,
         gt=0,
+        le=31_536_000,
         description="a run commits what it has heard about every so many seconds, once the "
         "recordings that it has begun are finished; default: 120, on other engines 1800; a watch "
         "on another engine goes by window_s",
@@ -171,9 +197,24 @@ class ClassifyOptions(BaseModel):
     @field_validator("embeddings", mode="before")
     @classmethod
     def _dtype(cls, given: object) -> object:
-        if isinstance(given, bool):  # as config files have it
-            return "float32" if given else None
+        switch = _switch(given)  # as config files have it
+        return given if switch is None else ("float32" if switch else None)
+
+    @field_validator(*_NUMBERS, mode="before")
+    @classmethod
+    def _plain_number(cls, given: object) -> object:
+        """Refuse what Python takes for a number, and nobody else does."""
+        if isinstance(given, bool) or (isinstance(given, str) and _ODD_NUMBER.search(given)):
+            raise ValueError("a number is written like 600 or 0.5")
         return given
+
+    @field_validator(*_SWITCHES, mode="before")
+    @classmethod
+    def _plain_switch(cls, given: object) -> object:
+        switch = _switch(given)
+        if switch is None:
+            raise ValueError("it is either on or off")
+        return switch
 
     @field_validator("deny")
     @classmethod
@@ -218,6 +259,13 @@ class ClassifyOptions(BaseModel):
         if pattern is not None:
             check_time_pattern(pattern)
         return pattern
+
+
+def _switch(given: object) -> bool | None:
+    """What is meant by on, yes or true, by off, no or false; None for anything else."""
+    if isinstance(given, str):
+        return {**dict.fromkeys(_ON, True), **dict.fromkeys(_OFF, False)}.get(given.lower())
+    return given if isinstance(given, bool) else None
 
 
 def look_every_s(options: ClassifyOptions) -> float:

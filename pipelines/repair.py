@@ -16,7 +16,8 @@ from pipelines.command_line import Parser
 from pipelines.errors import RunError, UsageError
 from transforms.output_folder import SET_ASIDE
 from transforms.output_lock import LockedError, locked
-from transforms.patterns import local_path, masked, shown
+from transforms.patterns import local_path, shown
+from transforms.printing import printable
 from transforms.repairing import Damage, find_damage, repair
 from transforms.stores import UNUSABLE_ERRORS, reason
 from transforms.whole_files import join
@@ -41,7 +42,7 @@ def command(arguments: Sequence[str]) -> None:
     except LockedError as error:
         raise UsageError(f"{shown(output)}: {error}") from error
     except UNUSABLE_ERRORS as error:
-        raise RunError(f"{shown(output)}: {masked(reason(error))}") from error
+        raise RunError(f"{shown(output)}: {reason(error)}") from error
 
 
 def _look(output: str) -> None:
@@ -68,7 +69,7 @@ def _show(found: Sequence[Damage]) -> None:
         print("All files of all tables can be read, and none is missing.")
         return
     for damage in found[:_SHOWN]:
-        print(f"{shown(damage.files[-1])}: {damage.why}")
+        print(f"{shown(damage.files[-1])}: {printable(damage.why)}")
     if len(found) > _SHOWN:
         print(f"and {len(found) - _SHOWN:,} more")
     files = sum(len(damage.files) for damage in found)

@@ -23,14 +23,15 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from models.classifier import AudioClassifier, load_classifier
 from models.errors import ModelError
-from models.sources import BUILTIN, ModelSource, resolve
+from models.sources import BUILTIN, ModelSource
 from pipelines import __version__
 from pipelines.engines import check_seen_by_workers, engine_flags, is_template
 from pipelines.errors import RunError, UsageError, nearest
 from pipelines.graph import Hearing
 from pipelines.interrupts import StoppedError, watch_signals
-from pipelines.local_runner import is_local, use_all_cores
-from pipelines.model_use import ModelUse, model_use
+from pipelines.limits import check_open_files, files_for
+from pipelines.local_runner import is_local, use_all_cores, worker_threads
+from pipelines.model_use import ModelUse, find_model, model_use
 from pipelines.notifications import check_notifications
 from pipelines.options import ClassifyOptions
 from pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
@@ -54,10 +55,18 @@ from transforms.local_copies import read_uri
 from transforms.output_folder import run_file, staging_folder
 from transforms.output_lock import LockedError, locked, release
 from transforms.parquet_files import BrokenTableError
-from transforms.patterns import ListingError, local_path, masked
+from transforms.patterns import ListingError, local_path, normal_path, shown
 from transforms.plan import PlanError, Planned, new_plan
+from transforms.printing import printable
 from transforms.provenance import Provenance
-from transforms.stores import STORE_ERRORS, UNUSABLE_ERRORS, reason
+from transforms.secrets import holds_credentials
+from transforms.stores import (
+    STORE_ERRORS,
+    UNUSABLE_ERRORS,
+    check_known,
+    check_reachable,
+    reason,
+)
 from transforms.whole_files import join, write_bytes
 
 _EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
@@ -132,17 +141,15 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     """
     beam_options = _beam_options(beam_flags, options.watch)
     check_seen_by_workers(options, beam_options)
-    output = local_path(options.output) or options.output
-    if not is_local(beam_options) and local_path(output) is not None:
-        output = os.path.abspath(output)  # workers elsewhere are in folders of their own
-    if not _is_utf_8(output):
-        raise UsageError("--output: its name is no UTF-8; name another folder")
-    options = options.model_copy(update={"output": output})
+    options = options.model_copy(update={"output": _output(options, beam_options)})
+    if is_local(beam_options):
+        workers = worker_threads(beam_options)
+        check_open_files(files_for(workers), f"a run with --direct_num_workers {workers}")
     check_watch(options, beam_options)
     check_notifications(options, beam_options)
     use = model_use(options)
     try:
-        model = resolve(options.model, read_uri)
+        model = find_model(options.model)
         load = partial(load_classifier, model, use.options, read=read_uri)
         classifier = load()
         use.least_scores(classifier)
@@ -161,6 +168,29 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
         _made_by(options, use, classifier, started_at),
         started_at,
     )
+
+
+def _output(options: ClassifyOptions, beam_options: PipelineOptions) -> str:
+    """The folder or URI that the tables go to, in one way of writing it."""
+    path = local_path(options.output)
+    if path is None:
+        _check_store(options.output)
+        return options.output
+    if not _is_utf_8(path):
+        raise UsageError("--output: its name is no UTF-8; name another folder")
+    # workers elsewhere are in folders of their own
+    is_anywhere = os.path.isabs(path) or not is_local(beam_options)
+    return normal_path(path) if is_anywhere else path
+
+
+def _check_store(output: str) -> None:
+    if holds_credentials(output):
+        raise UsageError(f"--output {shown(output)}: credentials don't go into URIs")
+    try:
+        check_known(output)
+        check_reachable(output)
+    except ListingError as error:
+        raise UsageError(f"--output {error}") from error
 
 
 def _is_utf_8(name: str) -> bool:
@@ -183,18 +213,18 @@ def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Ite
       UsageError: it cannot be written to, another run is writing to it, or it holds something else.
     """
     output = run.options.output
-    shown = f"--output {masked(output)}"
+    named = f"--output {shown(output)}"
     if os.path.isfile(output):
-        raise UsageError(f"{shown}: is a file; name a folder")
+        raise UsageError(f"{named}: is a file; name a folder")
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(output, run.made_by.run_id, say))
             recover(output)
             check_history(output, run.made_by.settings())
         except _UNUSABLE_OUTPUT as error:
-            raise UsageError(f"{shown}: {error}") from error
+            raise UsageError(f"{named}: {error}") from error
         except UNUSABLE_ERRORS as error:
-            raise UsageError(f"{shown}: cannot be written to: {reason(error)}") from error
+            raise UsageError(f"{named}: cannot be written to: {reason(error)}") from error
         yield
 
 
@@ -215,7 +245,7 @@ def execute(run: Run) -> Outcome:
             raise
         with suppress(*UNUSABLE_ERRORS, JournalError, ReconcileError):  # else the next run will
             _recover(run)
-        raise RunError(f"{masked(message)}; {_committed(output, run_id)}") from None
+        raise RunError(f"{printable(message, 1000)}; {_committed(output, run_id)}") from None
 
 
 def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:

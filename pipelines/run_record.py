@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pipelines import __version__
-from transforms.patterns import masked, masked_flags
+from transforms.secrets import masked, masked_flags, masked_value
 
 if TYPE_CHECKING:
     from pipelines.run import Run
@@ -30,10 +30,10 @@ def run_record(run: Run) -> dict[str, Any]:
     return {
         "run_id": made_by.run_id,
         "started_at": run.started_at.isoformat(timespec="seconds"),
-        "options": _masked(run.options.model_dump(mode="json")),
+        "options": masked_options(run.options.model_dump(mode="json")),
         "beam_options": masked_flags(run.beam_flags),
         "model": {
-            "name": classifier.name,
+            "name": masked(classifier.name),
             "location": masked(run.model.location),
             "sha256": classifier.sha256,
             "heads": {head.name: len(head.labels) for head in classifier.heads},
@@ -51,12 +51,6 @@ def run_record(run: Run) -> dict[str, Any]:
     }
 
 
-def _masked(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without the secrets that URIs may hold."""
-    return {name: _masked_value(value) for name, value in options.items()}
-
-
-def _masked_value(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_masked_value(each) for each in value]
-    return masked(value) if isinstance(value, str) else value
+def masked_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without the secrets in their values."""
+    return {name: masked_value(name, value) for name, value in options.items()}

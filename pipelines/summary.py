@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from pipelines.options import ClassifyOptions
 from pipelines.run import Outcome, Run
-from transforms.patterns import masked, masked_flags
+from pipelines.screen import plain
+from transforms.patterns import OTHERS
 from transforms.plan import Planned
+from transforms.secrets import masked_flags, masked_value
 
 _LABELS_SHOWN = 12
+_KINDS_SHOWN = 10
 
 _SELDOM = (
     *("activation", "calibration_transformation", "calibration_default", "channels"),
@@ -27,7 +29,7 @@ def show_start(run: Run, console: Console) -> None:
     """Print the resolved options."""
     grid = Table.grid(padding=(0, 2))
     for name, value in _settings(run):
-        grid.add_row(f"[dim]{name}[/dim]", escape(value))
+        grid.add_row(f"[dim]{name}[/dim]", plain(value))
     console.print(grid)
     if run.classifier.sample_rate_assumed:
         console.print(
@@ -86,7 +88,7 @@ def _settings(run: Run) -> list[tuple[str, str]]:
         least = "of the model" if made_by.min_score is None else f"{made_by.min_score:g}"
         shown["min_score"] = least
     shown |= {
-        name: masked(_plain(value))
+        name: _in_words(masked_value(name, value))
         for name, value in given.items()
         if value not in (None, ()) and (name not in usual or value != usual[name])
     }
@@ -95,8 +97,8 @@ def _settings(run: Run) -> list[tuple[str, str]]:
     return list(shown.items())
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, tuple):
+def _in_words(value: object) -> str:
+    if isinstance(value, list):
         return "  ".join(map(str, value))
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
@@ -126,7 +128,7 @@ def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
     ranked = sorted(labels.items(), key=lambda item: (-item[1]["seconds"], item[0]))
     for label, total in ranked[:_LABELS_SHOWN]:
         table.add_row(
-            escape(label),
+            plain(label, 100),
             f"{total['clips']:,}",
             f"{total['seconds'] / 60:,.1f}",
             f"{total['max_score']:.2f}",
@@ -145,16 +147,23 @@ def _show_reasons(what: str, table: str, reasons: Mapping[str, int], console: Co
 
 def _show_skipped(skipped: Mapping[str, int], console: Console) -> None:
     if skipped:
-        counts = ", ".join(
-            f"{count:,} {extension or 'without extension'}"
-            for extension, count in sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
-        )
         total = sum(skipped.values())
+        counts = ", ".join(_most_frequent(skipped))
         files = "file" if total == 1 else "files"
         console.print(
             f"{total:,} {files} left out, by name not audio ({counts}); --all_files hears all",
             highlight=False,
         )
+
+
+def _most_frequent(skipped: Mapping[str, int]) -> Iterator[str]:
+    """The kinds of which there are most, and how many files are of others."""
+    named = {kind: count for kind, count in skipped.items() if kind != OTHERS}
+    ranked = sorted(named.items(), key=lambda item: (-item[1], item[0]))[:_KINDS_SHOWN]
+    yield from (f"{count:,} {plain(kind, 40) or 'without extension'}" for kind, count in ranked)
+    others = sum(skipped.values()) - sum(count for _, count in ranked)
+    if others:
+        yield f"and {others:,} others"
 
 
 def _show_where(record: Mapping[str, Any], console: Console) -> None:
@@ -163,9 +172,9 @@ def _show_where(record: Mapping[str, Any], console: Console) -> None:
     if not any(file.startswith("events/") for file in record["files"]):
         table, columns, order = "embeddings", "clip, start_s, end_s, embedding", "clip, start_s"
     files = f"{output}/{table}/*.parquet".replace("'", "''")
-    console.print(f"\nThe rows are in [bold]{escape(output)}/[/bold]. A look around, in DuckDB:\n")
+    console.print(f"\nThe rows are in [bold]{plain(output)}/[/bold]. A look around, in DuckDB:\n")
     console.print(
-        f"  select {columns}\n  from '{escape(files)}' order by {order} limit 20;\n",
+        f"  select {columns}\n  from '{plain(files)}' order by {order} limit 20;\n",
         highlight=False,
         soft_wrap=True,
     )

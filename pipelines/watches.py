@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from pipelines.local_runner import is_local
 from pipelines.notifications import describing_kafka
 from pipelines.options import ClassifyOptions, look_every_s
 from pipelines.rounds import retry, run_here
+from pipelines.screen import say
 from transforms import output_lock, progress, sharing
 from transforms.plan import Retry
 from transforms.stores import reason
@@ -67,10 +67,7 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
                     over.wait(look_every_s(options))
                 watch.look()
             except FAILED_LOOKS as error:
-                said = (
-                    f"earmark: a look for new recordings failed, the next will do: {reason(error)}"
-                )
-                print(said, file=sys.stderr)
+                say(f"a look for new recordings failed, the next will do: {reason(error)}")
             else:
                 planned = watch.plan.choose(again, settled=True)
                 board.listed(planned.objects, planned.size_bytes)

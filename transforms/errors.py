@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import ClassVar
 
 from transforms.elements import Trouble
+from transforms.printing import printable
 
 
 class AudioError(Exception):
@@ -106,8 +107,7 @@ PASSING_REASONS = (ReadError.reason, KilledError.reason)
 def trouble_of(error: AudioError, reached_s: float = 0.0) -> Trouble:
     """What is told of an error, met after so many seconds of a recording."""
     stage = "read" if isinstance(error, ReadError) else "decode"
-    # a name that the system could not decode must not make a message that Parquet cannot hold
-    message = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    message = printable(error, 1000)  # what Parquet can hold, too: a name may be no UTF-8
     if reached_s and not isinstance(error, TruncatedError):
         message = f"{message}, after {reached_s:.3f} s"
     return Trouble(stage, error.reason, message)

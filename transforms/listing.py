@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from itertools import chain, islice
-
-from apache_beam.io.filesystem import FileSystem
 
 from transforms.archives import trouble_with_member
 from transforms.manifests import is_manifest, read_manifest
 from transforms.matching import Found, trouble_with
 from transforms.member_listing import list_with_members, look_up_with_members
 from transforms.patterns import (
+    KINDS,
+    OTHERS,
     ListingError,
     absolute,
     local_path,
     scheme,
     shown,
 )
+from transforms.printing import printable
+from transforms.stores import check_known, check_reachable
 
 _LOOK_UP_BATCH = 256
 _LOOK_UP_THREADS = 16
-_EXTRAS = {
-    "gs": ("google.cloud.storage", "earmark[gcp]"),
-    "s3": ("boto3", "earmark[aws]"),
-    "azfs": ("azure.storage.blob", "apache-beam[azure]"),
-    "hdfs": ("hdfs", "apache-beam[hadoop]"),
-}
 
 
 def list_audio(
@@ -108,10 +103,10 @@ def check_patterns(
         raise ListingError("an input is empty: name a file, a folder, a pattern or a URI")
     to_match, to_read = _sorted_out(patterns, manifests)
     for pattern in to_match:
-        _check_scheme(pattern)
+        check_known(pattern)
         _check_pattern(pattern, all_files, may_be_empty)
     for manifest in to_read:
-        _check_scheme(manifest)
+        check_known(manifest)
         _check_manifest(manifest)
 
 
@@ -153,33 +148,12 @@ def _look_up(uri: str, all_files: bool) -> Iterator[Found]:
 # the checks
 
 
-def _check_scheme(uri: str) -> None:
-    name = scheme(uri)
-    if name is None or local_path(uri) is not None:
-        return
-    module, extra = _EXTRAS.get(name, ("", ""))
-    if module and not _is_installed(module):
-        raise ListingError(f"{shown(uri)}: {name}:// needs an extra: pip install '{extra}'")
-    known = {filesystem.scheme() for filesystem in FileSystem.get_all_subclasses()}
-    if name not in known:
-        there = ", ".join(f"{each}://" for each in sorted({*_EXTRAS, *known} - {None}))
-        raise ListingError(
-            f"{shown(uri)}: no filesystem is known for it; known are paths, file:///, {there}"
-        )
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def _check_pattern(pattern: str, all_files: bool, may_be_empty: bool) -> None:
     unseen, skipped = None, Counter[str]()
     for found in list_with_members(pattern, all_files):
         if found.skipped_as is not None:
-            skipped[found.skipped_as] += 1
+            is_known = found.skipped_as in skipped or len(skipped) < KINDS
+            skipped[found.skipped_as if is_known else OTHERS] += 1
         elif found.object.size_bytes is None:
             unseen = unseen or found.object.uri
         else:
@@ -196,7 +170,8 @@ def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) ->
     if not skipped:
         return f"{shown(pattern)} matches nothing; in a pattern, ** stands for folders of any depth"
     kinds = ", ".join(
-        f"{count} {kind or 'without an extension'}" for kind, count in skipped.most_common(3)
+        f"{count} {printable(kind, 40) or 'without an extension'}"
+        for kind, count in skipped.most_common(3)
     )
     return (
         f"{shown(pattern)}: no file in it can be audio by name (it has {kinds}); "
@@ -205,11 +180,12 @@ def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) ->
 
 
 def _check_manifest(manifest: str) -> None:
+    check_reachable(manifest)
     schemes = set()
     uri = None
     for uri in read_manifest(manifest):
         if scheme(uri) not in schemes:
             schemes.add(scheme(uri))
-            _check_scheme(uri)
+            check_known(uri)
     if uri is None:
         raise ListingError(f"manifest {shown(manifest)} names nothing")

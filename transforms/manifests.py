@@ -24,8 +24,10 @@ from transforms.patterns import (
     local_uri,
     shown,
 )
+from transforms.printing import printable
 
 _BATCH_ROWS = 4096
+_LONGEST_LINE = 1_000_000
 
 
 def is_manifest(pattern: str) -> bool:
@@ -55,8 +57,8 @@ def read_manifest(manifest: str) -> Iterator[str]:
     except ListingError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:
-        message = f"manifest {shown(manifest)} cannot be read: {error}".splitlines()[0]
-        raise ListingError(message) from error
+        said = printable(str(error).partition("\n")[0])
+        raise ListingError(f"manifest {shown(manifest)} cannot be read: {said}") from error
 
 
 def _rows(manifest: str) -> Iterator[tuple[str, Any]]:
@@ -129,8 +131,15 @@ _ROWS = {
 }
 
 
-def _text(file: BinaryIO) -> io.TextIOWrapper:
-    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+def _text(file: BinaryIO) -> Iterator[str]:
+    """The lines of a text, none of which is so long that it must be something else."""
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    number = 0
+    while line := text.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(f"line {number} is longer than {_LONGEST_LINE:,} characters")
+        yield line
 
 
 def _uri_column(columns: list[str], manifest: str) -> int:

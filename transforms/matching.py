@@ -24,9 +24,9 @@ from transforms.patterns import (
     is_glob,
     local_path,
     local_uri,
-    masked,
     shown,
 )
+from transforms.secrets import holds_credentials, masked
 from transforms.stores import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
@@ -72,7 +72,7 @@ def look_up(uri: str) -> AudioObject:
     path = local_path(uri)
     if path is not None:
         return _local_object(path)
-    if masked(uri) != uri:  # no store takes a password in a URI, and no row should hold one
+    if holds_credentials(uri):  # no store takes a password in a URI, and no row should hold one
         return AudioObject(masked(uri), None, "")
     try:
         return _remote_object(stat_object(uri))
@@ -232,7 +232,7 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
-    if masked(uri) != uri:
+    if holds_credentials(uri):
         raise ListingError(f"{shown(uri)}: credentials don't go into URIs; docs/object_stores.md")
     check_reachable(uri)
     itself = AudioObject(uri, None, "") if uri.endswith("/") else look_up(uri)

@@ -18,7 +18,8 @@ from apache_beam.metrics import Metrics
 
 from transforms.member_listing import is_meant
 from transforms.output_folder import is_written_by_runs
-from transforms.patterns import local_path, local_uri, masked
+from transforms.patterns import local_path, local_uri
+from transforms.secrets import holds_credentials, masked
 from transforms.watching import Watched
 
 _EXCERPT_CHARACTERS = 120
@@ -268,7 +269,7 @@ def _object_name(key: str, record: Mapping[str, Any]) -> str:
 def _said_of(uri: str) -> Said:
     path = local_path(uri)
     is_one = path.startswith("/") if path is not None else _OBJECT.fullmatch(uri) is not None
-    if not is_one or "\0" in (path or uri) or masked(uri) != uri or not _is_text(uri):
+    if not is_one or "\0" in (path or uri) or holds_credentials(uri) or not _is_text(uri):
         return _unknown(uri)
     return Said((uri if path is None else local_uri(path),))
 

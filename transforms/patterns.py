@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
+from transforms.printing import printable
 from transforms.run_names import STAGING_PREFIX, is_staging_folder
 
 AUDIO_EXTENSIONS = frozenset(
@@ -25,6 +25,12 @@ AUDIO_EXTENSIONS = frozenset(
 
 APPLE_DOUBLE = "._*"
 """The kind of files in which macOS keeps what other filesystems can't, ._a.wav beside a.wav."""
+
+KINDS = 100
+"""As many kinds of files are told apart among those that are left out."""
+
+OTHERS = "others"
+"""What files of other kinds are counted as; no kind is called so."""
 
 
 class ListingError(ValueError):
@@ -55,7 +61,7 @@ def local_uri(path: str) -> str:
     A name that isn't UTF-8 could go neither through Beam nor into Parquet: a file: URI stands for
     it, with its bytes percent-encoded.
     """
-    path = os.path.abspath(path)
+    path = normal_path(path)
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -65,8 +71,17 @@ def local_uri(path: str) -> str:
 
 def absolute(path: str) -> str:
     """A path or local pattern that doesn't depend on where we are; it keeps a slash at its end."""
-    without_slash = os.path.abspath(path)
+    without_slash = normal_path(path)
     return os.path.join(without_slash, "") if path.endswith("/") else without_slash
+
+
+def normal_path(path: str) -> str:
+    """A path made absolute, with each step of it once; links stay as they are.
+
+    POSIX leaves it to the system what two slashes at the beginning mean: here, as on Linux, one.
+    """
+    normal = os.path.abspath(path)
+    return normal[1:] if normal.startswith("//") else normal
 
 
 def scheme(uri: str) -> str | None:
@@ -163,30 +178,7 @@ class Glob:
 
 def shown(uri: str) -> str:
     """A URI or pattern as it can stand in a line, without the secrets in it."""
-    uri = masked(uri)
-    return uri if uri.isprintable() else repr(uri)
-
-
-def masked(text: str) -> str:
-    """A URI, or a text with URIs in it, with *** for passwords, signatures and tokens."""
-    return _SIGNATURE.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
-
-
-def masked_flags(flags: Iterable[str]) -> list[str]:
-    """Flags of a command line, with *** for the values of those that hold secrets.
-
-    A value stands behind its flag's `=`, or is the next word.
-    """
-    shown_flags: list[str] = []
-    is_secret = False
-    for word in flags:
-        name, equals, _ = word.partition("=")
-        if not word.startswith("--"):
-            shown_flags.append("***" if is_secret else masked(word))
-            continue
-        is_secret = _SECRET_FLAG.search(name) is not None
-        shown_flags.append(f"{name}=***" if is_secret and equals else masked(word))
-    return shown_flags
+    return printable(uri)
 
 
 def _sign_regex(sign: re.Match[str]) -> str:
@@ -196,13 +188,6 @@ def _sign_regex(sign: re.Match[str]) -> str:
     return f"(?!/)[{'^' if sign['none'] else ''}{members}]"
 
 
-_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/?#:@]*:)[^\s/]*@", re.IGNORECASE)
-_SIGNATURE = re.compile(
-    r"""([?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|awsaccesskeyid
-    |(?:[a-z]+[_-])?(?:token|secret|password)|(?:api|access)[_-]?key)=)[^\s&#'"]+""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_SECRET_FLAG = re.compile(r"secret|token|password|credential|access_key|api_key", re.IGNORECASE)
 _FILE_SCHEME = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _FOLDER_ENDS = re.compile(r"\*\*|/(?!\*\*)")

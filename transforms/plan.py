@@ -12,6 +12,7 @@ from transforms.elements import AudioObject, Superseded, ToHear
 from transforms.errors import PASSING_REASONS
 from transforms.history import Heard
 from transforms.matching import Found
+from transforms.patterns import KINDS, OTHERS
 
 
 class PlanError(Exception):
@@ -49,6 +50,7 @@ class Plan:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self._kinds: set[str] = set()
         database.execute("pragma synchronous = off")
         for table in ("object", "before"):
             database.execute(
@@ -136,12 +138,21 @@ class Plan:
         return is_same or is_since_planned(file, planned.old_file)
 
     def skipped(self) -> dict[str, int]:
-        """How many files are left out since by name they can't be audio, by extension."""
-        return dict(
-            self._database.execute(
-                "select kind, count(*) from object where kind is not null group by kind"
-            )
-        )
+        """How many files are left out since by name they can't be audio, by extension.
+
+        The first time, those of which there are most have counts of their own. They keep them, so
+        that a watch can tell what has come since.
+        """
+        counts: dict[str, int] = {}
+        for kind, count in self._database.execute(
+            "select kind, count(*) as files from object where kind is not null group by kind"
+            " order by files desc, kind"
+        ):
+            if len(self._kinds) < KINDS:
+                self._kinds.add(kind)
+            name = kind if kind in self._kinds else OTHERS
+            counts[name] = counts.get(name, 0) + count
+        return counts
 
     def to_hear(self) -> Iterator[ToHear]:
         """All that is to be heard."""

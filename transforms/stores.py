@@ -6,8 +6,13 @@ Beam and the stores' own libraries try failed requests again; this adds what the
 from __future__ import annotations
 
 import http.client
+import os
+import ssl
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
@@ -21,7 +26,8 @@ from tenacity import (
 )
 
 from transforms.errors import store_errors
-from transforms.patterns import ListingError, local_path, masked, scheme, shown
+from transforms.patterns import ListingError, local_path, scheme, shown
+from transforms.printing import printable
 
 STORE_ERRORS: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, *store_errors())
 """What reading and writing objects raises."""
@@ -31,6 +37,17 @@ UNUSABLE_ERRORS: tuple[type[Exception], ...] = (*STORE_ERRORS, ValueError)
 
 READ_BYTES = 8 << 20
 """How much of an object is asked for at once."""
+
+_EXTRAS = {
+    "gs": ("google.cloud.storage", "earmark[gcp]"),
+    "s3": ("boto3", "earmark[aws]"),
+    "azfs": ("azure.storage.blob", "apache-beam[azure]"),
+    "hdfs": ("hdfs", "apache-beam[hadoop]"),
+}
+
+_GCS = "https://storage.googleapis.com"
+_ANSWER_S = 5.0
+"""How long a store may take to answer that it is there."""
 
 _TRIES = 4
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 20.0
@@ -103,24 +120,95 @@ def persisting(path: str) -> Retrying:
     )
 
 
+def check_known(uri: str) -> None:
+    """Check that there is a filesystem for a URI, and what it needs is installed.
+
+    Raises:
+      ListingError: there isn't; the message says what to install.
+    """
+    name = scheme(uri)
+    if name is None or local_path(uri) is not None:
+        return
+    module, extra = _EXTRAS.get(name, ("", ""))
+    if module and not _is_installed(module):
+        raise ListingError(f"{shown(uri)}: {name}:// needs an extra: pip install '{extra}'")
+    known = {filesystem.scheme() for filesystem in FileSystem.get_all_subclasses()}
+    if name not in known:
+        there = ", ".join(f"{each}://" for each in sorted({*_EXTRAS, *known} - {None}))
+        raise ListingError(
+            f"{shown(uri)}: no filesystem is known for it; known are paths, file:///, {there}"
+        )
+
+
 def check_reachable(uri: str) -> None:
-    """Ask a store once for its bucket; Beam would try for minutes, even without credentials.
+    """Ask a store whether it is there; Beam would try for minutes, even without credentials.
 
     Raises:
       ListingError: nobody answers there, or there are no credentials, or no such bucket.
     """
-    if scheme(uri) != "s3":
-        return
+    if scheme(uri) == "gs":
+        _check_answers(os.environ.get("STORAGE_EMULATOR_HOST") or _GCS, uri)
+    elif scheme(uri) == "s3":
+        _check_bucket(uri)
+
+
+def _check_bucket(uri: str) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket = uri.partition("://")[2].partition("/")[0]
     try:
-        _s3(FileSystems.get_filesystem(uri)).client.client.head_bucket(Bucket=bucket)
+        client = _s3(FileSystems.get_filesystem(uri)).client.client
+        _check_answers(client.meta.endpoint_url, uri)
+        client.head_bucket(Bucket=bucket)
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in ("404", "NoSuchBucket"):
-            raise ListingError(f"{shown(uri)}: there is no bucket {masked(bucket)}") from error
-    except BotoCoreError as error:
+            raise ListingError(f"{shown(uri)}: there is no bucket {printable(bucket)}") from error
+    except ListingError:
+        raise
+    except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
         raise ListingError(f"{shown(uri)}: {reason(error)}") from error
+
+
+def _check_answers(endpoint: str, uri: str) -> None:
+    """See once whether anybody answers at an endpoint, whatever it is; nothing secret is sent."""
+    endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"
+    if endpoint in _answered:
+        return
+    try:
+        request = urllib.request.Request(endpoint, method="HEAD")
+        _asking().open(request, timeout=_ANSWER_S).close()
+    except urllib.error.HTTPError:  # an answer
+        pass
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        cause = getattr(error, "reason", error)
+        cause = getattr(cause, "strerror", None) or cause
+        raise ListingError(
+            f"{shown(uri)}: nobody answers at {printable(endpoint)}: {printable(cause, 200)}"
+        ) from error
+    _answered.add(endpoint)
+
+
+def _asking() -> urllib.request.OpenerDirector:
+    """Asks without following to other places, or checking certificates: the library does that."""
+    return urllib.request.build_opener(
+        _Stay, urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
+    )
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Take a redirection as an answer."""
+
+
+_answered: set[str] = set()
+"""Endpoints that are there."""
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def is_missing(error: BaseException) -> bool:
@@ -135,7 +223,7 @@ def is_missing(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """What went wrong: the first line of the first thing, without secrets."""
     said = str(_causes(error)[0]).strip().partition("\n")[0]
-    return masked(" ".join(said.split()))
+    return printable(" ".join(said.split()))
 
 
 def _causes(error: BaseException) -> list[BaseException]:

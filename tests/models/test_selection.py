@@ -154,6 +154,7 @@ def test_thresholds_are_csv(text, thresholds) -> None:
     [
         ("wren;0.3", "line 1 is 'wren;0.3', not label,min_score"),
         ("wren,0.3\n\ncrow,0.3,\n", "line 3 is 'crow,0.3,', not label,min_score"),
+        ("wren,1e308", "line 1: the min_score '1e308' is not a number that float32 holds"),
         ("wren,-inf", "line 1: the min_score '-inf' is not a number"),
         ("wren,", "line 1: the min_score '' is not a number"),
         ("wren,1\rcrow,1", "line 1 is not CSV"),

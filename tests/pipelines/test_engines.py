@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
+from pipelines.command_line import CLASSIFY, parse
 from pipelines.engines import await_end, named
-from pipelines.errors import RunError
+from pipelines.errors import RunError, UsageError
 from pipelines.interrupts import Interrupts
 
 
@@ -72,3 +76,33 @@ def test_jobs_on_flink_share_their_names_with_no_others(flags, name):
     """Else one run's Ctrl-C would cancel the jobs of another."""
     options = named(PipelineOptions(flags), "R-00001")
     assert options.view_as(GoogleCloudOptions).job_name == name
+
+
+@pytest.fixture
+def job_server() -> Iterator[str]:
+    """The address of one that only tells which flags its engine has."""
+    kinds = beam_job_api_pb2.PipelineOptionType
+
+    class Describing(beam_job_api_pb2_grpc.JobServiceServicer):
+        def DescribePipelineOptions(self, request, context):  # noqa: N802 (gRPC calls it so)
+            described = beam_job_api_pb2.PipelineOptionDescriptor
+            options = [
+                described(name="parallelism_limit", type=kinds.INTEGER),
+                described(name="files_to_send", type=kinds.ARRAY),
+            ]
+            return beam_job_api_pb2.DescribePipelineOptionsResponse(options=options)
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    beam_job_api_pb2_grpc.add_JobServiceServicer_to_server(Describing(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_an_engines_flag_with_one_value_is_given_once(job_server):
+    run = ["--input=x", "--output=y", "--runner=FlinkRunner", f"--job_endpoint={job_server}"]
+    lists = ["--files_to_send=a", "--files_to_send=b", "--parallelism_limit=1"]
+    assert parse([*run, *lists], CLASSIFY)[1][2:] == lists
+    with pytest.raises(UsageError, match="--parallelism_limit: given twice"):
+        parse([*run, *lists, "--parallelism_limit=2"], CLASSIFY)

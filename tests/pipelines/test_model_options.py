@@ -252,7 +252,7 @@ WRONG = [
     (["--channels", "left"], "--channels left: input should be 'mix' or 'each'"),
     (["--embeddings", "int8"], "--embeddings int8: input should be 'float32' or 'float16'"),
     (["--num_threads", "0"], "--num_threads 0: input should be greater than or equal to 1"),
-    (["--xnnpack", "perhaps"], "--xnnpack perhaps: input should be a valid boolean"),
+    (["--xnnpack", "perhaps"], "--xnnpack perhaps: it is either on or off"),
     (["--min_score", "1.5"], "min_score 1.5: the model gives no score above 1"),
 ]
 

@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    PipelineOptions,
+    StandardOptions,
+)
 
 from pipelines.cli import main
 from pipelines.command_line import CLASSIFY, parse
@@ -55,6 +60,32 @@ WRONG_OPTIONS = [
     (["--model", "a\0b.tflite"], "holds a NUL"),
     (["--config", "nowhere.yaml"], "--config nowhere.yaml: No such file or directory"),
     (["--sample_rate", "8000"], "8000"),
+    (["--events_gap_s", "1e308"], "--events_gap_s 1e308: input should be less than or equal to 1"),
+    (["--hop_s", "1e-300"], "--hop_s 1e-300: shorter than a sample"),
+    (["--hop_s", "1e300"], "--hop_s 1e300: input should be less than or equal to 3600"),
+    (["--span_s", "6" + "0" * 30], "input should be less than or equal to 1000000"),
+    (["--span_s", "-60"], "--span_s -60: input should be greater than 0"),
+    (["--top_k", "1" + "0" * 30], "input should be less than or equal to 1000000"),
+    (["--top_k", "1" + "0" * 5000], "--top_k 1000"),
+    (["--num_shards", "1000000000"], "input should be less than or equal to 100000"),
+    (["--num_threads", "1000000"], "input should be less than or equal to 256"),
+    (["--commit_every_s", "1e308"], "input should be less than or equal to 31536000"),
+    (["--commit_every_s=-1e308"], "input should be greater than 0"),
+    (["--watch", "--window_s", "1" + "0" * 30], "input should be less than or equal to 86400"),
+    (["--sample_rate", "1" + "0" * 30], "input should be less than or equal to 384000"),
+    (["--min_score=-1e308"], "input should be greater than or equal to -1000000000"),
+    (["--min_score", "1e9"], "the model gives no score above 1"),
+    (["--top_k", "1_000"], "--top_k 1_000: a number is written like 600 or 0.5"),
+    (["--top_k", "010"], "--top_k 010: a number is written like 600 or 0.5"),
+    (["--xnnpack", "1"], "--xnnpack 1: it is either on or off"),
+    (["--min_score", "0.1", "--min_score", "0.2"], "--min_score: given twice"),
+    (["--watch", "--watch"], "--watch: given twice"),
+    (["--embeddings", "--embeddings=float16"], "--embeddings: given twice"),
+    (["--runner", "DirectRunner", "--runner=FnApiRunner"], "--runner: given twice"),
+    (["--direct_num_workers=1", "--direct_num_workers", "2"], "--direct_num_workers: given twice"),
+    (["--model", "builtin", "--model", "yamnet"], "--model: given twice"),
+    (["--config", "a.yaml", "--config", "b.yaml"], "--config: given twice"),
+    (["--locale", "\x1b[31mred\n\u202e"], "\\x1b[31mred\\n\\u202e"),
     (["--window_s", "60"], "--window_s 60: is for a watch: add --watch, or leave it out"),
 ]
 
@@ -119,7 +150,7 @@ def test_an_output_without_permission_is_one_line(archive, tmp_path, capsys):
         ("beam: [1]", "beam: holds Beam's options by name"),
         ("- a list", "holds no options"),
         ("top_k: 3\ntop_k: 4", "top_k stands in it twice"),
-        ("time_pattern: 2024-99-99", "not YAML"),
+        ("time_pattern: 2024-99-99", "time_pattern 2024-99-99: "),
         ("min_score: " + "[" * 3000, "not YAML"),
         ('labels: "\\0"', "holds a NUL"),
         ("min_score: [", "not YAML"),
@@ -150,6 +181,87 @@ def test_a_wrong_config_file_is_one_line(archive, tmp_path, capsys, text, messag
 )
 def test_a_wrong_command_is_one_line(capsys, arguments, message):
     assert message in said(capsys, *arguments)
+
+
+@pytest.mark.parametrize("option", ["--output", "--model"])
+def test_a_model_is_labelled_with_each_option_once(capsys, option):
+    flag = {"--output": "--output", "--model": "--name"}[option]
+    assert f"{flag}: given twice" in said(capsys, "model", "label", "builtin", flag, "a", flag, "b")
+
+
+def test_lists_may_be_repeated_and_flags_go_before_beams_part_of_a_config_file(tmp_path):
+    config = tmp_path / "job.yaml"
+    config.write_text("beam: {runner: FlinkRunner, experiments: [a]}")
+    options, beam_flags = parse(
+        [*("--config", str(config), "--input", "x", "--input", "y", "z", "--output", "o")]
+        + ["--allow", "a", "--allow", "b", "--runner", "DirectRunner"]
+        + ["--experiments", "b", "--experiments", "c"],
+        CLASSIFY,
+    )
+    assert (options.input, options.allow) == (("x", "y", "z"), ("a", "b"))
+    beam = PipelineOptions(beam_flags)
+    assert beam.view_as(StandardOptions).runner == "DirectRunner"
+    assert beam.view_as(DebugOptions).experiments == ["a", "b", "c"]
+
+
+SPECIAL = {
+    "device": "is no regular file",
+    "pipe": "is no regular file",
+    "folder": "Is a directory",
+    "huge": "is larger than ",
+}
+
+
+@pytest.fixture(params=SPECIAL)
+def special(request, tmp_path) -> tuple[str, str]:
+    """A device without an end, a pipe without a writer, a folder, a file of 10 GB; and its line."""
+    path = tmp_path / request.param
+    if request.param == "device":
+        path = Path("/dev/zero")
+    elif request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(10**10)
+    return str(path), SPECIAL[request.param]
+
+
+@pytest.mark.parametrize("option", ["labels", "thresholds", "calibration", "allow", "config"])
+def test_what_is_no_file_to_be_read_whole_is_one_line(archive, tmp_path, capsys, special, option):
+    path, message = special
+    given = f"@{path}" if option == "allow" else path
+    run = ["classify", "--input", str(archive), "--output", f"{tmp_path}/out", "--model", "builtin"]
+    line = said(capsys, *run, f"--{option}", given)
+    assert line.startswith(f"--{option} {path}: {message}")
+
+
+def test_what_is_no_model_is_one_line(capsys, special):
+    path, message = special
+    line = said(capsys, "model", "info", path)
+    assert path in line
+    assert message in line or "no regular file" in line
+
+
+def test_a_manifest_that_is_no_list_of_lines_is_one_line(tmp_path, capsys):
+    with (tmp_path / "huge.csv").open("wb") as file:
+        file.truncate(10**10)
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, message in {"huge": "line 1 is longer", "pipe": "is no regular file"}.items():
+        manifest = str(tmp_path / f"{name}.csv")
+        run = ["classify", "--input", manifest, "--output", f"{tmp_path}/out"]
+        assert message in said(capsys, *run, "--model", "builtin")
+
+
+def test_a_labelled_model_never_takes_the_place_of_a_device_or_a_folder(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        output = str(tmp_path / name)
+        line = said(capsys, "model", "label", "builtin", "--name", "x", "--output", output)
+        assert "is no regular file; name another" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
 def test_flags_go_before_the_config_file_and_that_before_defaults(tmp_path):

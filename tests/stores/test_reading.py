@@ -92,7 +92,9 @@ class TestListing:
 
     def test_nobody_there_is_told_at_once(self, s3: Store, environment: pytest.MonkeyPatch) -> None:
         environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        with pytest.raises(ListingError, match="Could not connect") as refused:
+        with pytest.raises(
+            ListingError, match=r"nobody answers at .*:9: Connection refused"
+        ) as refused:
             check_patterns((s3.uri("**"),))
         assert "\n" not in str(refused.value)
 

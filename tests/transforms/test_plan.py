@@ -7,6 +7,7 @@ import pytest
 from transforms.elements import AudioObject, ToHear
 from transforms.history import Heard
 from transforms.matching import Found
+from transforms.patterns import KINDS, OTHERS
 from transforms.plan import PlanError, Planned, Retry, new_plan
 
 
@@ -37,6 +38,19 @@ def test_what_one_pattern_means_is_heard_even_if_another_leaves_it_out(order):
         plan.choose(Retry.UNREADABLE)
         assert [each.object.uri for each in plan.to_hear()] == ["/a.dat"]
         assert plan.skipped() == {".txt": 1}
+
+
+def test_of_many_kinds_the_most_frequent_are_told_apart_and_all_are_counted():
+    listed = [found(f"/{number}.x{number}", skipped_as=f".x{number}") for number in range(5000)]
+    listed += [found(f"/{number}.txt", skipped_as=".txt") for number in range(3)]
+    with new_plan() as plan:
+        plan.add(listed)
+        skipped = plan.skipped()
+        assert (len(skipped), sum(skipped.values())) == (KINDS + 1, 5003)
+        assert skipped[".txt"] == 3
+        plan.add([found(f"/{number}.y", skipped_as=".y") for number in range(100)])
+        later = plan.skipped()
+    assert later == {**skipped, OTHERS: skipped[OTHERS] + 100}
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -1,0 +1,119 @@
+"""Whatever the standard streams are, a command does its work, ends with its status and no noise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from transforms.tables import TABLES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CLOSED = {
+    "stdout": "1>&-",
+    "stderr": "2>&-",
+    "stdout and stderr": "1>&- 2>&-",
+    "all": "0<&- 1>&- 2>&-",
+    "stdin": "0<&-",
+}
+
+
+def earmark(arguments: str, streams: str, folder: Path) -> tuple[int, str, str]:
+    """Run a command in a shell that closes streams, or sends them elsewhere; status, out, err."""
+    script = f'"{sys.executable}" -c "from pipelines.cli import run; run()" {arguments} {streams}'
+    done = subprocess.run(
+        ["bash", "-c", f"cd {ROOT}; {script}"],
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("streams", CLOSED.values(), ids=CLOSED)
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ("--version", 0),
+        ("classify --help", 0),
+        ("model info builtin", 0),
+        ("classify --nonsense", 2),
+    ],
+)
+def test_closed_streams_change_nothing(tmp_path, arguments, status, streams):
+    ended, _, err = earmark(arguments, streams, tmp_path)
+    assert ended == status
+    assert "Traceback" not in err
+    assert "NoneType" not in err
+
+
+@pytest.mark.parametrize("streams", [CLOSED["stdout"], CLOSED["all"]], ids=["stdout", "all"])
+@pytest.mark.parametrize("command", ["classify", "embed"])
+def test_a_run_goes_well_with_closed_streams_and_only_writes_tables(
+    tmp_path, record, rows, command, streams
+):
+    record(tmp_path / "in" / "a.wav", "tone")
+    output = tmp_path / "out"
+    arguments = f"{command} --input {tmp_path}/in --output {output} --model builtin"
+    status, _, err = earmark(arguments, streams, tmp_path)
+    assert status == 0, err
+    assert "Traceback" not in err
+    assert len(rows(output, "clips")) == 1
+    assert {path.name for path in output.iterdir()} <= {"_runs", *(each.name for each in TABLES)}
+
+
+def test_the_demo_goes_well_with_closed_streams(tmp_path):
+    status, _, _ = earmark(f"demo --output {tmp_path}/demo", CLOSED["all"], tmp_path)
+    assert status == 0
+    assert (tmp_path / "demo" / "labels" / "clips").is_dir()
+
+
+@pytest.mark.parametrize("arguments", ["--help", "model info --help", "model info builtin --json"])
+def test_what_cannot_be_shown_is_told_in_a_line(tmp_path, arguments):
+    status, _, err = earmark(arguments, ">/dev/full", tmp_path)
+    assert (status, err) == (1, "earmark: it cannot be shown: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "classify --help", "model info builtin --labels"])
+def test_a_reader_that_has_seen_enough_is_no_trouble(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as unread:
+        done = subprocess.run(
+            [sys.executable, "-c", "from pipelines.cli import run; run()", *arguments.split()],
+            cwd=ROOT,
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_stderr_does_not_fail_a_run(tmp_path, record, rows):
+    record(tmp_path / "in" / "a.wav", "tone")
+    arguments = f"classify --input {tmp_path}/in --output {tmp_path}/out --model builtin"
+    status, out, _ = earmark(arguments, "2>/dev/full", tmp_path)
+    assert (status, "1 clip heard" in out) == (0, True)
+    assert len(rows(tmp_path / "out", "clips")) == 1
+
+
+def test_names_that_an_encoding_lacks_are_shown_as_escapes(tmp_path, record):
+    record(tmp_path / "vögel" / "a.wav", "tone")
+    arguments = f"classify --input {tmp_path}/vögel --output {tmp_path}/ö --model builtin"
+    script = f"cd {ROOT}; export PYTHONIOENCODING=ascii; "
+    done = subprocess.run(
+        ["bash", "-c", f'{script} "{sys.executable}" -m pipelines.{arguments}'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert r"\xf6" in done.stdout
