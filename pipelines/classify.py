@@ -70,11 +70,11 @@ def carry_out(run: Run) -> dict[str, Any] | None:
     """
     from pipelines.progress import watch
     from pipelines.run import execute, holding_output
-    from pipelines.screen import screen
+    from pipelines.screen import say, screen
     from pipelines.summary import show_end, show_start
 
     console = screen(errors=True)
-    with holding_output(run, lambda said: console.print(f"earmark: {said}", markup=False)):
+    with holding_output(run, say):
         show_start(run, console)
         with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
             outcome = execute(run)

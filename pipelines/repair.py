@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 
 from apache_beam.io.filesystems import FileSystems
@@ -14,9 +14,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.command_line import Parser
 from pipelines.errors import RunError, UsageError
+from pipelines.screen import say, show
 from transforms.output_folder import SET_ASIDE
 from transforms.output_lock import LockedError, locked
-from transforms.patterns import local_path, shown
+from transforms.patterns import local_path, normal_path, shown
 from transforms.printing import printable
 from transforms.repairing import Damage, find_damage, repair
 from transforms.stores import UNUSABLE_ERRORS, reason
@@ -33,50 +34,51 @@ def command(arguments: Sequence[str]) -> None:
       RunError: a file cannot be moved.
     """
     asked = _parser().parse_args(arguments)
-    output = local_path(asked.output) or asked.output
-    if output == asked.output and local_path(output) is not None and not os.path.isdir(output):
+    path = local_path(asked.output)
+    output = asked.output if path is None else normal_path(path)
+    if path is not None and not os.path.isdir(output):
         raise UsageError(f"{shown(output)}: there is no such folder")
     FileSystems.set_options(PipelineOptions([]))
     try:
-        _look(output) if asked.dry_run else _repair(output)
+        show("".join(_look(output) if asked.dry_run else _repair(output)))
     except LockedError as error:
         raise UsageError(f"{shown(output)}: {error}") from error
     except UNUSABLE_ERRORS as error:
         raise RunError(f"{shown(output)}: {reason(error)}") from error
 
 
-def _look(output: str) -> None:
+def _look(output: str) -> Iterator[str]:
     found = list(find_damage(output))
-    _show(found)
+    yield from _told(found)
     if found:
-        print("Without --dry_run they are set aside.")
+        yield "Without --dry_run they are set aside.\n"
 
 
-def _repair(output: str) -> None:
+def _repair(output: str) -> Iterator[str]:
     run_id = _run_id()
-    with locked(output, run_id):
+    with locked(output, run_id, say):
         found = repair(output, run_id)
-    _show(found)
+    yield from _told(found)
     if found:
-        print(
+        yield (
             f"All of that is in {shown(join(output, SET_ASIDE, run_id))}/ now, which may be "
-            "deleted. The next run processes those recordings again."
+            "deleted. The next run processes those recordings again.\n"
         )
 
 
-def _show(found: Sequence[Damage]) -> None:
+def _told(found: Sequence[Damage]) -> Iterator[str]:
     if not found:
-        print("All files of all tables can be read, and none is missing.")
+        yield "All files of all tables can be read, and none is missing.\n"
         return
     for damage in found[:_SHOWN]:
-        print(f"{shown(damage.files[-1])}: {printable(damage.why)}")
+        yield f"{shown(damage.files[-1])}: {printable(damage.why)}\n"
     if len(found) > _SHOWN:
-        print(f"and {len(found) - _SHOWN:,} more")
+        yield f"and {len(found) - _SHOWN:,} more\n"
     files = sum(len(damage.files) for damage in found)
     clips = len(frozenset[str]().union(*(damage.clips for damage in found)))
-    print(
+    yield (
         f"{_counted(files, 'file')} cannot be used: of rounds in which one is broken or missing, "
-        f"with {_counted(clips, 'recording')} that can be read there."
+        f"with {_counted(clips, 'recording')} that can be read there.\n"
     )
 
 
