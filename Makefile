@@ -32,7 +32,7 @@ demo: $(SETUP)
 	$(BIN)/earmark demo
 
 test: $(SETUP)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 flink: $(SETUP)
 	EARMARK_FLINK=1 $(BIN)/pytest tests/flink tests/scripts

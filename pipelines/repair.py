@@ -71,14 +71,14 @@ def _told(found: Sequence[Damage]) -> Iterator[str]:
         yield "All files of all tables can be read, and none is missing.\n"
         return
     for damage in found[:_SHOWN]:
-        yield f"{shown(damage.files[-1])}: {printable(damage.why)}\n"
+        yield f"{printable(damage.why)}\n"
     if len(found) > _SHOWN:
         yield f"and {len(found) - _SHOWN:,} more\n"
     files = sum(len(damage.files) for damage in found)
     clips = len(frozenset[str]().union(*(damage.clips for damage in found)))
     yield (
-        f"{_counted(files, 'file')} cannot be used: of rounds in which one is broken or missing, "
-        f"with {_counted(clips, 'recording')} that can be read there.\n"
+        f"So {_counted(files, 'file')} cannot be used, those of the same rounds included, with "
+        f"rows of {_counted(clips, 'recording')}.\n"
     )
 
 

@@ -59,7 +59,7 @@ def _told_with(path: str) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if not _is_of_the_content(error):
             raise
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
         raise BrokenTableError(
             f"{shown(path)} cannot be read: {said}; `earmark repair` sets it aside"
         ) from error

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,22 +26,40 @@ def test_what_listens_here_is_seen():
     assert not is_loopback("::")
 
 
+@pytest.fixture
+def earmark_classify(tmp_path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a run; one that goes on after the test is killed."""
+    started = []
+
+    def start(*options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "pipelines.classify", "--model=builtin", *options]
+        inputs = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
+        run = subprocess.Popen([*command, *inputs], cwd=ROOT, stderr=subprocess.DEVNULL)
+        started.append(run)
+        return run
+
+    yield start
+    for run in started:
+        run.kill()
+        run.wait()
+
+
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_run_listens_nowhere(tmp_path, record, workers):
+def test_a_run_listens_nowhere(tmp_path, record, earmark_classify, workers):
     needs_proc()
     for number in range(6):
         record(tmp_path / "in" / f"{number}.wav", "tone", seconds=20)
-    run = earmark_classify(tmp_path, f"--direct_num_workers={workers}")
+    run = earmark_classify(f"--direct_num_workers={workers}")
     meanwhile = Meanwhile(run)
     assert listening_meanwhile(meanwhile.processes, lambda: run.poll() is None) == set()
     assert run.returncode == 0
     assert meanwhile.most_processes > 1  # it was seen while it was decoding
 
 
-def test_a_watch_listens_nowhere(tmp_path, record):
+def test_a_watch_listens_nowhere(tmp_path, record, earmark_classify):
     needs_proc()
     record(tmp_path / "in" / "a.wav", "tone", seconds=20)
-    watch = earmark_classify(tmp_path, "--watch", "--window_s=1")
+    watch = earmark_classify("--watch", "--window_s=1")
     rows = tmp_path / "out" / "clips"
     meanwhile = Meanwhile(watch)
 
@@ -48,15 +67,9 @@ def test_a_watch_listens_nowhere(tmp_path, record):
         return watch.poll() is None and not (rows.is_dir() and any(rows.iterdir()))
 
     assert listening_meanwhile(meanwhile.processes, goes_on) == set()
-    watch.send_signal(signal.SIGINT)
+    watch.send_signal(signal.SIGTERM)
     assert watch.wait(60) == 0
     assert meanwhile.most_processes > 1
-
-
-def earmark_classify(folder: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "pipelines.classify", "--model=builtin", *options]
-    inputs = [f"--input={folder / 'in'}", f"--output={folder / 'out'}"]
-    return subprocess.Popen([*command, *inputs], cwd=ROOT, stderr=subprocess.DEVNULL)
 
 
 class Meanwhile:

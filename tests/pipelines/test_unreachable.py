@@ -88,8 +88,10 @@ def test_a_uri_with_credentials_is_refused_without_showing_them(tmp_path, record
 def test_a_signal_at_the_start_ends_the_process(tmp_path, number, status, is_swallowed):
     """Also where a library swallows whatever is raised, and goes on waiting."""
     waiting = """
-import time, sys
+import signal, time
 from pipelines import cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 def wait(_):
     print("waiting", flush=True)
@@ -115,7 +117,10 @@ cli.run_command(["classify"])
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        try:
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == status
     said = err.strip().splitlines()
     assert len(said) == 1
