@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.command_line import Parser
 from pipelines.errors import RunError, UsageError
 from pipelines.screen import say, show
-from transforms.output_folder import SET_ASIDE
+from transforms.output_folder import SET_ASIDE, has_tables, link_in
 from transforms.output_lock import LockedError, locked
 from transforms.patterns import local_path, normal_path, shown
 from transforms.printing import printable
@@ -38,8 +38,12 @@ def command(arguments: Sequence[str]) -> None:
     output = asked.output if path is None else normal_path(path)
     if path is not None and not os.path.isdir(output):
         raise UsageError(f"{shown(output)}: there is no such folder")
+    if link := link_in(output):
+        raise UsageError(f"{shown(link)} is a link, which no run has made; delete it")
     FileSystems.set_options(PipelineOptions([]))
     try:
+        if not has_tables(output):
+            raise UsageError(f"{shown(output)}: no run has written to it")
         show("".join(_look(output) if asked.dry_run else _repair(output)))
     except LockedError as error:
         raise UsageError(f"{shown(output)}: {error}") from error
@@ -96,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="earmark repair",
         description="Check every file of an output, finish commits that were cut off, and set "
-        "aside the files of rounds in which one is broken or missing. Nothing is deleted: they go "
-        "to OUTPUT/_set_aside/. The next run processes the recordings in them again.",
+        "aside the files of rounds in which one is broken or missing: they go to "
+        "OUTPUT/_set_aside/. The next run processes the recordings in them again.",
         allow_abbrev=False,
     )
     parser.add_argument("output", metavar="OUTPUT", help="the folder that runs have written to")

@@ -52,7 +52,7 @@ from transforms.history import HistoryError, check_history, read_history
 from transforms.journal import JournalError
 from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
-from transforms.output_folder import run_file, staging_folder
+from transforms.output_folder import link_in, run_file, staging_folder
 from transforms.output_lock import LockedError, locked, release
 from transforms.parquet_files import BrokenTableError
 from transforms.patterns import ListingError, local_path, normal_path, shown
@@ -216,6 +216,8 @@ def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Ite
     named = f"--output {shown(output)}"
     if os.path.isfile(output):
         raise UsageError(f"{named}: is a file; name a folder")
+    if link := link_in(output):
+        raise UsageError(f"{named}: {shown(link)} is a link, which no run has made; delete it")
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(output, run.made_by.run_id, say))
@@ -306,7 +308,7 @@ def _recover(run: Run) -> None:
     output = run.options.output
     if not is_local(run.beam_options):
         release(output, run.made_by.run_id)
-    recover(output)
+    recover(output, run.made_by.run_id)
 
 
 def _travelling(hearing: Hearing, run: Run) -> Hearing:

@@ -6,8 +6,10 @@ can finish the commit, as often as it takes: each step may be done twice.
 
 Readers of the tables' folders are not asked to wait. So no name ever goes from a folder, a file is
 replaced by another in one moment, and superseded rows go before those come that take their place:
-meanwhile a reader may find too few rows, never too many. New rows of detections come before those
-of clips, which say that the others are there; superseded ones go after them.
+meanwhile a reader may find too few rows, never too many. (One that opens a file twice in that
+moment, for its footer and for its rows, may find that they don't fit, and fails.) New rows of
+detections come before those of clips, which say that the others are there; superseded ones go after
+them.
 """
 
 from __future__ import annotations
@@ -40,8 +42,10 @@ from transforms.output_folder import (
     delete,
     discard_staging,
     journal_file,
+    link_in,
     matching,
     remove_empty_folders,
+    remove_parts,
     round_file,
     run_file,
     staged_journals,
@@ -158,22 +162,23 @@ def committed_objects(output: str, run_id: str) -> int:
     return sum(each.listed.objects for each in rounds)
 
 
-def recover(output: str) -> int:
+def recover(output: str, run_id: str | None = None) -> int:
     """Finish the commits that were begun, and undo what was not; gives how many were finished.
 
-    Nobody may be writing to the output meanwhile.
+    Nobody may be writing to the output meanwhile, or, where one run is named, nobody of that run.
 
     Raises:
       ReconcileError: a file that was to be committed is gone.
       JournalError: what lies where a journal should was not written by a run.
     """
     finished = 0
-    for path in staged_journals(output):
+    for path in staged_journals(output, run_id):
         journal = read_journal(path)
         if journal is not None and is_begun(output, journal):
             carry_out(output, path)
             finished += 1
-    discard_staging(output)
+    discard_staging(output, run_id)
+    remove_parts(output)
     remove_empty_folders(output)
     return finished
 
@@ -322,7 +327,8 @@ def _do_what_is_left(output: str, path: str) -> None:
     journal = read_journal(path)
     if journal is None:
         raise JournalError(f"{shown(path)} was not written to its end")
-    _check_folders(output, journal)
+    if link := link_in(output):
+        raise JournalError(f"{shown(link)} is a link, which no run has made; delete it")
     for table in reversed(TABLES):
         _move(output, journal.run_id, table.name, journal.replaced)
     for table in TABLES:
@@ -330,16 +336,6 @@ def _do_what_is_left(output: str, path: str) -> None:
     done = journal.round.model_dump_json(indent=2)
     write_whole(round_file(output, journal.run_id, journal.name), done)
     delete(output, [path])
-
-
-def _check_folders(output: str, journal: Journal) -> None:
-    """Check that what is written stays in the output: a folder of a run's is never a link."""
-    if local_path(output) is None:
-        return
-    run_file_folder = os.path.dirname(round_file(output, journal.run_id, journal.name))
-    for folder in (staging_folder(output, journal.run_id), join(output, RUNS), run_file_folder):
-        if os.path.islink(folder):
-            raise JournalError(f"{shown(folder)} is a link, which no run has made; delete it")
 
 
 def is_begun(output: str, journal: Journal) -> bool:
@@ -377,11 +373,23 @@ def _move_elsewhere(source: str, target: str, names: Iterable[str]) -> None:
     for _, there in set(moves) - set(waiting):
         _check_there(there)
     if waiting:
+        _make_way([there for _, there in waiting])
         try:
             FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
         except BeamIOError:  # unless another does the same at once, as when a run ends in a commit
-            if not all(FileSystems.exists(there) for _, there in waiting):
+            if not all(map(_is_moved, waiting)):
                 raise
+
+
+def _make_way(paths: list[str]) -> None:
+    """Delete what is to be replaced, where a filesystem with folders renames onto nothing."""
+    if FileSystems.get_filesystem(paths[0]).has_dirs():
+        delete(paths[0], filter(FileSystems.exists, paths))
+
+
+def _is_moved(move: tuple[str, str]) -> bool:
+    source, there = move
+    return not FileSystems.exists(source) and bool(FileSystems.exists(there))
 
 
 def _check_there(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -22,16 +23,30 @@ class DecodedSpan:
       span: the part of a recording.
       grid: where the frames lie.
       use: how channels become frames.
+      most_s: more seconds than there can be; None where nobody knows.
     """
 
-    def __init__(self, span: Span, grid: FrameGrid, use: ChannelUse) -> None:
+    def __init__(
+        self, span: Span, grid: FrameGrid, use: ChannelUse, most_s: float | None = None
+    ) -> None:
         self._span = span
+        self._hop_s = grid.hop_s
+        self._most_s = math.inf if most_s is None else most_s
         self._use = use
         self._values = grid.frame_samples * use.in_frame
         self._first = grid.first_from(span.start_s)
         self._next = self._first  # the frame that is to come next in this attempt
         self._end = self._first  # of what has come in any
         self._ending = Ending(None, 0, 0, SignalLevel())
+
+    def check_reached(self, seconds: int) -> None:
+        """Check that a decoder has not read more than the recording can hold.
+
+        Raises:
+          CrashedError: it says that it has.
+        """
+        if seconds > self._most_s:
+            raise nonsense()
 
     def begin(self) -> None:
         """Begin an attempt."""
@@ -52,6 +67,8 @@ class DecodedSpan:
             and self._has_channels(answer.so_far.header, answer.channels)
             and frames <= frames_in_block(max(self._use.in_frame, answer.channels))
             and answer.so_far.frames == self._next + frames - self._first
+            and decoded_s(answer.so_far) <= self._most_s
+            and (self._next - self._first) * self._hop_s <= self._most_s
         )
         if not fits:
             raise nonsense()

@@ -11,6 +11,14 @@ from transforms.elements import Ending, Span
 from transforms.framing import FrameGrid
 
 
+def endless_s(size_bytes: int) -> int:
+    """More seconds than a file of a size can hold: there a decoder runs in circles.
+
+    Digital silence at 4 kHz takes FLAC, which says least of it, a byte for 1.2 s.
+    """
+    return 60 + 10 * size_bytes
+
+
 @dataclass(frozen=True)
 class Clock:
     """How to read the time of recording where it isn't stated in full.

@@ -38,6 +38,7 @@ from transforms.decoder_messages import (
     Length,
     Question,
     Reached,
+    endless_s,
 )
 from transforms.elements import FrameBlock, Span
 from transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
@@ -55,6 +56,7 @@ START_LIMIT_S = 300.0
 _PIPE_BYTES = 1 << 20  # a block of frames
 _TICK_S = 0.25
 _END_LIMIT_S = 5.0
+_SPARE_S = 60
 _SAID_BYTES = 20_000
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)  # none of them comes of content
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
@@ -106,7 +108,7 @@ class DecoderPool:
         Raises:
           DecoderError: there is a bug in the decoder.
         """
-        decoded = DecodedSpan(span, grid, use)
+        decoded = DecodedSpan(span, grid, use, _most_s(path))
         question = DecodeSpan(span, path, grid, clock, use)
         try:
             yield from self._twice_if_killed(lambda: self._blocks(question, decoded))
@@ -161,6 +163,7 @@ class DecoderPool:
                         at, channels = answer.first_frame, answer.channels
                         yield FrameBlock(question.span, at, frames, channels=channels)
                 elif isinstance(answer, Reached):
+                    decoded.check_reached(answer.seconds)
                     process.has_decoded(answer.seconds)
                 else:
                     raise nonsense()
@@ -213,6 +216,13 @@ SHARED = DecoderPool()
 """The pool of this process."""
 
 atexit.register(SHARED.close)
+
+
+def _most_s(path: str) -> float | None:
+    """More seconds than a file can hold, with some to spare; None where it can't be looked at."""
+    with suppress(OSError, ValueError):
+        return endless_s(os.stat(path).st_size) + _SPARE_S
+    return None
 
 
 class _DecoderProcess:

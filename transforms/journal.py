@@ -1,8 +1,8 @@
 """What commits write down: journals of those begun, and files of the rounds that are whole.
 
 An output may be shared, and whoever writes to it can leave anything there under these names. So
-what is read is taken only in the form in which runs write it: names of runs, rounds and files of
-tables, never a path.
+what is read is taken only in the form in which runs write it: names of runs, rounds and files
+in tables' folders, never a path.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic_core import from_json
 
 from transforms.local_copies import read_uri
 from transforms.patterns import shown
-from transforms.run_names import is_round, is_run_id, is_staging_folder, is_table_file
+from transforms.run_names import is_round, is_run_id, is_staging_folder
 from transforms.tables import TABLES
 from transforms.writing import Totals
 
@@ -34,7 +34,8 @@ class JournalError(Exception):
 
 def _table_file(path: str) -> str:
     table, _, name = path.partition("/")
-    if table not in {each.name for each in TABLES} or not is_table_file(name):
+    is_name = "/" not in name and not name.startswith(".") and name.endswith(".parquet")
+    if table not in {each.name for each in TABLES} or not is_name:
         raise ValueError("is no file of a table")
     return path
 

@@ -96,10 +96,19 @@ def matching(output: str, folder: str, name: str) -> Iterator[str]:
     """The files in a folder of the output whose names match; sorted."""
     where = join(output, folder)
     if local_path(output) is not None:
-        yield from sorted(str(path) for path in Path(where).glob(name) if path.is_file())
+        there = (path.name for path in Path(where).glob(name) if path.is_file())
+        yield from (join(where, each) for each in sorted(there))
         return
-    for result in FileSystems.match([join(where, name)]):
+    quoted = re.sub(r"([\[*?])", r"[\1]", where)
+    for result in FileSystems.match([join(quoted, name)]):
         yield from sorted(found.path for found in result.metadata_list)
+
+
+def has_tables(output: str) -> bool:
+    """Whether there is a file of any table in a folder, or what is left of a run."""
+    folders = (*(table.name for table in TABLES), RUNS)
+    files = (path for folder in folders for path in matching(output, folder, "*.*"))
+    return any(True for _ in files) or bool(staging_folders(output))
 
 
 def staged_journals(output: str, run_id: str | None = None) -> list[str]:
@@ -113,8 +122,8 @@ def staging_folders(output: str) -> list[str]:
     """The folders of unfinished output that there are; links are none."""
     if local_path(output) is not None:
         there = sorted(Path(output).glob(f"{STAGING_PREFIX}*"))
-        return [str(each) for each in there if _is_staging(each)]
-    files = matching(output, "", f"{STAGING_PREFIX}*/**")
+        return [join(output, each.name) for each in there if _is_staging(each)]
+    files = matching(output, "", f"{STAGING_PREFIX}**")
     names = {path[len(output.rstrip("/")) + 1 :].split("/")[0] for path in files}
     return [join(output, name) for name in sorted(names) if is_staging_folder(name)]
 
@@ -163,8 +172,37 @@ def remove_empty_folders(output: str) -> None:
     """Remove the folders of a local output that hold nothing, and the output if all are gone."""
     if local_path(output) is None:
         return
+    for each in (*_own_folders(output), Path(output)):
+        if not each.is_symlink():
+            with suppress(OSError):  # it holds other things, or was never made
+                each.rmdir()
+
+
+def remove_parts(output: str) -> None:
+    """Remove what is left of small files of a local output whose writing was cut off."""
+    if local_path(output) is not None:
+        for part in Path(output).glob(f"{RUNS}/**/.*.part"):
+            part.unlink(missing_ok=True)
+
+
+def link_in(output: str) -> str | None:
+    """A folder of a local output that is a link, which leads where no run has written.
+
+    Somebody else may have left it in a shared output, to have files elsewhere replaced.
+    """
+    if local_path(output) is None:
+        return None
+    there = Path(output).glob(f"{STAGING_PREFIX}*")
+    staging = [each for each in there if is_staging_folder(each.name)]
+    inner = [each / table.name for each in staging for table in TABLES]
+    every = (*_own_folders(output), *staging, *inner)
+    return next((str(each) for each in every if each.is_symlink()), None)
+
+
+def _own_folders(output: str) -> list[Path]:
+    """The folders that runs make in their output, inner ones first."""
     folder = Path(output)
-    tables = (folder / table.name for table in TABLES)
-    for each in (*tables, *folder.glob(f"{RUNS}/*/"), folder / RUNS, folder / LOCKS, folder):
-        with suppress(OSError):  # it holds other things, or was never made
-            each.rmdir()
+    tables = [folder / table.name for table in TABLES]
+    aside = [folder / SET_ASIDE, *folder.glob(f"{SET_ASIDE}/*"), *folder.glob(f"{SET_ASIDE}/*/*")]
+    runs = [each for each in folder.glob(f"{RUNS}/*") if each.is_dir() or each.is_symlink()]
+    return [*tables, *runs, folder / RUNS, folder / LOCKS, *reversed(aside)]

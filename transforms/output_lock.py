@@ -48,6 +48,7 @@ WATCHED_S = 2.5 * BEAT_S
 
 _LOOK_S = 0.5
 _TURN_S = 10.0
+_TRIES = 20
 
 
 class LockedError(Exception):
@@ -101,9 +102,7 @@ def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None
     beating = threading.Thread(target=_beat, args=(path, run_id, over), daemon=True)
     _held.add(run_id)
     try:
-        with _taking_turns(output):
-            _renew(path, run_id)
-            _refuse_if_taken(output, path, say)
+        _enter(output, run_id, say)
         beating.start()
         yield
     finally:
@@ -118,6 +117,19 @@ def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None
                 if is_ours:  # else another run is about to use them
                     remove_empty_folders(output)
         _left.discard(run_id)
+
+
+def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
+    """Leave the run's lock, and look for those of others."""
+    path = _lock_file(output, run_id)
+    for _ in range(_TRIES):
+        # a run that ends at this moment removes the folder, since its own was the last lock
+        with suppress(FileNotFoundError):
+            with _taking_turns(output):
+                _renew(path, run_id)
+                _refuse_if_taken(output, path, say)
+            return
+    raise LockedError(f"{shown(join(output, LOCKS))} goes as soon as it is made: is it shared?")
 
 
 def leave_to_engine(output: str, run_id: str) -> None:

@@ -2,7 +2,7 @@
 
 A round's rows lie in files of one name, one in each table's folder. If one of them is missing or
 broken, all are set aside: the recordings in them then have no row, and the next run processes them
-like new ones. Nothing is deleted.
+like new ones. No file of a table is deleted.
 """
 
 from __future__ import annotations

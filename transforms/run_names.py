@@ -29,11 +29,6 @@ def is_round(name: str) -> bool:
     return re.fullmatch(ROUND, name) is not None
 
 
-def is_table_file(name: str) -> bool:
-    """Whether a name is one that a run gives to a file of a table."""
-    return re.fullmatch(TABLE_FILE, name) is not None
-
-
 def is_staging_folder(name: str) -> bool:
     """Whether a name is that of a folder of unfinished output."""
     return name.startswith(STAGING_PREFIX) and is_run_id(name.removeprefix(STAGING_PREFIX))

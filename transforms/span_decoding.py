@@ -19,20 +19,13 @@ from transforms.channels import (
     cut_channel_frames,
     frames_in_block,
 )
-from transforms.decoder_messages import Clock
+from transforms.decoder_messages import Clock, endless_s
 from transforms.elements import AudioHeader, Ending, Span, Trouble
 from transforms.errors import AudioError, DamagedError, trouble_of
 from transforms.framing import FrameGrid
 from transforms.levels import SignalLevel, full_scale, measure
 from transforms.recording_time import RecordedAt, recorded_at
 from transforms.resampling import LEAD_IN_S
-
-ENDLESS_S = 60
-ENDLESS_S_PER_BYTE = 10
-"""More than this together is no recording, but a decoder that runs in circles.
-
-Digital silence at 4 kHz takes FLAC, which says least of it, a byte for 1.2 s.
-"""
 
 
 class SpanDecoding:
@@ -121,7 +114,7 @@ class SpanDecoding:
         Numbers that are none stay so.
         """
         grid, start_s = self._grid, self._span.start_s
-        seconds = self._seconds(reader, ENDLESS_S + ENDLESS_S_PER_BYTE * size_bytes)
+        seconds = self._seconds(reader, endless_s(size_bytes))
         rates_hz = reader.header.sample_rate_hz, grid.sample_rate_hz
         channels = reader.header.channels
         resampled = channel_signals(seconds, self._use, channels, rates_hz, start_s)

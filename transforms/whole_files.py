@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import threading
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -60,20 +60,36 @@ def write_aside(path: str, content: bytes) -> None:
     if local_path(path) is None:
         _write_elsewhere(path, content)
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    part = f"{path}.{os.getpid()}-{threading.get_ident()}.part"
-    with open(part, "wb") as sink:
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    part = os.path.join(folder, f".{name}-{secrets.token_hex(8)}.part")
+    with open(part, "xb") as sink:
         sink.write(content)
     os.replace(part, path)
+
+
+def create_file(path: str) -> AbstractContextManager[BinaryIO]:
+    """A file to be written, on any filesystem; one of that name is replaced.
+
+    A local one is made anew: where somebody has left a link of that name, it is not followed.
+    """
+    local = local_path(path)
+    if local is None:
+        uncompressed = CompressionTypes.UNCOMPRESSED
+        created: AbstractContextManager[BinaryIO] = FileSystems.create(
+            path, compression_type=uncompressed
+        )
+        return created
+    os.makedirs(os.path.dirname(local), exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(local)
+    return open(local, "xb")
 
 
 def _write_elsewhere(path: str, content: bytes) -> None:
     # an object is there once it has been written whole
     for attempt in persisting(path):
-        with (
-            attempt,
-            FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as sink,
-        ):
+        with attempt, create_file(path) as sink:
             sink.write(content)
 
 
@@ -154,6 +170,7 @@ def sync(folder: str, files: Iterable[str]) -> None:
     """
     if local_path(folder) is None:
         return
+    folder = folder.rstrip("/") or "/"
     folders = {folder}
     for name in files:
         path = os.path.join(folder, name)
@@ -167,7 +184,10 @@ def sync(folder: str, files: Iterable[str]) -> None:
 
 def sync_folder(folder: str) -> None:
     """See that the names in a local folder outlive a loss of power, if the system knows a way."""
-    descriptor = os.open(folder or ".", os.O_RDONLY)
+    try:
+        descriptor = os.open(folder or ".", os.O_RDONLY)
+    except PermissionError:  # names in it may be made, but not read
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:

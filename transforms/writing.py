@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import ClipResult, HeardClip
@@ -23,6 +22,7 @@ from transforms.embeddings import rows_of
 from transforms.provenance import Provenance
 from transforms.stores import persisting
 from transforms.tables import TABLES, Table
+from transforms.whole_files import create_file
 
 ROWS_PER_FILE = 1_000_000
 """About so many detections in a file, where the number of files isn't given."""
@@ -221,10 +221,9 @@ def _write_once(
     groups = _in_groups(parts, table.rows_per_group)
     first = next(groups)
     order = [pq.SortingColumn(first.schema.get_field_index(name)) for name in table.sorted_by]
-    uncompressed = CompressionTypes.UNCOMPRESSED
     rows = 0
     with (
-        FileSystems.create(path, compression_type=uncompressed) as sink,
+        create_file(path) as sink,
         pq.ParquetWriter(
             sink,
             first.schema,

@@ -37,7 +37,7 @@ def output(tmp_path, archive, classify, record) -> Path:
 
 @pytest.fixture
 def repair(capsys) -> Callable[..., tuple[int, str, str]]:
-    def run(output: Path, *options: str) -> tuple[int, str, str]:
+    def run(output: Path | str, *options: str) -> tuple[int, str, str]:
         status = main(["repair", str(output), *options])
         return status, *capsys.readouterr()
 
@@ -204,10 +204,43 @@ def test_what_is_set_aside_is_never_heard(output, archive, classify, repair):
     assert "Nothing to do" in out
 
 
-@pytest.mark.parametrize("output_name", ["none", "a file"])
-def test_what_is_no_folder_is_told(tmp_path, repair, output_name):
+@pytest.mark.parametrize("scheme", ["", "file://"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("none", "no such folder"), ("a file", "no such folder"), ("folder", "no run has written")],
+)
+def test_what_is_no_output_is_told(tmp_path, repair, scheme, name, said):
     (tmp_path / "a file").touch()
-    status, out, err = repair(tmp_path / output_name)
-    assert (status, out) == (2, "")
-    assert "there is no such folder" in err
+    (tmp_path / "folder" / "clips").mkdir(parents=True)
+    for options in ((), ("--dry_run",)):
+        status, out, err = repair(f"{scheme}{tmp_path}/{name}", *options)
+        assert (status, out) == (2, "")
+        assert said in err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_of_another_output_is_not_repaired_through_a_link(tmp_path, output, repair):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.parquet").write_bytes(b"broken")
+    (output / "_set_aside").symlink_to(tmp_path / "mine")
+    status, _, err = repair(output)
+    assert status == 2
+    assert "_set_aside is a link" in err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["mine.parquet"]
+
+
+def test_a_run_writes_through_no_link(tmp_path, output, archive, classify):
+    (output / "events").rename(tmp_path / "elsewhere")
+    (output / "events").symlink_to(tmp_path / "elsewhere")
+    status, _, err = classify(archive, output, "--embeddings")
+    assert status == 2
+    assert f"{output / 'events'} is a link" in err
+
+
+@pytest.mark.parametrize("name", [".", "./out", "a//b"])
+def test_outputs_may_be_named_in_any_way(tmp_path, archive, classify, repair, monkeypatch, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert classify(archive, name)[0] == 0
+    assert classify(archive, name)[1].startswith("\nNothing to do")
+    assert repair(name)[1].startswith("All files")

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.filesystem import BeamIOError
 
 from transforms import committing
 from transforms.aggregation import Detecting, Tally, summarise_clip
@@ -38,7 +39,7 @@ from transforms.framing import FrameGrid
 from transforms.history import Heard, HistoryError, check_history, read_history
 from transforms.journal import JournalError
 from transforms.levels import measure
-from transforms.output_folder import round_id, staging_folder
+from transforms.output_folder import link_in, round_id, staging_folder
 from transforms.provenance import Provenance
 from transforms.tables import TABLES
 from transforms.writing import Totals, file_name, write_shard
@@ -439,20 +440,76 @@ def test_a_journal_that_is_none_is_told(tmp_path, content):
         recover(str(tmp_path))
 
 
-@pytest.mark.parametrize("link", [f"_staging-{B}", "_runs", f"_runs/{B}"])
+LINKS = [
+    *(f"_staging-{B}", f"_staging-{B}/clips", "_runs", f"_runs/{B}", "clips", "_locks"),
+    *("_set_aside", f"_set_aside/{B}"),
+]
+
+
+@pytest.mark.parametrize("link", LINKS)
 def test_a_link_in_place_of_a_runs_folder_is_not_followed(tmp_path, link):
     output, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
-    planted(output)
-    elsewhere.mkdir()
-    if link.startswith("_staging"):
+    victim = f"{A}-00001-00000-of-00001.parquet"
+    planted(output, replaced=[f"clips/{victim}"])
+    (elsewhere / "clips").mkdir(parents=True)
+    for path in (elsewhere / victim, elsewhere / "clips" / victim):
+        path.write_text("kept")
+    (elsewhere / "empty").mkdir()
+    if (output / link).exists():
         (output / link).rename(tmp_path / "moved")
-        elsewhere = tmp_path / "moved"
     (output / link).parent.mkdir(exist_ok=True)
     (output / link).symlink_to(elsewhere)
     before = sorted(elsewhere.rglob("*"))
+    assert link_in(str(output)) == str(output / link)
     with suppress(JournalError):
         recover(str(output))
     assert sorted(elsewhere.rglob("*")) == before
+    assert (elsewhere / victim).read_text() == "kept"
+
+
+def test_what_another_run_has_aside_is_left_to_it(tmp_path):
+    commit(tmp_path, A, FIRST)
+    planted(tmp_path)
+    recover(str(tmp_path), A)
+    assert (tmp_path / f"_staging-{B}" / "00001.json").exists()
+    assert not (tmp_path / "clips" / f"{B}-00001-00000-of-00001.parquet").exists()
+
+
+def test_a_file_that_a_store_did_not_replace_is_not_taken_for_replaced(monkeypatch):
+    """Its name is there before and after."""
+
+    def refuse(*_: object) -> None:
+        raise BeamIOError("503 slow down")
+
+    monkeypatch.setattr(committing.FileSystems, "exists", lambda _: True)
+    monkeypatch.setattr(committing.FileSystems, "rename", refuse)
+    monkeypatch.setattr(committing, "make_folder", lambda _: None)
+    monkeypatch.setattr(committing, "_make_way", lambda _: None)
+    with pytest.raises(BeamIOError):
+        committing._move("gs://b/out", A, "clips", [f"clips/{FIRST_FILE}"])
+
+
+def test_rows_are_taken_out_of_files_that_somebody_has_renamed(tmp_path):
+    commit(tmp_path, A, FIRST)
+    for path in tmp_path.glob("*/*.parquet"):
+        path.rename(path.with_name("part-1.parquet"))
+    commit(tmp_path, B, SECOND, [each._replace(file="part-1.parquet") for each in SUPERSEDED])
+    assert set(versions(tmp_path).items()) == {(each, 1) for each in NEW}
+    assert scores(tmp_path) == NEW_SCORES
+
+
+def test_a_link_that_waits_where_a_file_is_to_be_written_is_not_followed(tmp_path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("kept")
+    output = tmp_path / "out"
+    for table in TABLES:
+        staged = Path(staging_folder(str(output), A), table.name)
+        staged.mkdir(parents=True)
+        (staged / FIRST_FILE).symlink_to(precious)
+    commit(output, A, FIRST)
+    assert precious.read_text() == "kept"
+    assert scores(output) == OLD_SCORES
+    assert not any(path.is_symlink() for path in output.rglob("*"))
 
 
 def test_only_folders_that_runs_have_named_are_cleared_away(tmp_path):

@@ -100,6 +100,15 @@ def test_nor_do_frames_of_other_channels(answer):
         attempt(DecodedSpan(SPAN, GRID, ChannelUse(each=True)), answer)
 
 
+def test_more_than_the_file_can_hold_makes_no_sense():
+    span = DecodedSpan(SPAN, GRID, MIXED, most_s=20)
+    span.check_reached(20)
+    with pytest.raises(CrashedError, match="makes no sense"):
+        span.check_reached(2**63 - 1)
+    with pytest.raises(CrashedError, match="makes no sense"):
+        attempt(span, frames(62, 16), frames(78, 16))
+
+
 def test_an_ending_of_other_frames_than_came_makes_no_sense():
     span = DecodedSpan(SPAN, GRID, MIXED)
     with pytest.raises(CrashedError, match="makes no sense"):

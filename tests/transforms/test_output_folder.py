@@ -4,7 +4,7 @@ import pytest
 
 from transforms.elements import AudioObject
 from transforms.matching import Found
-from transforms.output_folder import OWN_FILE, is_written_by_runs, without_own_files
+from transforms.output_folder import OWN_FILE, is_written_by_runs, matching, without_own_files
 
 RUN = "20261101T120000Z-0123cdef"
 WINDOW = f"{RUN}-1793534400-89abcdef"
@@ -49,6 +49,18 @@ def test_what_runs_write_is_told_by_its_name(output, name):
 )
 def test_nothing_else_in_the_output_is_taken_for_it(name):
     assert not is_written_by_runs(f"/a/out/{name}", "/a/out")
+
+
+def test_an_output_in_a_store_is_no_pattern(monkeypatch):
+    asked = []
+
+    def match(patterns: list[str]) -> list:
+        asked.extend(patterns)
+        return []
+
+    monkeypatch.setattr("transforms.output_folder.FileSystems.match", match)
+    assert list(matching("gs://b/a[1]*?", "clips", "*.parquet")) == []
+    assert asked == ["gs://b/a[[]1][*][?]/clips/*.parquet"]
 
 
 def test_what_runs_have_written_is_left_out_and_counted():

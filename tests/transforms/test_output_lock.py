@@ -75,6 +75,28 @@ def test_a_folder_is_held_by_one_run_at_a_time(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("output", [".", "./out", "out/", "a//b", "./a/../b"])
+def test_a_run_does_not_take_its_own_lock_for_anothers(tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    with locked(output, ONE), pytest.raises(LockedError, match=ONE), locked(output, TWO):
+        pass
+
+
+def test_a_folder_that_a_run_removes_at_its_end_is_made_again(tmp_path, monkeypatch):
+    real_renew, left = output_lock._renew, [2]
+
+    def renew(path: str, run_id: str) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            (tmp_path / "_locks").rmdir()
+            raise FileNotFoundError(path)
+        real_renew(path, run_id)
+
+    monkeypatch.setattr(output_lock, "_renew", renew)
+    with locked(str(tmp_path), ONE):
+        assert [path.stem for path in (tmp_path / "_locks").iterdir()] == [ONE]
+
+
 def test_of_runs_that_come_at_once_one_is_let_in(tmp_path):
     at_once, decided = threading.Barrier(8), threading.Barrier(8)
 
