@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pipelines.errors import UsageError
+from pipelines.options import ClassifyOptions
 from transforms.printing import printable
 from transforms.small_files import read_small
 
@@ -73,7 +74,8 @@ class _Plain(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise _Refused("a name was expected, not a list or a mapping", key)
             if key.value in known:
-                raise _Refused(f"{printable(key.value, 100)} stands in it twice", key)
+                is_option = key.value in ClassifyOptions.model_fields
+                raise _Refused(f"{key.value if is_option else 'a name'} stands in it twice", key)
             known.add(key.value)
         return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
 

@@ -134,3 +134,10 @@ def test_a_large_file_is_refused_and_many_keys_are_read_in_good_time(tmp_path):
     config = tmp_path / "many.yaml"
     config.write_text("".join(f"k{number}: 1\n" for number in range(20_000)))
     assert len(read_config(str(config))) == 20_000
+
+
+def test_a_name_that_stands_twice_and_is_no_option_is_not_told(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("beam: {hunter2: 1, hunter2: 2}\n")
+    with pytest.raises(UsageError, match=r"line 1, column 20: a name stands in it twice$"):
+        read_config(str(config))
