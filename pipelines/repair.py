@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from transforms.output_lock import LockedError, locked
 from transforms.patterns import local_path, normal_path, shown
 from transforms.printing import printable
 from transforms.repairing import Damage, find_damage, repair
+from transforms.run_names import run_id_of
 from transforms.stores import UNUSABLE_ERRORS, reason
 from transforms.whole_files import join
 
@@ -93,7 +93,7 @@ def _counted(number: int, what: str) -> str:
 def _run_id() -> str:
     now = datetime.now(timezone.utc)
     who = f"{platform.node()} {os.getpid()} {now.isoformat()}"
-    return f"{now:%Y%m%dT%H%M%SZ}-{hashlib.sha256(who.encode()).hexdigest()[:8]}"
+    return run_id_of(now, who)
 
 
 def _parser() -> argparse.ArgumentParser:

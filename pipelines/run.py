@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -59,6 +58,7 @@ from transforms.patterns import ListingError, local_path, normal_path, shown
 from transforms.plan import PlanError, Planned, new_plan
 from transforms.printing import printable
 from transforms.provenance import Provenance
+from transforms.run_names import run_id_of
 from transforms.secrets import holds_credentials
 from transforms.stores import (
     STORE_ERRORS,
@@ -415,5 +415,4 @@ def _run_id(options: ClassifyOptions, classifier: AudioClassifier, started_at: d
     """When and where it began, and what it does. Made once: a retry writes to the same names."""
     who = [platform.node(), os.getpid(), started_at.isoformat()]
     what = [options.model_dump(), classifier.sha256, *who]
-    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-    return f"{started_at:%Y%m%dT%H%M%SZ}-{digest[:8]}"
+    return run_id_of(started_at, json.dumps(what))

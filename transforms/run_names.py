@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from datetime import datetime
 
 STAGING_PREFIX = "_staging-"
 """What the name of a folder of unfinished output begins with; the run's name follows."""
@@ -13,10 +15,13 @@ RUN_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
 ROUND = r"(?:[0-9]{5,}|[0-9]{10}-[0-9a-f]{8})"
 """A round of a run: its number, or the second in which its window began and a number."""
 
-TABLE_FILE = (
-    rf"(?P<run>{RUN_ID})-{ROUND}-[0-9]{{5,}}-of-[0-9]{{5,}}(?:-less-[0-9a-f]{{8}})?\.parquet"
-)
+TABLE_FILE = rf"{RUN_ID}-{ROUND}-[0-9]{{5,}}-of-[0-9]{{5,}}(?:-less-[0-9a-f]{{8}})?\.parquet"
 """A file of a table; versions before 0.1 put `-less-` into names of files written anew."""
+
+
+def run_id_of(began_at: datetime, what: str) -> str:
+    """The name of a run: when it began, in UTC, and a number that follows from what it is."""
+    return f"{began_at:%Y%m%dT%H%M%SZ}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
 
 def is_run_id(name: str) -> bool:
