@@ -10,24 +10,26 @@ import heapq
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 
 from models.classifier import AudioClassifier
+from pipelines.graph import scope
 from pipelines.local_runner import worker_threads
-from pipelines.rounds import list_inputs, retry
+from pipelines.rounds import retry
 from pipelines.run import Run
 from pipelines.screen import plain
 from transforms.decoder_messages import Clock
 from transforms.decoding import decode_frames
-from transforms.elements import AudioObject, Span, ToHear
-from transforms.history import read_history
+from transforms.elements import AudioObject, PlannedObject, Span
 from transforms.patterns import OTHERS, file_kind
-from transforms.plan import Planned, new_plan
+from transforms.plan import Planned
 from transforms.provenance import Provenance
 from transforms.scoring import score_block
+from transforms.watching import Planner
 
 SAMPLES = 5
 """Recordings of each kind that are tried."""
@@ -93,12 +95,10 @@ class Kind:
 def show_forecast(run: Run, console: Console) -> None:
     """Print what there is to hear, what is done already, and how long the rest will take."""
     options, made_by = run.options, run.made_by
-    with new_plan() as plan:
-        plan.add(list_inputs(options))
-        history = read_history(options.output, made_by.settings())
-        plan.note(history)
-        planned = plan.choose(retry(options))
-        kinds = _kinds(plan.to_hear())
+    with closing(Planner(scope(options, made_by))) as planner:
+        planner.look()
+        planned = planner.plan.count(retry(options))
+        kinds = _kinds(planner.plan.due(retry(options)))
     if planned.objects:
         console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")
         for kind in kinds:
@@ -106,7 +106,7 @@ def show_forecast(run: Run, console: Console) -> None:
     _show(kinds, planned, worker_threads(run.beam_options), console)
 
 
-def _kinds(members: Iterable[ToHear]) -> list[Kind]:
+def _kinds(members: Iterable[PlannedObject]) -> list[Kind]:
     kinds: dict[str, Kind] = {}
     for each in members:
         name = file_kind(each.object.uri)

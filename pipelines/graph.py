@@ -20,19 +20,19 @@ from transforms.aggregation import AggregateClips, Detecting
 from transforms.committing import CommitRound
 from transforms.decoder_messages import Clock
 from transforms.decoding import DecodeFrames
-from transforms.elements import ClipResult, Listed, Span, ToHear
+from transforms.elements import ClipResult, Listed, PlannedObject, Span
 from transforms.embeddings import Aside
 from transforms.listing import anywhere
 from transforms.notifications import ReadNotifications, parse_source
 from transforms.output_folder import STREAM, aside_folder, round_id, staging_folder
-from transforms.plan import superseded
 from transforms.plan_files import ReadPlan
 from transforms.provenance import Provenance
 from transforms.scoring import ScoreFrames
 from transforms.sharing import ShareAmongThreads
 from transforms.splitting import SplitLongClips
 from transforms.spreading import SpreadObjects
-from transforms.watching import WatchAudio, Watched
+from transforms.superseding import superseded
+from transforms.watching import Scope, WatchAudio
 from transforms.windows import CommitWindows
 from transforms.writing import WriteParquet
 
@@ -54,12 +54,10 @@ class Hearing:
     least_scores: NDArray[np.float32]
 
 
-def watched(hearing: Hearing) -> Watched:
-    """What a run that goes on for ever looks for."""
-    options = hearing.options
-    settings = hearing.made_by.settings()
+def scope(options: ClassifyOptions, made_by: Provenance) -> Scope:
+    """What a run is to process."""
     patterns = tuple(map(anywhere, options.input))  # workers elsewhere are in folders of their own
-    return Watched(patterns, options.all_files, options.output, settings)
+    return Scope(patterns, options.all_files, options.output, made_by.settings())
 
 
 @dataclass
@@ -106,7 +104,7 @@ class ClassifyRoundHere(beam.PTransform):  # type: ignore[misc]
 
     hearing: Hearing
     name: str
-    planned: tuple[ToHear, ...]
+    planned: tuple[PlannedObject, ...]
     skipped: Mapping[str, int]
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
@@ -143,7 +141,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
         is_notified = options.notifications is not None
         planned = (
             self._occasions(root)
-            | WatchAudio(watched(self.hearing), look_every_s(options), is_notified)
+            | WatchAudio(scope(options, made_by), look_every_s(options), is_notified)
             | "Window" >> beam.WindowInto(FixedWindows(options.window_s))
         )
         return (
@@ -169,7 +167,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
         source = parse_source(options.notifications)
         notified = (
             root
-            | ReadNotifications(source, watched(self.hearing))
+            | ReadNotifications(source, scope(options, self.hearing.made_by))
             # of the same type as ticks, since not every engine flattens two encodings
             | "Notified" >> beam.Map(lambda uri: uri).with_output_types(str | None)
         )
@@ -182,7 +180,7 @@ class _HearAndCommit(beam.PTransform):  # type: ignore[misc]
 
     hearing: Hearing
     name: str
-    planned: beam.PCollection[ToHear]
+    planned: beam.PCollection[PlannedObject]
     listed: beam.PCollection[Listed]
     num_shards: int | None
 

@@ -23,18 +23,15 @@ from pipelines.local_runner import local_runner
 from pipelines.options import ClassifyOptions
 from transforms import output_lock, progress, sharing
 from transforms.committing import ConcludeRun
-from transforms.elements import Listed, ToHear
+from transforms.elements import Listed, PlannedObject
 from transforms.journal import RoundRecord, read_round_file
-from transforms.listing import list_audio
-from transforms.matching import Found
 from transforms.output_folder import (
     aside_folder,
     discard_aside,
     round_file,
     staging_folder,
-    without_own_files,
 )
-from transforms.plan import Plan, Retry
+from transforms.plan import Retry
 from transforms.plan_files import write_plan
 from transforms.whole_files import join
 
@@ -53,40 +50,30 @@ COMMIT_EVERY_ELSEWHERE_S = 1800.0
 """How long a round lasts, unless the options say so: elsewhere it takes a while to begin one."""
 
 
-def list_inputs(options: ClassifyOptions) -> Iterator[Found]:
-    """What a run's patterns mean; what runs have written to its output is left out, and counted.
-
-    Raises:
-      ListingError: a manifest broke on the way.
-    """
-    found = list_audio(options.input, all_files=options.all_files)
-    return without_own_files(found, options.output)
-
-
 def retry(options: ClassifyOptions) -> Retry:
-    """What a run hears again though it has not changed."""
+    """What a run processes again though it has not changed."""
     return Retry.FAILED if options.retry_failed else Retry.UNREADABLE
 
 
 def run_here(
     hearing: Hearing,
     beam_options: PipelineOptions,
-    plan: Plan,
+    due: Iterator[PlannedObject],
+    skipped: Mapping[str, int],
     interrupts: Interrupts,
     numbers: Iterator[int],
-    skipped: Mapping[str, int],
 ) -> None:
-    """Hear what is planned in threads of this process, and commit it round by round.
+    """Process what is due in threads of this process, and commit it round by round.
 
     A round ends when its time is over: what nobody has begun by then goes into the next.
 
     Args:
       hearing: how recordings are heard.
       beam_options: Beam's own.
-      plan: what is to be heard.
+      due: what is to be processed.
+      skipped: what the listing left out, to be said in the first round's file.
       interrupts: whether to stop.
       numbers: of the rounds in the run.
-      skipped: what the listing left out, to be said in the first round's file.
 
     Raises:
       RunError: the engine lost an object.
@@ -94,12 +81,11 @@ def run_here(
     """
     options, run_id = hearing.options, hearing.made_by.run_id
     seconds = options.commit_every_s or COMMIT_EVERY_S
-    source = plan.to_hear()
-    waiting: list[ToHear] = []
+    waiting: list[PlannedObject] = []
     largest = ROUND_OBJECTS
     memory.share_arenas()
     while True:
-        waiting += islice(source, max(0, largest - len(waiting)))
+        waiting += islice(due, max(0, largest - len(waiting)))
         if not waiting or interrupts.number is not None:
             return
         name = _name(next(numbers))
@@ -119,9 +105,13 @@ def run_here(
 
 
 def run_elsewhere(
-    hearing: Hearing, beam_options: PipelineOptions, plan: Plan, interrupts: Interrupts
+    hearing: Hearing,
+    beam_options: PipelineOptions,
+    due: Iterator[PlannedObject],
+    skipped: Mapping[str, int],
+    interrupts: Interrupts,
 ) -> None:
-    """Hear what is planned on another engine, a job for each round.
+    """Process what is due on another engine, a job for each round.
 
     A round is as large as will take the time that it is to last, going by how long those before it
     took.
@@ -132,11 +122,10 @@ def run_elsewhere(
     """
     options, run_id = hearing.options, hearing.made_by.run_id
     seconds = options.commit_every_s or COMMIT_EVERY_ELSEWHERE_S
-    planned, skipped = plan.to_hear(), plan.skipped()
     objects, size_bytes = FIRST_OBJECTS, FIRST_BYTES
     board = progress.board(run_id)
     for number in count(1):
-        members = list(_up_to(planned, objects, size_bytes))
+        members = list(_up_to(due, objects, size_bytes))
         if not members or interrupts.number is not None:
             return
         name = _name(number)
@@ -165,21 +154,26 @@ def run_elsewhere(
 
 
 def leave_to_engine(
-    hearing: Hearing, beam_options: PipelineOptions, plan: Plan, record: Mapping[str, Any]
+    hearing: Hearing,
+    beam_options: PipelineOptions,
+    due: Iterable[PlannedObject],
+    skipped: Mapping[str, int],
+    record: Mapping[str, Any],
 ) -> None:
-    """Write down a job that hears all that is planned in one round, and ends the run by itself.
+    """Write down a job that processes all that is due in one round, and ends the run by itself.
 
     Args:
       hearing: how recordings are heard.
       beam_options: Beam's own.
-      plan: what is to be heard.
+      due: what is to be processed.
+      skipped: what the listing left out, to be said in the round's file.
       record: what the run's file is to say beside counts and times; JSON values.
     """
     output, run_id = hearing.options.output, hearing.made_by.run_id
     path = join(staging_folder(output, run_id), f"{_name(1)}.plan")
-    members = list(plan.to_hear())
+    members = list(due)
     write_plan(path, members)
-    listed = Listed(len(members), plan.skipped())
+    listed = Listed(len(members), skipped)
     pipeline = beam.Pipeline(options=named(beam_options, run_id))
     _ = (
         pipeline
@@ -190,16 +184,16 @@ def leave_to_engine(
     output_lock.leave_to_engine(output, run_id)
 
 
-def _up_to(planned: Iterator[ToHear], objects: int, size_bytes: int) -> Iterator[ToHear]:
+def _up_to(due: Iterator[PlannedObject], objects: int, size_bytes: int) -> Iterator[PlannedObject]:
     """The next objects, so many or of so many bytes, whichever is less; at least one."""
-    for each in islice(planned, objects):
+    for each in islice(due, objects):
         yield each
         size_bytes -= each.object.size_bytes or 0
         if size_bytes <= 0:
             return
 
 
-def _size(members: Iterable[ToHear]) -> int:
+def _size(members: Iterable[PlannedObject]) -> int:
     return sum(each.object.size_bytes or 0 for each in members)
 
 

@@ -7,11 +7,11 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from itertools import count, takewhile
+from itertools import count
 from typing import Any, NamedTuple
 
 from apache_beam.io.filesystem import BeamIOError
@@ -26,14 +26,14 @@ from models.sources import BUILTIN, ModelSource
 from pipelines import __version__
 from pipelines.engines import check_seen_by_workers, engine_flags, is_template
 from pipelines.errors import RunError, UsageError, nearest
-from pipelines.graph import Hearing
+from pipelines.graph import Hearing, scope
 from pipelines.interrupts import StoppedError, watch_signals
 from pipelines.limits import check_open_files, files_for
 from pipelines.local_runner import is_local, use_all_cores, worker_threads
 from pipelines.model_use import ModelUse, find_model, model_use
 from pipelines.notifications import check_notifications
 from pipelines.options import ClassifyOptions
-from pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
+from pipelines.rounds import leave_to_engine, retry, run_elsewhere, run_here
 from pipelines.run_record import run_record
 from pipelines.watches import check_watch, watch_elsewhere, watch_here
 from transforms import progress, sharing
@@ -47,7 +47,7 @@ from transforms.committing import (
 )
 from transforms.elements import HeadLabels
 from transforms.framing import FrameGrid
-from transforms.history import HistoryError, check_history, read_history
+from transforms.history import HistoryError, check_history
 from transforms.journal import JournalError
 from transforms.listing import check_patterns
 from transforms.local_copies import read_uri
@@ -55,7 +55,7 @@ from transforms.output_folder import link_in, run_file, staging_folder
 from transforms.output_lock import LockedError, locked, release
 from transforms.parquet_files import BrokenTableError
 from transforms.patterns import ListingError, local_path, normal_path, shown
-from transforms.plan import PlanError, Planned, new_plan
+from transforms.plan import PlanError, Planned
 from transforms.printing import printable
 from transforms.provenance import Provenance
 from transforms.run_names import run_id_of
@@ -67,6 +67,7 @@ from transforms.stores import (
     check_reachable,
     reason,
 )
+from transforms.watching import Planner
 from transforms.whole_files import join, write_bytes
 
 _EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
@@ -258,20 +259,24 @@ def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
         else "cancelling the job; what was heard since the last commit is heard again next time"
     )
     is_left = is_template(run.beam_options)
-    with new_plan() as plan, watch_signals(saying) as interrupts:
-        plan.add(takewhile(lambda _: interrupts.number is None, list_inputs(options)))
-        plan.note(read_history(options.output, run.made_by.settings()))
-        planned = plan.choose(retry(options))
+    with (
+        closing(Planner(scope(options, run.made_by))) as planner,
+        watch_signals(saying) as interrupts,
+    ):
+        planner.look(lambda: interrupts.number is not None)
+        planned, due = planner.plan.count(retry(options)), planner.plan.due(retry(options))
         progress.board(run_id).listed(planned.objects, planned.size_bytes)
         if planned.objects and interrupts.number is None:
+            skipped = planner.plan.skipped()
             if is_local(run.beam_options):
                 with interrupts.stopping(lambda: sharing.stop(run_id)):
-                    run_here(hearing, run.beam_options, plan, interrupts, count(1), plan.skipped())
+                    run_here(hearing, run.beam_options, due, skipped, interrupts, count(1))
             elif is_left:
                 record = {**run_record(run), "heard_before": planned.done}
-                leave_to_engine(_travelling(hearing, run), run.beam_options, plan, record)
+                leave_to_engine(_travelling(hearing, run), run.beam_options, due, skipped, record)
             else:
-                run_elsewhere(_travelling(hearing, run), run.beam_options, plan, interrupts)
+                travelling = _travelling(hearing, run)
+                run_elsewhere(travelling, run.beam_options, due, skipped, interrupts)
         if interrupts.number is not None:
             _recover(run)
             raise StoppedError(_committed(options.output, run_id), interrupts.number)

@@ -14,7 +14,7 @@ from apache_beam.runners.runner import PipelineState
 
 from pipelines.engines import await_end, is_template, named
 from pipelines.errors import RunError, UsageError
-from pipelines.graph import ClassifyStream, Hearing, watched
+from pipelines.graph import ClassifyStream, Hearing, scope
 from pipelines.interrupts import Interrupts
 from pipelines.local_runner import is_local
 from pipelines.notifications import describing_kafka
@@ -24,7 +24,7 @@ from pipelines.screen import say
 from transforms import output_lock, progress, sharing
 from transforms.plan import Retry
 from transforms.stores import reason
-from transforms.watching import FAILED_LOOKS, Watch
+from transforms.watching import FAILED_LOOKS, Planner
 
 _ENDED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.DRAINED)
 
@@ -59,22 +59,26 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
     board, numbers, over = progress.board(run_id), count(1), threading.Event()
     again, due = retry(options), time.monotonic()
     told = Counter[str]()
-    with closing(Watch(watched(hearing))) as watch:
-        while interrupts.number is None:
+
+    def is_over() -> bool:
+        return interrupts.number is not None
+
+    with closing(Planner(scope(options, hearing.made_by))) as planner:
+        while not is_over():
             try:
-                watch.look()
+                planner.look(is_over)
                 with interrupts.stopping(over.set):
                     over.wait(look_every_s(options))
-                watch.look()
+                planner.look(is_over)
             except FAILED_LOOKS as error:
                 say(f"a look for new recordings failed, the next will do: {reason(error)}")
             else:
-                planned = watch.plan.choose(again, settled=True)
+                planned = planner.plan.count(again, settled=True)
                 board.listed(planned.objects, planned.size_bytes)
                 with interrupts.stopping(lambda: sharing.stop(run_id)):
-                    skipped = Counter(watch.plan.skipped())
-                    new = dict(skipped - told)
-                    run_here(hearing, beam_options, watch.plan, interrupts, numbers, new)
+                    skipped = Counter(planner.plan.skipped())
+                    members, new = planner.plan.due(again, settled=True), dict(skipped - told)
+                    run_here(hearing, beam_options, members, new, interrupts, numbers)
                 again = Retry.NOTHING
                 told |= skipped if planned.objects else Counter()
             due = max(due + options.window_s, time.monotonic())

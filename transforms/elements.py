@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ class AudioObject(NamedTuple):
     version: str
 
 
-class ToHear(NamedTuple):
-    """An object that is to be heard.
+class PlannedObject(NamedTuple):
+    """An object that is to be processed. As JSON it is an array, which `of` reads.
 
     Attributes:
       object: where it is.
@@ -38,6 +38,11 @@ class ToHear(NamedTuple):
 
     object: AudioObject
     old_file: str | None = None
+
+    @classmethod
+    def of(cls, listed: Iterable[Any], old_file: str | None) -> PlannedObject:
+        """The object whose members are listed: URI, size and version; then its old file."""
+        return cls(AudioObject(*listed), old_file)
 
 
 class Superseded(NamedTuple):

@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
 from transforms.committing import ReconcileError, commit_round, finish_commits
-from transforms.elements import ClipResult, Listed, ToHear
+from transforms.elements import ClipResult, Listed, PlannedObject
 from transforms.embeddings import Aside
 from transforms.history import read_history
 from transforms.output_folder import (
@@ -21,11 +21,11 @@ from transforms.output_folder import (
     round_id,
     staging_folder,
 )
-from transforms.plan import is_since_planned, superseded
 from transforms.provenance import Provenance
+from transforms.superseding import is_since_planned, superseded
 from transforms.writing import file_name, write_shard
 
-_InWindow: TypeAlias = ToHear | ClipResult
+_InWindow: TypeAlias = PlannedObject | ClipResult
 
 
 @dataclass
@@ -44,7 +44,7 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
 
     output: str
     made_by: Provenance
-    planned: beam.PCollection[ToHear]
+    planned: beam.PCollection[PlannedObject]
 
     def expand(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[str]:
         """Apply the transform."""
@@ -67,13 +67,13 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
         window: IntervalWindow = beam.DoFn.WindowParam,
     ) -> Iterator[str]:
         every = list(together[1])
-        planned = [each for each in every if isinstance(each, ToHear)]
-        results = [each for each in every if not isinstance(each, ToHear)]
+        planned = [each for each in every if isinstance(each, PlannedObject)]
+        results = [each for each in every if not isinstance(each, PlannedObject)]
         yield from commit_window(planned, results, window, self._output, self._made_by)
 
 
 def commit_window(
-    planned: list[ToHear],
+    planned: list[PlannedObject],
     results: list[ClipResult],
     window: IntervalWindow,
     output: str,

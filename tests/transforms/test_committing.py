@@ -36,7 +36,7 @@ from transforms.elements import (
 )
 from transforms.embeddings import Aside
 from transforms.framing import FrameGrid
-from transforms.history import Heard, HistoryError, check_history, read_history
+from transforms.history import HistoryError, Processed, check_history, read_history
 from transforms.journal import JournalError
 from transforms.levels import measure
 from transforms.output_folder import link_in, round_id, staging_folder
@@ -283,8 +283,8 @@ def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
 def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
     commit(tmp_path, A, FIRST)
     history = {each.uri: each for each in read_history(str(tmp_path), MADE_BY.settings())}
-    assert history["/b"] == Heard("/b", "1", None, FIRST_FILE)
-    assert history["/c"] == Heard("/c", "1", "io", FIRST_FILE)
+    assert history["/b"] == Processed("/b", "1", None, FIRST_FILE)
+    assert history["/c"] == Processed("/c", "1", "io", FIRST_FILE)
     assert len(history) == 4
 
 
