@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from transforms import watching
 from transforms.elements import PlannedObject
 from transforms.history import Processed
 from transforms.patterns import ListingError
+from transforms.plan import _STATES, State
 from transforms.watching import _IS_LISTED, _NOTIFIED, _UNDER_WAY, Scope, WatchAudio, _LookFn
 
 EVERY_S = 5.0
@@ -53,10 +54,15 @@ class Stream:
     """
 
     def __init__(
-        self, folder: Path, rows: list[Processed], notified: bool, pattern: str = ""
+        self,
+        folder: Path,
+        rows: list[Processed],
+        notified: bool,
+        pattern: str = "",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder, self.rows = folder, rows
-        scope = Scope((f"{folder}{pattern}",), False, f"{folder}/labels", {})
+        scope = Scope((f"{folder}{pattern}",), False, f"{folder}/labels", settings or {})
         self._stage = WatchAudio(scope, EVERY_S, notified)
         self.cells = [Cell(each.state_spec) for each in (_UNDER_WAY, _NOTIFIED, _IS_LISTED)]
         self._fn: _LookFn | None = None
@@ -102,6 +108,13 @@ class Stream:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+
+    def states(self) -> dict[str, State]:
+        """What files are to the plan, which knows nothing of those under way."""
+        rows = self._fn._planner.plan._database.execute(
+            f"select uri, state from ({_STATES})", {"retry": "nothing", "settled": True}
+        )
+        return {os.path.basename(uri).decode(): State(state) for uri, state in rows}
 
     @property
     def waiting(self) -> list[str]:

@@ -58,8 +58,8 @@ def heard(uri: str, version: str = "1") -> ClipResult:
     return summarise_clip(tally, settings)
 
 
-def failed(uri: str) -> ClipResult:
-    return FailedClip(AudioObject(uri, None, "1"), Trouble("read", "io", "no luck"))
+def failed(uri: str, version: str = "1") -> ClipResult:
+    return FailedClip(AudioObject(uri, None, version), Trouble("read", "io", "no luck"))
 
 
 @pytest.fixture
