@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ModelError
+from earmark.models.errors import ModelError
 
 _LEAST = float(np.float32(1e-16))
 """Where the logarithm is clamped: below, it goes on as the mirror image of itself."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models import graphs
-from models.log_mel import LogMel
+from earmark.models import graphs
+from earmark.models.log_mel import LogMel
 
 _ROW_BY_ROW = {
     *("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SPLIT", "CONV_2D", "DEPTHWISE_CONV_2D"),

@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import chain, count
 from typing import Any, Final, NamedTuple
 
-from models.calibration import calibration as checked_calibration
-from models.errors import ModelError
-from models.metadata import (
+from earmark.models.calibration import calibration as checked_calibration
+from earmark.models.errors import ModelError
+from earmark.models.metadata import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
@@ -19,7 +19,7 @@ from models.metadata import (
     damage_is_a_model_error,
     read,
 )
-from models.metadata_writer import Ports, pack, ports
+from earmark.models.metadata_writer import Ports, pack, ports
 
 _LOCALE: Final = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 

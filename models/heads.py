@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import Calibration, calibration
-from models.errors import ModelError, nearest
-from models.interface import Interface
-from models.interpreters import Kernels, Output
-from models.metadata import CalibrationMetadata, ModelMetadata, OutputMetadata
+from earmark.models.calibration import Calibration, calibration
+from earmark.models.errors import ModelError, nearest
+from earmark.models.interface import Interface
+from earmark.models.interpreters import Kernels, Output
+from earmark.models.metadata import CalibrationMetadata, ModelMetadata, OutputMetadata
 
 ACTIVATIONS = ("none", "sigmoid", "softmax")
 

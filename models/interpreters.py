@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from models.errors import ModelError, one_line
+from earmark.models.errors import ModelError, one_line
 
 
 class Kernels(NamedTuple):

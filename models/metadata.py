@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from models import graphs
-from models import metadata_schema as fields
-from models.errors import ModelError
-from models.flatbuffer_tables import TableReader
+from earmark.models import graphs
+from earmark.models import metadata_schema as fields
+from earmark.models.errors import ModelError
+from earmark.models.flatbuffer_tables import TableReader
 
 
 class LabelFile(NamedTuple):

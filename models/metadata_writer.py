@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-from models import graphs
-from models import metadata_schema as fields
-from models.errors import ModelError
-from models.flatbuffer_tables import (
+from earmark.models import graphs
+from earmark.models import metadata_schema as fields
+from earmark.models.errors import ModelError
+from earmark.models.flatbuffer_tables import (
     Scalar,
     float32,
     ubyte,
@@ -26,7 +26,7 @@ from models.flatbuffer_tables import (
     write_table,
     write_vector,
 )
-from models.metadata import (
+from earmark.models.metadata import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,

@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ModelError
-from models.heads import Head
+from earmark.models.errors import ModelError
+from earmark.models.heads import Head
 
 _MOST = float(np.finfo(np.float32).max)
 _SHOWN = 100

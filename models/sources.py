@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from models.errors import ModelError, nearest
+from earmark.models.errors import ModelError, nearest
 
 ReadUri: TypeAlias = Callable[[str], bytes]
 """Reads the content at a URI; raises an OSError or a ValueError where it cannot."""

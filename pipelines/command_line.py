@@ -12,13 +12,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from pipelines.config_files import read_config
-from pipelines.engines import job_server, known_flags
-from pipelines.errors import UsageError, nearest
-from pipelines.options import GROUPS, LISTS, ClassifyOptions
-from pipelines.screen import show
-from transforms.printing import printable
-from transforms.secrets import masked_flags, masked_value
+from earmark.pipelines.config_files import read_config
+from earmark.pipelines.engines import job_server, known_flags
+from earmark.pipelines.errors import UsageError, nearest
+from earmark.pipelines.options import GROUPS, LISTS, ClassifyOptions
+from earmark.pipelines.screen import show
+from earmark.transforms.printing import printable
+from earmark.transforms.secrets import masked_flags, masked_value
 
 _LONGEST_VALUE = 100
 """Characters of a value that a message shows."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from pipelines.errors import UsageError
-from pipelines.options import ClassifyOptions
-from transforms.printing import printable
-from transforms.small_files import read_small
+from earmark.pipelines.errors import UsageError
+from earmark.pipelines.options import ClassifyOptions
+from earmark.transforms.printing import printable
+from earmark.transforms.small_files import read_small
 
 LARGEST_BYTES = 1_000_000
 

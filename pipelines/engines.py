@@ -22,12 +22,12 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from pipelines.errors import RunError, UsageError
-from pipelines.interrupts import Interrupts
-from transforms.patterns import local_path, shown
+from earmark.pipelines.errors import RunError, UsageError
+from earmark.pipelines.interrupts import Interrupts
+from earmark.transforms.patterns import local_path, shown
 
 if TYPE_CHECKING:
-    from pipelines.options import ClassifyOptions
+    from earmark.pipelines.options import ClassifyOptions
 
 _TIMEOUT_S = 20.0
 

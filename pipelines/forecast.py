@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from models.classifier import AudioClassifier
-from pipelines.local_runner import worker_threads
-from pipelines.rounds import list_inputs, retry
-from pipelines.run import Run
-from pipelines.screen import plain
-from transforms.decoder_messages import Clock
-from transforms.decoding import decode_frames
-from transforms.elements import AudioObject, Span, ToHear
-from transforms.history import read_history
-from transforms.patterns import OTHERS, file_kind
-from transforms.plan import Planned, new_plan
-from transforms.provenance import Provenance
-from transforms.scoring import score_block
+from earmark.models.classifier import AudioClassifier
+from earmark.pipelines.local_runner import worker_threads
+from earmark.pipelines.rounds import list_inputs, retry
+from earmark.pipelines.run import Run
+from earmark.pipelines.screen import plain
+from earmark.transforms.decoder_messages import Clock
+from earmark.transforms.decoding import decode_frames
+from earmark.transforms.elements import AudioObject, Span, ToHear
+from earmark.transforms.history import read_history
+from earmark.transforms.patterns import OTHERS, file_kind
+from earmark.transforms.plan import Planned, new_plan
+from earmark.transforms.provenance import Provenance
+from earmark.transforms.scoring import score_block
 
 SAMPLES = 5
 """Recordings of each kind that are tried."""

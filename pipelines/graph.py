@@ -14,27 +14,27 @@ from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.timestamp import Timestamp
 from numpy.typing import NDArray
 
-from models.classifier import AudioClassifier
-from pipelines.options import ClassifyOptions, look_every_s
-from transforms.aggregation import AggregateClips, Detecting
-from transforms.committing import CommitRound
-from transforms.decoder_messages import Clock
-from transforms.decoding import DecodeFrames
-from transforms.elements import ClipResult, Listed, Span, ToHear
-from transforms.embeddings import Aside
-from transforms.listing import anywhere
-from transforms.notifications import ReadNotifications, parse_source
-from transforms.output_folder import STREAM, aside_folder, round_id, staging_folder
-from transforms.plan import superseded
-from transforms.plan_files import ReadPlan
-from transforms.provenance import Provenance
-from transforms.scoring import ScoreFrames
-from transforms.sharing import ShareAmongThreads
-from transforms.splitting import SplitLongClips
-from transforms.spreading import SpreadObjects
-from transforms.watching import WatchAudio, Watched
-from transforms.windows import CommitWindows
-from transforms.writing import WriteParquet
+from earmark.models.classifier import AudioClassifier
+from earmark.pipelines.options import ClassifyOptions, look_every_s
+from earmark.transforms.aggregation import AggregateClips, Detecting
+from earmark.transforms.committing import CommitRound
+from earmark.transforms.decoder_messages import Clock
+from earmark.transforms.decoding import DecodeFrames
+from earmark.transforms.elements import ClipResult, Listed, Span, ToHear
+from earmark.transforms.embeddings import Aside
+from earmark.transforms.listing import anywhere
+from earmark.transforms.notifications import ReadNotifications, parse_source
+from earmark.transforms.output_folder import STREAM, aside_folder, round_id, staging_folder
+from earmark.transforms.plan import superseded
+from earmark.transforms.plan_files import ReadPlan
+from earmark.transforms.provenance import Provenance
+from earmark.transforms.scoring import ScoreFrames
+from earmark.transforms.sharing import ShareAmongThreads
+from earmark.transforms.splitting import SplitLongClips
+from earmark.transforms.spreading import SpreadObjects
+from earmark.transforms.watching import WatchAudio, Watched
+from earmark.transforms.windows import CommitWindows
+from earmark.transforms.writing import WriteParquet
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from apache_beam.pipeline import Pipeline
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines.errors import UsageError
+from earmark.pipelines.errors import UsageError
 
 MAX_WORKERS = 64
 """As many threads as are of use in one process."""

@@ -8,14 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from models.classifier import AudioClassifier, load_classifier
-from models.errors import ModelError
-from models.heads import Head, ModelOptions
-from models.metadata import InputMetadata, OutputMetadata
-from pipelines.model_use import find_model
-from pipelines.screen import plain
-from transforms.local_copies import read_uri
-from transforms.printing import printable
+from earmark.models.classifier import AudioClassifier, load_classifier
+from earmark.models.errors import ModelError
+from earmark.models.heads import Head, ModelOptions
+from earmark.models.metadata import InputMetadata, OutputMetadata
+from earmark.pipelines.model_use import find_model
+from earmark.pipelines.screen import plain
+from earmark.transforms.local_copies import read_uri
+from earmark.transforms.printing import printable
 
 _LABELS_SHOWN = 20
 _LONGEST_LINE = 4000

@@ -11,19 +11,24 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.classifier import AudioClassifier, parse_labels
-from models.errors import ModelError
-from models.heads import ModelOptions
-from models.interpreters import Kernels
-from models.metadata import CalibrationMetadata
-from models.selection import DEFAULT_MIN_SCORE, least_scores, listed_labels, parse_thresholds
-from models.sources import LARGEST_BYTES, ModelSource, resolve
-from pipelines.errors import UsageError
-from pipelines.options import ClassifyOptions
-from transforms.patterns import ListingError, shown
-from transforms.secrets import holds_credentials
-from transforms.small_files import read_small
-from transforms.stores import UNUSABLE_ERRORS, check_known, check_reachable, reason
+from earmark.models.classifier import AudioClassifier, parse_labels
+from earmark.models.errors import ModelError
+from earmark.models.heads import ModelOptions
+from earmark.models.interpreters import Kernels
+from earmark.models.metadata import CalibrationMetadata
+from earmark.models.selection import (
+    DEFAULT_MIN_SCORE,
+    least_scores,
+    listed_labels,
+    parse_thresholds,
+)
+from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
+from earmark.pipelines.errors import UsageError
+from earmark.pipelines.options import ClassifyOptions
+from earmark.transforms.patterns import ListingError, shown
+from earmark.transforms.secrets import holds_credentials
+from earmark.transforms.small_files import read_small
+from earmark.transforms.stores import UNUSABLE_ERRORS, check_known, check_reachable, reason
 
 _T = TypeVar("_T")
 
@@ -131,7 +136,7 @@ def model_use(options: ClassifyOptions) -> ModelUse:
 
 
 def find_model(model: str) -> ModelSource:
-    """Find a model that an option or argument names: see `models.sources.resolve`.
+    """Find a model that an option or argument names: see `earmark.models.sources.resolve`.
 
     Raises:
       ModelError: there is no such model, or it cannot be read or fetched.

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from transforms.notifications import parse_source
-from transforms.recording_time import check_time_pattern
-from transforms.resampling import SEGMENT_S
+from earmark.transforms.notifications import parse_source
+from earmark.transforms.recording_time import check_time_pattern
+from earmark.transforms.resampling import SEGMENT_S
 
 _T = TypeVar("_T")
 

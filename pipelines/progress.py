@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from transforms import progress
-from transforms.progress import Board, Snapshot
+from earmark.transforms import progress
+from earmark.transforms.progress import Board, Snapshot
 
 LINE_EVERY_S = 30.0
 """How often a line is printed where there is no terminal."""

@@ -14,29 +14,29 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipelines import memory
-from pipelines.engines import await_end, named
-from pipelines.errors import RunError
-from pipelines.graph import ClassifyRound, ClassifyRoundHere, Hearing
-from pipelines.interrupts import Interrupts
-from pipelines.local_runner import local_runner
-from pipelines.options import ClassifyOptions
-from transforms import output_lock, progress, sharing
-from transforms.committing import ConcludeRun
-from transforms.elements import Listed, ToHear
-from transforms.journal import RoundRecord, read_round_file
-from transforms.listing import list_audio
-from transforms.matching import Found
-from transforms.output_folder import (
+from earmark.pipelines import memory
+from earmark.pipelines.engines import await_end, named
+from earmark.pipelines.errors import RunError
+from earmark.pipelines.graph import ClassifyRound, ClassifyRoundHere, Hearing
+from earmark.pipelines.interrupts import Interrupts
+from earmark.pipelines.local_runner import local_runner
+from earmark.pipelines.options import ClassifyOptions
+from earmark.transforms import output_lock, progress, sharing
+from earmark.transforms.committing import ConcludeRun
+from earmark.transforms.elements import Listed, ToHear
+from earmark.transforms.journal import RoundRecord, read_round_file
+from earmark.transforms.listing import list_audio
+from earmark.transforms.matching import Found
+from earmark.transforms.output_folder import (
     aside_folder,
     discard_aside,
     round_file,
     staging_folder,
     without_own_files,
 )
-from transforms.plan import Plan, Retry
-from transforms.plan_files import write_plan
-from transforms.whole_files import join
+from earmark.transforms.plan import Plan, Retry
+from earmark.transforms.plan_files import write_plan
+from earmark.transforms.whole_files import join
 
 ROUND_OBJECTS = 2000
 """At most so many objects are heard in a local round: the engine keeps what it knows of each."""

@@ -20,54 +20,54 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from models.classifier import AudioClassifier, load_classifier
-from models.errors import ModelError
-from models.sources import BUILTIN, ModelSource
-from pipelines import __version__
-from pipelines.engines import check_seen_by_workers, engine_flags, is_template
-from pipelines.errors import RunError, UsageError, nearest
-from pipelines.graph import Hearing
-from pipelines.interrupts import StoppedError, watch_signals
-from pipelines.limits import check_open_files, files_for
-from pipelines.local_runner import is_local, use_all_cores, worker_threads
-from pipelines.model_use import ModelUse, find_model, model_use
-from pipelines.notifications import check_notifications
-from pipelines.options import ClassifyOptions
-from pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
-from pipelines.run_record import run_record
-from pipelines.watches import check_watch, watch_elsewhere, watch_here
-from transforms import progress, sharing
-from transforms.channels import ChannelUse
-from transforms.committing import (
+from earmark import __version__
+from earmark.models.classifier import AudioClassifier, load_classifier
+from earmark.models.errors import ModelError
+from earmark.models.sources import BUILTIN, ModelSource
+from earmark.pipelines.engines import check_seen_by_workers, engine_flags, is_template
+from earmark.pipelines.errors import RunError, UsageError, nearest
+from earmark.pipelines.graph import Hearing
+from earmark.pipelines.interrupts import StoppedError, watch_signals
+from earmark.pipelines.limits import check_open_files, files_for
+from earmark.pipelines.local_runner import is_local, use_all_cores, worker_threads
+from earmark.pipelines.model_use import ModelUse, find_model, model_use
+from earmark.pipelines.notifications import check_notifications
+from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
+from earmark.pipelines.run_record import run_record
+from earmark.pipelines.watches import check_watch, watch_elsewhere, watch_here
+from earmark.transforms import progress, sharing
+from earmark.transforms.channels import ChannelUse
+from earmark.transforms.committing import (
     OutputTakenError,
     ReconcileError,
     committed_objects,
     conclude,
     recover,
 )
-from transforms.elements import HeadLabels
-from transforms.framing import FrameGrid
-from transforms.history import HistoryError, check_history, read_history
-from transforms.journal import JournalError
-from transforms.listing import check_patterns
-from transforms.local_copies import read_uri
-from transforms.output_folder import link_in, run_file, staging_folder
-from transforms.output_lock import LockedError, locked, release
-from transforms.parquet_files import BrokenTableError
-from transforms.patterns import ListingError, local_path, normal_path, shown
-from transforms.plan import PlanError, Planned, new_plan
-from transforms.printing import printable
-from transforms.provenance import Provenance
-from transforms.run_names import run_id_of
-from transforms.secrets import holds_credentials
-from transforms.stores import (
+from earmark.transforms.elements import HeadLabels
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.history import HistoryError, check_history, read_history
+from earmark.transforms.journal import JournalError
+from earmark.transforms.listing import check_patterns
+from earmark.transforms.local_copies import read_uri
+from earmark.transforms.output_folder import link_in, run_file, staging_folder
+from earmark.transforms.output_lock import LockedError, locked, release
+from earmark.transforms.parquet_files import BrokenTableError
+from earmark.transforms.patterns import ListingError, local_path, normal_path, shown
+from earmark.transforms.plan import PlanError, Planned, new_plan
+from earmark.transforms.printing import printable
+from earmark.transforms.provenance import Provenance
+from earmark.transforms.run_names import run_id_of
+from earmark.transforms.secrets import holds_credentials
+from earmark.transforms.stores import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
     check_known,
     check_reachable,
     reason,
 )
-from transforms.whole_files import join, write_bytes
+from earmark.transforms.whole_files import join, write_bytes
 
 _EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
     *(BrokenTableError, HistoryError, JournalError, OutputTakenError, ReconcileError),

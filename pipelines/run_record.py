@@ -6,11 +6,11 @@ import platform
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pipelines import __version__
-from transforms.secrets import masked, masked_flags, masked_value
+from earmark import __version__
+from earmark.transforms.secrets import masked, masked_flags, masked_value
 
 if TYPE_CHECKING:
-    from pipelines.run import Run
+    from earmark.pipelines.run import Run
 
 _LIBRARIES = (
     "apache-beam",

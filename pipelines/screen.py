@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from transforms.printing import printable
-from transforms.secrets import masked
+from earmark.transforms.printing import printable
+from earmark.transforms.secrets import masked
 
 _LONGEST_LINE = 4000
 

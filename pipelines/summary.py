@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.options import ClassifyOptions
-from pipelines.run import Outcome, Run
-from pipelines.screen import plain
-from transforms.patterns import OTHERS
-from transforms.plan import Planned
-from transforms.secrets import masked_flags, masked_value
+from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.run import Outcome, Run
+from earmark.pipelines.screen import plain
+from earmark.transforms.patterns import OTHERS
+from earmark.transforms.plan import Planned
+from earmark.transforms.secrets import masked_flags, masked_value
 
 _LABELS_SHOWN = 12
 _KINDS_SHOWN = 10

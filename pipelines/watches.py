@@ -12,19 +12,19 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from pipelines.engines import await_end, is_template, named
-from pipelines.errors import RunError, UsageError
-from pipelines.graph import ClassifyStream, Hearing, watched
-from pipelines.interrupts import Interrupts
-from pipelines.local_runner import is_local
-from pipelines.notifications import describing_kafka
-from pipelines.options import ClassifyOptions, look_every_s
-from pipelines.rounds import retry, run_here
-from pipelines.screen import say
-from transforms import output_lock, progress, sharing
-from transforms.plan import Retry
-from transforms.stores import reason
-from transforms.watching import FAILED_LOOKS, Watch
+from earmark.pipelines.engines import await_end, is_template, named
+from earmark.pipelines.errors import RunError, UsageError
+from earmark.pipelines.graph import ClassifyStream, Hearing, watched
+from earmark.pipelines.interrupts import Interrupts
+from earmark.pipelines.local_runner import is_local
+from earmark.pipelines.notifications import describing_kafka
+from earmark.pipelines.options import ClassifyOptions, look_every_s
+from earmark.pipelines.rounds import retry, run_here
+from earmark.pipelines.screen import say
+from earmark.transforms import output_lock, progress, sharing
+from earmark.transforms.plan import Retry
+from earmark.transforms.stores import reason
+from earmark.transforms.watching import FAILED_LOOKS, Watch
 
 _ENDED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.DRAINED)
 

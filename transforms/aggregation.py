@@ -11,7 +11,7 @@ from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.windowed_value import WindowedValue
 from numpy.typing import NDArray
 
-from transforms.elements import (
+from earmark.transforms.elements import (
     AudioObject,
     ClipResult,
     Detections,
@@ -26,10 +26,10 @@ from transforms.elements import (
     Trouble,
     all_labels,
 )
-from transforms.embeddings import Aside, first_frame
-from transforms.events import each_run, run_starts
-from transforms.framing import FrameGrid
-from transforms.levels import SignalLevel
+from earmark.transforms.embeddings import Aside, first_frame
+from earmark.transforms.events import each_run, run_starts
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.levels import SignalLevel
 
 
 @dataclass(frozen=True)

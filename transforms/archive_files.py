@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from typing import Protocol
 
-from transforms.errors import HOSTILE_CONTENT_ERRORS
+from earmark.transforms.errors import HOSTILE_CONTENT_ERRORS
 
 HOSTILE_ARCHIVE_ERRORS: tuple[type[Exception], ...] = (
     *HOSTILE_CONTENT_ERRORS,

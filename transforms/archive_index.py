@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.errors import AudioError, ReadError, UnsupportedError
-from transforms.gzip_streams import POINT_BYTES, EntryPoint
+from earmark.transforms.errors import AudioError, ReadError, UnsupportedError
+from earmark.transforms.gzip_streams import POINT_BYTES, EntryPoint
 
 _ROW = struct.Struct("<QqqqQHB")
 _DTYPE = np.dtype(

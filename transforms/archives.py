@@ -14,10 +14,10 @@ from urllib.parse import quote
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.archive_files import HOSTILE_ARCHIVE_ERRORS
-from transforms.archive_index import ArchiveIndex, IndexBuilder, Member, check_path
-from transforms.elements import AudioObject
-from transforms.errors import (
+from earmark.transforms.archive_files import HOSTILE_ARCHIVE_ERRORS
+from earmark.transforms.archive_index import ArchiveIndex, IndexBuilder, Member, check_path
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.errors import (
     AudioError,
     DamagedError,
     EmptyFileError,
@@ -25,12 +25,12 @@ from transforms.errors import (
     UnsupportedError,
     store_errors,
 )
-from transforms.gzip_streams import GzipReader
-from transforms.matching import look_up
-from transforms.patterns import APPLE_DOUBLE, file_kind, local_path
-from transforms.tar_members import tar_members
-from transforms.temporary_copies import temporary_copy
-from transforms.zip_members import open_zip_member, zip_members
+from earmark.transforms.gzip_streams import GzipReader
+from earmark.transforms.matching import look_up
+from earmark.transforms.patterns import APPLE_DOUBLE, file_kind, local_path
+from earmark.transforms.tar_members import tar_members
+from earmark.transforms.temporary_copies import temporary_copy
+from earmark.transforms.zip_members import open_zip_member, zip_members
 
 MAX_MEMBERS = 10_000_000
 """An archive of more is refused."""

@@ -12,9 +12,9 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.container_headers import Promise, nothing_decoded, read_promise
-from transforms.elements import AudioHeader
-from transforms.errors import (
+from earmark.transforms.container_headers import Promise, nothing_decoded, read_promise
+from earmark.transforms.elements import AudioHeader
+from earmark.transforms.errors import (
     AudioError,
     DamagedError,
     EmptyFileError,
@@ -23,11 +23,11 @@ from transforms.errors import (
     ReadError,
     UnsupportedError,
 )
-from transforms.libav_decoder import LibavDecoder, open_libav
-from transforms.ogg_chains import open_ogg
-from transforms.plain_sound import PlainDecoder
-from transforms.sniffing import Sniffed, sniff
-from transforms.soundfile_decoder import SoundfileDecoder, open_soundfile
+from earmark.transforms.libav_decoder import LibavDecoder, open_libav
+from earmark.transforms.ogg_chains import open_ogg
+from earmark.transforms.plain_sound import PlainDecoder
+from earmark.transforms.sniffing import Sniffed, sniff
+from earmark.transforms.soundfile_decoder import SoundfileDecoder, open_soundfile
 
 
 class AudioReader(Protocol):

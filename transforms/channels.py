@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.errors import UnsupportedError
-from transforms.framing import FrameGrid, cut_frames
-from transforms.resampling import mix_down, resample
+from earmark.transforms.errors import UnsupportedError
+from earmark.transforms.framing import FrameGrid, cut_frames
+from earmark.transforms.resampling import mix_down, resample
 
 BLOCK_FRAMES = 16
 """Frames per block: 1 MB of samples at YAMNet's frame length."""
@@ -63,7 +63,7 @@ def channel_signals(
       use: how channels become frames.
       channels: of the recording.
       rates_hz: its rate, and the one wanted.
-      start_s: the second from which on it is wanted: see transforms.resampling.
+      start_s: the second from which on it is wanted: see earmark.transforms.resampling.
 
     Yields:
       float32 [any, signals] each, one after another: a signal for each channel in a frame, or for

@@ -28,8 +28,8 @@ import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.elements import Listed, Superseded
-from transforms.journal import (
+from earmark.transforms.elements import Listed, Superseded
+from earmark.transforms.journal import (
     Journal,
     JournalError,
     ListedObjects,
@@ -37,7 +37,7 @@ from transforms.journal import (
     read_journal,
     read_round_file,
 )
-from transforms.output_folder import (
+from earmark.transforms.output_folder import (
     RUNS,
     delete,
     discard_staging,
@@ -51,19 +51,19 @@ from transforms.output_folder import (
     staged_journals,
     staging_folder,
 )
-from transforms.output_lock import is_held, release
-from transforms.patterns import local_path, shown
-from transforms.stores import persisting
-from transforms.superseding import parts_without, read_metadata, read_uris
-from transforms.tables import TABLES
-from transforms.whole_files import (
+from earmark.transforms.output_lock import is_held, release
+from earmark.transforms.patterns import local_path, shown
+from earmark.transforms.stores import persisting
+from earmark.transforms.superseding import parts_without, read_metadata, read_uris
+from earmark.transforms.tables import TABLES
+from earmark.transforms.whole_files import (
     join,
     make_folder,
     move_whole,
     sync,
     write_whole,
 )
-from transforms.writing import Totals, WrittenFile, WrittenShard, write_table
+from earmark.transforms.writing import Totals, WrittenFile, WrittenShard, write_table
 
 _FATES = ("clips", "failures")
 """The tables that have a row for each object."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import BinaryIO, NamedTuple
 
-from transforms.errors import AudioError, DamagedError, NoSamplesError, TruncatedError
-from transforms.sniffing import Sniffed, mpeg_frame_bytes, mpeg_frame_samples
+from earmark.transforms.errors import AudioError, DamagedError, NoSamplesError, TruncatedError
+from earmark.transforms.sniffing import Sniffed, mpeg_frame_bytes, mpeg_frame_samples
 
 _MAX_CHUNKS = 10_000
 """So many parts of a container are looked at; no recorder writes so many before the sound."""

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from transforms.channels import ChannelUse, channels_heard, frames_in_block
-from transforms.decoder_answers import nonsense
-from transforms.decoder_messages import Frames
-from transforms.elements import AudioHeader, Ending, FrameBlock, Span
-from transforms.errors import AudioError, ReadError, trouble_of
-from transforms.framing import FrameGrid
-from transforms.levels import SignalLevel
+from earmark.transforms.channels import ChannelUse, channels_heard, frames_in_block
+from earmark.transforms.decoder_answers import nonsense
+from earmark.transforms.decoder_messages import Frames
+from earmark.transforms.elements import AudioHeader, Ending, FrameBlock, Span
+from earmark.transforms.errors import AudioError, ReadError, trouble_of
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.levels import SignalLevel
 
 
 class DecodedSpan:

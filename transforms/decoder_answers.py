@@ -14,10 +14,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
-from transforms.decoder_messages import Answer, Ended, Frames, Length, Reached, Ready
-from transforms.elements import AudioHeader, Ending, Trouble
-from transforms.errors import AudioError, CrashedError
-from transforms.levels import SignalLevel
+from earmark.transforms.decoder_messages import Answer, Ended, Frames, Length, Reached, Ready
+from earmark.transforms.elements import AudioHeader, Ending, Trouble
+from earmark.transforms.errors import AudioError, CrashedError
+from earmark.transforms.levels import SignalLevel
 
 MAX_CHANNELS = 1024
 """More of them no decoder gives."""

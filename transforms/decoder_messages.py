@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timezone, tzinfo
 from typing import NamedTuple, TypeAlias
 
-from transforms.channels import ChannelUse
-from transforms.elements import Ending, Span
-from transforms.framing import FrameGrid
+from earmark.transforms.channels import ChannelUse
+from earmark.transforms.elements import Ending, Span
+from earmark.transforms.framing import FrameGrid
 
 
 def endless_s(size_bytes: int) -> int:

@@ -22,11 +22,11 @@ from typing import IO, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.channels import MIXED, ChannelUse
-from transforms.decoded_spans import DecodedSpan, decoded_s
-from transforms.decoder_answers import nonsense, read_answer
-from transforms.decoder_gate import DecoderGate
-from transforms.decoder_messages import (
+from earmark.transforms.channels import MIXED, ChannelUse
+from earmark.transforms.decoded_spans import DecodedSpan, decoded_s
+from earmark.transforms.decoder_answers import nonsense, read_answer
+from earmark.transforms.decoder_gate import DecoderGate
+from earmark.transforms.decoder_messages import (
     BUG_STATUS,
     OUT_OF_MEMORY_STATUS,
     Answer,
@@ -40,9 +40,9 @@ from transforms.decoder_messages import (
     Reached,
     endless_s,
 )
-from transforms.elements import FrameBlock, Span
-from transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
-from transforms.framing import FrameGrid
+from earmark.transforms.elements import FrameBlock, Span
+from earmark.transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
+from earmark.transforms.framing import FrameGrid
 
 LIMIT_S = 60.0
 """How long a decoder may keep us waiting, and a second more for each that it has decoded."""
@@ -60,7 +60,7 @@ _SPARE_S = 60
 _SAID_BYTES = 20_000
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)  # none of them comes of content
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
-_PROGRAM = "from transforms.decoder_process import main; main()"
+_PROGRAM = "from earmark.transforms.decoder_process import main; main()"
 
 _Given = TypeVar("_Given")
 

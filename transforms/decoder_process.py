@@ -1,4 +1,4 @@
-"""A process that decodes recordings: started by transforms.decoder_pool, and killed at need.
+"""A process that decodes recordings: started by decoder_pool, and killed at need.
 
 It imports nothing that isn't needed for decoding, Beam least of all, so that it starts fast and is
 small.
@@ -22,9 +22,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.audio_files import open_audio
-from transforms.decoder_answers import packed
-from transforms.decoder_messages import (
+from earmark.transforms.audio_files import open_audio
+from earmark.transforms.decoder_answers import packed
+from earmark.transforms.decoder_messages import (
     BUG_STATUS,
     OUT_OF_MEMORY_STATUS,
     Answer,
@@ -36,8 +36,8 @@ from transforms.decoder_messages import (
     Reached,
     Ready,
 )
-from transforms.errors import AudioError
-from transforms.span_decoding import SpanDecoding
+from earmark.transforms.errors import AudioError
+from earmark.transforms.span_decoding import SpanDecoding
 
 MEMORY_LIMIT_BYTES = 4 << 30
 """Of address space; decoding takes a tenth of it."""

@@ -9,14 +9,14 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
-from transforms import decoder_pool, progress
-from transforms.channels import MIXED, ChannelUse
-from transforms.decoder_messages import Clock
-from transforms.elements import Ending, FrameBlock, Span
-from transforms.errors import AudioError, trouble_of
-from transforms.framing import FrameGrid
-from transforms.levels import SignalLevel
-from transforms.local_copies import local_copy
+from earmark.transforms import decoder_pool, progress
+from earmark.transforms.channels import MIXED, ChannelUse
+from earmark.transforms.decoder_messages import Clock
+from earmark.transforms.elements import Ending, FrameBlock, Span
+from earmark.transforms.errors import AudioError, trouble_of
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.levels import SignalLevel
+from earmark.transforms.local_copies import local_copy
 
 
 @dataclass

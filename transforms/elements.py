@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.levels import SignalLevel
+from earmark.transforms.levels import SignalLevel
 
 
 class AudioObject(NamedTuple):
@@ -56,7 +56,7 @@ class Superseded(NamedTuple):
 class Span:
     """A part of a recording, which one worker decodes; a short recording is a single span.
 
-    It begins where a recording may be cut: see transforms.resampling. A frame belongs to the span
+    It begins where a recording may be cut: see resampling. A frame belongs to the span
     in which it begins.
 
     Attributes:

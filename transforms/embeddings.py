@@ -16,15 +16,15 @@ import numpy as np
 from apache_beam.transforms.window import BoundedWindow, IntervalWindow
 from numpy.typing import NDArray
 
-from transforms.elements import (
+from earmark.transforms.elements import (
     EmbeddingPart,
     Embeddings,
     FrameScores,
     Span,
     StoredEmbeddings,
 )
-from transforms.local_copies import read_uri
-from transforms.whole_files import join, write_aside
+from earmark.transforms.local_copies import read_uri
+from earmark.transforms.whole_files import join, write_aside
 
 ROWS_ASIDE = 1024
 """So many at most are held of a span before they go to a file: 4 MB of YAMNet's."""

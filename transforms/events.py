@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.elements import Detections, Events
-from transforms.framing import FrameGrid
+from earmark.transforms.elements import Detections, Events
+from earmark.transforms.framing import FrameGrid
 
 
 def merge_events(

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from transforms.errors import DamagedError, UnsupportedError
+from earmark.transforms.errors import DamagedError, UnsupportedError
 
 MAX_POINTS = 512
 """So many places are kept of a stream, however long it is."""

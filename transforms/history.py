@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from transforms.output_folder import matching
-from transforms.parquet_files import open_table, said_of_itself
-from transforms.patterns import local_path, shown
-from transforms.provenance import PREFIX
-from transforms.tables import TABLES
+from earmark.transforms.output_folder import matching
+from earmark.transforms.parquet_files import open_table, said_of_itself
+from earmark.transforms.patterns import local_path, shown
+from earmark.transforms.provenance import PREFIX
+from earmark.transforms.tables import TABLES
 
 _TABLES = ("clips", "failures")
 _FOOTER_THREADS = 8

@@ -21,11 +21,11 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from transforms.local_copies import read_uri
-from transforms.patterns import shown
-from transforms.run_names import is_round, is_run_id, is_staging_folder
-from transforms.tables import TABLES
-from transforms.writing import Totals
+from earmark.transforms.local_copies import read_uri
+from earmark.transforms.patterns import shown
+from earmark.transforms.run_names import is_round, is_run_id, is_staging_folder
+from earmark.transforms.tables import TABLES
+from earmark.transforms.writing import Totals
 
 
 class JournalError(Exception):

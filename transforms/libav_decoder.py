@@ -21,9 +21,14 @@ from av.packet import Packet
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from transforms.container_headers import Promise, check_end, nothing_decoded, pcm_sample_bytes
-from transforms.elements import AudioHeader
-from transforms.errors import (
+from earmark.transforms.container_headers import (
+    Promise,
+    check_end,
+    nothing_decoded,
+    pcm_sample_bytes,
+)
+from earmark.transforms.elements import AudioHeader
+from earmark.transforms.errors import (
     HOSTILE_CONTENT_ERRORS,
     AudioError,
     DamagedError,
@@ -31,9 +36,9 @@ from transforms.errors import (
     ReadError,
     UnsupportedError,
 )
-from transforms.libav_frames import Shape, alike, as_float32, joined
-from transforms.plain_sound import find_plain
-from transforms.sniffing import Sniffed
+from earmark.transforms.libav_frames import Shape, alike, as_float32, joined
+from earmark.transforms.plain_sound import find_plain
+from earmark.transforms.sniffing import Sniffed
 
 
 @contextmanager

@@ -13,7 +13,12 @@ from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from transforms.errors import HOSTILE_CONTENT_ERRORS, AudioError, DamagedError, UnsupportedError
+from earmark.transforms.errors import (
+    HOSTILE_CONTENT_ERRORS,
+    AudioError,
+    DamagedError,
+    UnsupportedError,
+)
 
 
 class Shape(NamedTuple):

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
-from transforms.archives import trouble_with_member
-from transforms.manifests import is_manifest, read_manifest
-from transforms.matching import Found, trouble_with
-from transforms.member_listing import list_with_members, look_up_with_members
-from transforms.patterns import (
+from earmark.transforms.archives import trouble_with_member
+from earmark.transforms.manifests import is_manifest, read_manifest
+from earmark.transforms.matching import Found, trouble_with
+from earmark.transforms.member_listing import list_with_members, look_up_with_members
+from earmark.transforms.patterns import (
     KINDS,
     OTHERS,
     ListingError,
@@ -20,8 +20,8 @@ from transforms.patterns import (
     scheme,
     shown,
 )
-from transforms.printing import printable
-from transforms.stores import check_known, check_reachable
+from earmark.transforms.printing import printable
+from earmark.transforms.stores import check_known, check_reachable
 
 _LOOK_UP_BATCH = 256
 _LOOK_UP_THREADS = 16

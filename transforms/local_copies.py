@@ -9,11 +9,11 @@ from pathlib import Path
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.archives import member_copy, place_of
-from transforms.elements import AudioObject
-from transforms.errors import ReadError
-from transforms.patterns import local_path, shown
-from transforms.stores import (
+from earmark.transforms.archives import member_copy, place_of
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.errors import ReadError
+from earmark.transforms.patterns import local_path, shown
+from earmark.transforms.stores import (
     READ_BYTES,
     STORE_ERRORS,
     UNUSABLE_ERRORS,
@@ -23,7 +23,7 @@ from transforms.stores import (
     stat_object,
     version_of,
 )
-from transforms.temporary_copies import TemporaryCopy, temporary_copy
+from earmark.transforms.temporary_copies import TemporaryCopy, temporary_copy
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.patterns import (
+from earmark.transforms.patterns import (
     ListingError,
     file_kind,
     is_glob,
@@ -24,7 +24,7 @@ from transforms.patterns import (
     local_uri,
     shown,
 )
-from transforms.printing import printable
+from earmark.transforms.printing import printable
 
 _BATCH_ROWS = 4096
 _LONGEST_LINE = 1_000_000

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.elements import AudioObject
-from transforms.patterns import (
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.patterns import (
     APPLE_DOUBLE,
     AUDIO_EXTENSIONS,
     Glob,
@@ -26,8 +26,8 @@ from transforms.patterns import (
     local_uri,
     shown,
 )
-from transforms.secrets import holds_credentials, masked
-from transforms.stores import (
+from earmark.transforms.secrets import holds_credentials, masked
+from earmark.transforms.stores import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
     check_reachable,

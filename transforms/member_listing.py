@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from transforms.archives import (
+from earmark.transforms.archives import (
     Place,
     is_archive,
     list_members,
@@ -13,9 +13,9 @@ from transforms.archives import (
     place_of,
     split_at_archives,
 )
-from transforms.elements import AudioObject
-from transforms.matching import Found, list_pattern, look_up, means
-from transforms.patterns import (
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.matching import Found, list_pattern, look_up, means
+from earmark.transforms.patterns import (
     APPLE_DOUBLE,
     AUDIO_EXTENSIONS,
     Glob,

@@ -16,11 +16,11 @@ from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
 from apache_beam.io.kafka import ReadFromKafka
 from apache_beam.metrics import Metrics
 
-from transforms.member_listing import is_meant
-from transforms.output_folder import is_written_by_runs
-from transforms.patterns import local_path, local_uri
-from transforms.secrets import holds_credentials, masked
-from transforms.watching import Watched
+from earmark.transforms.member_listing import is_meant
+from earmark.transforms.output_folder import is_written_by_runs
+from earmark.transforms.patterns import local_path, local_uri
+from earmark.transforms.secrets import holds_credentials, masked
+from earmark.transforms.watching import Watched
 
 _EXCERPT_CHARACTERS = 120
 

@@ -17,10 +17,16 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.container_headers import read_promise
-from transforms.errors import AudioError, DamagedError, NoSamplesError, ReadError, TruncatedError
-from transforms.libav_decoder import LibavDecoder, open_libav
-from transforms.sniffing import Sniffed
+from earmark.transforms.container_headers import read_promise
+from earmark.transforms.errors import (
+    AudioError,
+    DamagedError,
+    NoSamplesError,
+    ReadError,
+    TruncatedError,
+)
+from earmark.transforms.libav_decoder import LibavDecoder, open_libav
+from earmark.transforms.sniffing import Sniffed
 
 
 @contextmanager

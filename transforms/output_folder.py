@@ -15,9 +15,9 @@ from pathlib import Path, PurePath
 
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.matching import Found
-from transforms.patterns import local_path
-from transforms.run_names import (
+from earmark.transforms.matching import Found
+from earmark.transforms.patterns import local_path
+from earmark.transforms.run_names import (
     ROUND,
     RUN_ID,
     STAGING_PREFIX,
@@ -25,9 +25,9 @@ from transforms.run_names import (
     is_round,
     is_staging_folder,
 )
-from transforms.stores import persisting
-from transforms.tables import TABLES
-from transforms.whole_files import join
+from earmark.transforms.stores import persisting
+from earmark.transforms.tables import TABLES
+from earmark.transforms.whole_files import join
 
 RUNS = "_runs"
 LOCKS = "_locks"

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.patterns import local_path, shown
+from earmark.transforms.patterns import local_path, shown
 
 
 class BrokenTableError(Exception):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
-from transforms.printing import printable
-from transforms.run_names import STAGING_PREFIX, is_staging_folder
+from earmark.transforms.printing import printable
+from earmark.transforms.run_names import STAGING_PREFIX, is_staging_folder
 
 AUDIO_EXTENSIONS = frozenset(
     """

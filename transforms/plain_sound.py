@@ -12,9 +12,9 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.container_headers import Promise, check_end, pcm_sample_bytes, plain_bytes
-from transforms.elements import AudioHeader
-from transforms.errors import ReadError
+from earmark.transforms.container_headers import Promise, check_end, pcm_sample_bytes, plain_bytes
+from earmark.transforms.elements import AudioHeader
+from earmark.transforms.errors import ReadError
 
 
 class PlainSound(NamedTuple):

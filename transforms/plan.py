@@ -8,11 +8,11 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
-from transforms.elements import AudioObject, Superseded, ToHear
-from transforms.errors import PASSING_REASONS
-from transforms.history import Heard
-from transforms.matching import Found
-from transforms.patterns import KINDS, OTHERS
+from earmark.transforms.elements import AudioObject, Superseded, ToHear
+from earmark.transforms.errors import PASSING_REASONS
+from earmark.transforms.history import Heard
+from earmark.transforms.matching import Found
+from earmark.transforms.patterns import KINDS, OTHERS
 
 
 class PlanError(Exception):

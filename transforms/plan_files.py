@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms.elements import AudioObject, ToHear
-from transforms.local_copies import read_uri
-from transforms.whole_files import write_whole
+from earmark.transforms.elements import AudioObject, ToHear
+from earmark.transforms.local_copies import read_uri
+from earmark.transforms.whole_files import write_whole
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
-from transforms.elements import Span
+from earmark.transforms.elements import Span
 
 _boards: dict[str, Board] = {}
 _lock = threading.Lock()

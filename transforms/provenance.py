@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from transforms.channels import MIXED, ChannelUse
-from transforms.elements import HeadLabels, all_labels
-from transforms.framing import FrameGrid
+from earmark.transforms.channels import MIXED, ChannelUse
+from earmark.transforms.elements import HeadLabels, all_labels
+from earmark.transforms.framing import FrameGrid
 
 SCHEMA_VERSION = "2"
 

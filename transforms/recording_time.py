@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote
 
-from transforms.errors import ReadError
+from earmark.transforms.errors import ReadError
 
 _MAX_CHUNK_BYTES = 1 << 18
 _MAX_METADATA_CHUNKS = 16

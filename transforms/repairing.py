@@ -14,20 +14,20 @@ from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.committing import ReconcileError, carry_out, is_begun
-from transforms.journal import Journal, JournalError, read_journal
-from transforms.output_folder import (
+from earmark.transforms.committing import ReconcileError, carry_out, is_begun
+from earmark.transforms.journal import Journal, JournalError, read_journal
+from earmark.transforms.output_folder import (
     SET_ASIDE,
     discard_staging,
     matching,
     remove_empty_folders,
     staged_journals,
 )
-from transforms.parquet_files import BrokenTableError, open_table, said_of_itself
-from transforms.patterns import local_path, shown
-from transforms.provenance import PREFIX
-from transforms.tables import TABLES
-from transforms.whole_files import join, make_folder, move_whole
+from earmark.transforms.parquet_files import BrokenTableError, open_table, said_of_itself
+from earmark.transforms.patterns import local_path, shown
+from earmark.transforms.provenance import PREFIX
+from earmark.transforms.tables import TABLES
+from earmark.transforms.whole_files import join, make_folder, move_whole
 
 _FATES = ("clips", "failures")
 

@@ -11,11 +11,11 @@ import numpy as np
 from apache_beam.metrics import Metrics
 from numpy.typing import NDArray
 
-from transforms.elements import FrameBlock, FrameScores
+from earmark.transforms.elements import FrameBlock, FrameScores
 
 
 class Prediction(Protocol):
-    """What a model makes of frames: see models.classifier.Prediction."""
+    """What a model makes of frames: see earmark.models.classifier.Prediction."""
 
     @property
     def scores(self) -> NDArray[np.float32]:

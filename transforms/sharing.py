@@ -16,7 +16,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from transforms.elements import Span
+from earmark.transforms.elements import Span
 
 _TICKETS = 64
 """More than there are workers, so that each of them gets one."""

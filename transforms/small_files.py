@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 
-from transforms.local_copies import read_uri
-from transforms.patterns import local_path
-from transforms.stores import check_reachable, stat_object
+from earmark.transforms.local_copies import read_uri
+from earmark.transforms.patterns import local_path
+from earmark.transforms.stores import check_reachable, stat_object
 
 
 def read_small(uri: str, at_most: int) -> bytes:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
-from transforms.errors import NotAudioError
+from earmark.transforms.errors import NotAudioError
 
 
 class Sniffed(NamedTuple):

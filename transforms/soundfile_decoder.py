@@ -11,16 +11,21 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from transforms.container_headers import Promise, check_end, nothing_decoded, pcm_sample_bytes
-from transforms.elements import AudioHeader
-from transforms.errors import (
+from earmark.transforms.container_headers import (
+    Promise,
+    check_end,
+    nothing_decoded,
+    pcm_sample_bytes,
+)
+from earmark.transforms.elements import AudioHeader
+from earmark.transforms.errors import (
     HOSTILE_CONTENT_ERRORS,
     AudioError,
     DamagedError,
     UnsupportedError,
 )
-from transforms.plain_sound import find_plain
-from transforms.sniffing import Sniffed
+from earmark.transforms.plain_sound import find_plain
+from earmark.transforms.sniffing import Sniffed
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.audio_files import AudioReader, open_audio
-from transforms.channels import (
+from earmark.transforms.audio_files import AudioReader, open_audio
+from earmark.transforms.channels import (
     MIXED,
     ChannelUse,
     by_channel,
@@ -19,13 +19,13 @@ from transforms.channels import (
     cut_channel_frames,
     frames_in_block,
 )
-from transforms.decoder_messages import Clock, endless_s
-from transforms.elements import AudioHeader, Ending, Span, Trouble
-from transforms.errors import AudioError, DamagedError, trouble_of
-from transforms.framing import FrameGrid
-from transforms.levels import SignalLevel, full_scale, measure
-from transforms.recording_time import RecordedAt, recorded_at
-from transforms.resampling import LEAD_IN_S
+from earmark.transforms.decoder_messages import Clock, endless_s
+from earmark.transforms.elements import AudioHeader, Ending, Span, Trouble
+from earmark.transforms.errors import AudioError, DamagedError, trouble_of
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.levels import SignalLevel, full_scale, measure
+from earmark.transforms.recording_time import RecordedAt, recorded_at
+from earmark.transforms.resampling import LEAD_IN_S
 
 
 class SpanDecoding:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms import decoder_pool
-from transforms.elements import AudioObject, Span
-from transforms.patterns import local_path
+from earmark.transforms import decoder_pool
+from earmark.transforms.elements import AudioObject, Span
+from earmark.transforms.patterns import local_path
 
 _SHORT_BYTES = 1 << 20
 """What is smaller than this is decoded in no time: it isn't opened to see how long it is."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from transforms.elements import AudioObject
+from earmark.transforms.elements import AudioObject
 
 
 @dataclass

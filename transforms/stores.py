@@ -25,9 +25,9 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from transforms.errors import store_errors
-from transforms.patterns import ListingError, local_path, scheme, shown
-from transforms.printing import printable
+from earmark.transforms.errors import store_errors
+from earmark.transforms.patterns import ListingError, local_path, scheme, shown
+from earmark.transforms.printing import printable
 
 STORE_ERRORS: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, *store_errors())
 """What reading and writing objects raises."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.parquet_files import open_table, said_of_itself
+from earmark.transforms.parquet_files import open_table, said_of_itself
 
 
 def read_uris(path: str) -> list[str]:

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transforms.elements import ClipResult, Embeddings, FailedClip, HeadLabels, HeardClip
-from transforms.embeddings import loaded, mean_embedding
-from transforms.events import merge_events
-from transforms.provenance import Provenance
+from earmark.transforms.elements import ClipResult, Embeddings, FailedClip, HeadLabels, HeardClip
+from earmark.transforms.embeddings import loaded, mean_embedding
+from earmark.transforms.events import merge_events
+from earmark.transforms.provenance import Provenance
 
 _T = TypeVar("_T", bound=np.generic)
 

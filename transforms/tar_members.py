@@ -8,9 +8,9 @@ import re
 import tarfile
 from collections.abc import Iterator
 
-from transforms.archive_files import BoundedFile, SeekableFile
-from transforms.archive_index import Kind, Member, name_hash, path_in_archive
-from transforms.errors import DamagedError
+from earmark.transforms.archive_files import BoundedFile, SeekableFile
+from earmark.transforms.archive_index import Kind, Member, name_hash, path_in_archive
+from earmark.transforms.errors import DamagedError
 
 _HEADER_LIMIT_BYTES = 1 << 20  # of a long name or of pax records
 _NUMBER_LIMIT = 300  # more digits than the name of a file can have

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from transforms.errors import ReadError
+from earmark.transforms.errors import ReadError
 
 RESERVE_BYTES = 64 << 20
 """So much stays free for whatever else needs the folder; on a small disk, a 64th of it."""

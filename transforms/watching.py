@@ -16,16 +16,16 @@ from apache_beam.coders import PickleCoder
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.userstate import BagRuntimeState, BagStateSpec
 
-from transforms.archives import archives_of
-from transforms.elements import AudioObject, ToHear
-from transforms.history import read_history
-from transforms.listing import list_audio
-from transforms.matching import find
-from transforms.member_listing import list_meant
-from transforms.output_folder import without_own_files
-from transforms.patterns import ListingError, shown
-from transforms.plan import Plan, Retry, new_plan
-from transforms.stores import STORE_ERRORS, reason
+from earmark.transforms.archives import archives_of
+from earmark.transforms.elements import AudioObject, ToHear
+from earmark.transforms.history import read_history
+from earmark.transforms.listing import list_audio
+from earmark.transforms.matching import find
+from earmark.transforms.member_listing import list_meant
+from earmark.transforms.output_folder import without_own_files
+from earmark.transforms.patterns import ListingError, shown
+from earmark.transforms.plan import Plan, Retry, new_plan
+from earmark.transforms.stores import STORE_ERRORS, reason
 
 AT_MOST = 20_000
 """So many objects may be under way at once in a stream; what more there is waits for them."""

@@ -12,8 +12,8 @@ from typing import BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.patterns import local_path
-from transforms.stores import persisting
+from earmark.transforms.patterns import local_path
+from earmark.transforms.stores import persisting
 
 
 def join(*parts: str) -> str:

@@ -10,20 +10,20 @@ from typing import TypeAlias
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
-from transforms.committing import ReconcileError, commit_round, finish_commits
-from transforms.elements import ClipResult, Listed, ToHear
-from transforms.embeddings import Aside
-from transforms.history import read_history
-from transforms.output_folder import (
+from earmark.transforms.committing import ReconcileError, commit_round, finish_commits
+from earmark.transforms.elements import ClipResult, Listed, ToHear
+from earmark.transforms.embeddings import Aside
+from earmark.transforms.history import read_history
+from earmark.transforms.output_folder import (
     STREAM,
     aside_folder,
     discard_aside,
     round_id,
     staging_folder,
 )
-from transforms.plan import is_since_planned, superseded
-from transforms.provenance import Provenance
-from transforms.writing import file_name, write_shard
+from earmark.transforms.plan import is_since_planned, superseded
+from earmark.transforms.provenance import Provenance
+from earmark.transforms.writing import file_name, write_shard
 
 _InWindow: TypeAlias = ToHear | ClipResult
 

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.elements import ClipResult, HeardClip
-from transforms.embeddings import rows_of
-from transforms.provenance import Provenance
-from transforms.stores import persisting
-from transforms.tables import TABLES, Table
-from transforms.whole_files import create_file
+from earmark.transforms.elements import ClipResult, HeardClip
+from earmark.transforms.embeddings import rows_of
+from earmark.transforms.provenance import Provenance
+from earmark.transforms.stores import persisting
+from earmark.transforms.tables import TABLES, Table
+from earmark.transforms.whole_files import create_file
 
 ROWS_PER_FILE = 1_000_000
 """About so many detections in a file, where the number of files isn't given."""

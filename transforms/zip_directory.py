@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from transforms.archive_files import BoundedFile
-from transforms.errors import DamagedError
+from earmark.transforms.archive_files import BoundedFile
+from earmark.transforms.errors import DamagedError
 
 _MOST_BYTES = 512 << 20
 _CHUNK_BYTES = 1 << 20

@@ -12,11 +12,11 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.archive_files import HOSTILE_ARCHIVE_ERRORS, BoundedFile
-from transforms.archive_index import Kind, Member, path_in_archive
-from transforms.errors import DamagedError, UnsupportedError
-from transforms.gzip_streams import BOMB_BYTES, BOMB_RATIO
-from transforms.zip_directory import ZipEntry, zip_entries
+from earmark.transforms.archive_files import HOSTILE_ARCHIVE_ERRORS, BoundedFile
+from earmark.transforms.archive_index import Kind, Member, path_in_archive
+from earmark.transforms.errors import DamagedError, UnsupportedError
+from earmark.transforms.gzip_streams import BOMB_BYTES, BOMB_RATIO
+from earmark.transforms.zip_directory import ZipEntry, zip_entries
 
 _READ_BYTES = 1 << 20
 _UNREADABLE: tuple[type[Exception], ...] = (DamagedError, *HOSTILE_ARCHIVE_ERRORS)

@@ -16,9 +16,9 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-import models
-from models.classifier import AudioClassifier
-from models.synthesis import LABELS, MIXTURES, synthesise, synthesise_mixture
+from earmark import models
+from earmark.models.classifier import AudioClassifier
+from earmark.models.synthesis import LABELS, MIXTURES, synthesise, synthesise_mixture
 
 BUILTIN = Path(models.__file__).with_name("builtin.tflite")
 SEED = 8_675_309

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from models import graphs, metadata
-from models.describing import describe
-from models.errors import ModelError
-from models.metadata import (
+from earmark.models import graphs, metadata
+from earmark.models.describing import describe
+from earmark.models.errors import ModelError
+from earmark.models.metadata import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from models.metadata_writer import pack
+from earmark.models.metadata_writer import pack
 
 ENGLISH = ("bittern", "water rail", "crake")
 GERMAN = ("Rohrdommel", "Wasserralle", "Ralle")

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import metadata_writer
-from models.classifier import AudioClassifier
-from models.errors import ModelError
-from models.heads import ModelOptions
-from models.interpreters import Kernels
-from models.metadata import CalibrationMetadata, LabelFile, ModelMetadata, OutputMetadata
+from earmark.models import metadata_writer
+from earmark.models.classifier import AudioClassifier
+from earmark.models.errors import ModelError
+from earmark.models.heads import ModelOptions
+from earmark.models.interpreters import Kernels
+from earmark.models.metadata import CalibrationMetadata, LabelFile, ModelMetadata, OutputMetadata
 
 SAMPLES = 32
 RNG = np.random.default_rng(5)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from models import graphs, metadata_writer
-from models.classifier import AudioClassifier
-from models.errors import ModelError
-from models.heads import ModelOptions
-from models.interface import Framing
-from models.metadata import InputMetadata, ModelMetadata, OutputMetadata
+from earmark.models import graphs, metadata_writer
+from earmark.models.classifier import AudioClassifier
+from earmark.models.errors import ModelError
+from earmark.models.heads import ModelOptions
+from earmark.models.interface import Framing
+from earmark.models.metadata import InputMetadata, ModelMetadata, OutputMetadata
 
 SAMPLES = 64
 RNG = np.random.default_rng(3)

@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from models import metadata
-from models.errors import ModelError
-from models.metadata import (
+from earmark.models import metadata
+from earmark.models.errors import ModelError
+from earmark.models.metadata import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from models.metadata_writer import pack
+from earmark.models.metadata_writer import pack
 
 CALIBRATION_FILE = 4
 

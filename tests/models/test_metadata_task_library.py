@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import metadata
-from models.metadata import (
+from earmark.models import metadata
+from earmark.models.metadata import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from models.metadata_writer import pack
+from earmark.models.metadata_writer import pack
 from tests.models.fen import ENGLISH, FEN, GERMAN, fen
 
 POPULATE = """

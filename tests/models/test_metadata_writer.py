@@ -15,16 +15,16 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import metadata
-from models.errors import ModelError
-from models.metadata import (
+from earmark.models import metadata
+from earmark.models.errors import ModelError
+from earmark.models.metadata import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from models.metadata_writer import pack
+from earmark.models.metadata_writer import pack
 from tests.models.fen import ENGLISH, FEN, fen
 
 # Any text that UTF-8 can carry.

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from models import graphs
-from models.classifier import AudioClassifier
-from models.errors import ModelError
-from models.heads import ModelOptions
-from models.metadata import (
+from earmark.models import graphs
+from earmark.models.classifier import AudioClassifier
+from earmark.models.errors import ModelError
+from earmark.models.heads import ModelOptions
+from earmark.models.metadata import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from models.metadata_writer import pack
-from models.selection import least_scores, parse_thresholds
+from earmark.models.metadata_writer import pack
+from earmark.models.selection import least_scores, parse_thresholds
 from tests.models.small_models import Layer, Port, layered
 
 SAMPLES = 8

@@ -7,10 +7,10 @@ from fnmatch import fnmatch
 import numpy as np
 import pytest
 
-from models.errors import ModelError
-from models.heads import Head
-from models.interpreters import Output
-from models.selection import least_scores, listed_labels, parse_thresholds
+from earmark.models.errors import ModelError
+from earmark.models.heads import Head
+from earmark.models.interpreters import Output
+from earmark.models.selection import least_scores, listed_labels, parse_thresholds
 
 BIRDS = ("wren", "Winter wren", "crow", "robin, European", "wren [song]", "wren?", "*")
 HOURS = ("dawn", "crow")

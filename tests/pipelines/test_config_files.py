@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.command_line import CLASSIFY, parse
-from pipelines.config_files import LARGEST_BYTES, read_config
-from pipelines.errors import UsageError
+from earmark.pipelines.command_line import CLASSIFY, parse
+from earmark.pipelines.config_files import LARGEST_BYTES, read_config
+from earmark.pipelines.errors import UsageError
 
 HUSH = "hush-hush"
 

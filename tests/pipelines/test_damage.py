@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from models.synthesis import synthesise
+from earmark.models.synthesis import synthesise
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = int(os.environ.get("EARMARK_FUZZ_FILES", "240"))
@@ -110,7 +110,7 @@ def archives(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def hear(archive: Path, output: Path) -> None:
-    command = [sys.executable, "-m", "pipelines.classify", "--model", "builtin"]
+    command = [sys.executable, "-m", "earmark", "classify", "--model", "builtin"]
     done = subprocess.run(
         [*command, "--input", str(archive), "--output", str(output)],
         cwd=ROOT,

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from models.classifier import AudioClassifier
-from models.heads import ModelOptions
-from models.synthesis import synthesise
-from pipelines.cli import main
-from transforms import embeddings
+from earmark.models.classifier import AudioClassifier
+from earmark.models.heads import ModelOptions
+from earmark.models.synthesis import synthesise
+from earmark.pipelines.cli import main
+from earmark.transforms import embeddings
 
 BUILTIN = Path(__file__).parents[2] / "models" / "builtin.tflite"
 SIZE = 96

@@ -10,9 +10,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
-from pipelines.errors import UsageError
-from pipelines.local_runner import cores, is_local, local_runner, use_all_cores
-from transforms.elements import AudioObject
+from earmark.pipelines.errors import UsageError
+from earmark.pipelines.local_runner import cores, is_local, local_runner, use_all_cores
+from earmark.transforms.elements import AudioObject
 
 
 def check_that_all_come(objects: int) -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def peak_mb(archive: Path, output: Path) -> float:
-    command = [sys.executable, "-m", "pipelines.classify", "--model", "builtin"]
+    command = [sys.executable, "-m", "earmark", "classify", "--model", "builtin"]
     folders = ["--input", str(archive), "--output", str(output)]
     return processes.run([*command, *folders, "--direct_num_workers", "2"]).cost.peak_mb
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main
+from earmark.pipelines.cli import main
 
 BUILTIN = Path(__file__).parents[2] / "models" / "builtin.tflite"
 

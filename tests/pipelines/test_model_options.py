@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from models import graphs
-from models.describing import describe
-from models.synthesis import LABELS, synthesise
-from pipelines.cli import main
+from earmark.models import graphs
+from earmark.models.describing import describe
+from earmark.models.synthesis import LABELS, synthesise
+from earmark.pipelines.cli import main
 
 BUILTIN = (Path(__file__).parents[2] / "models" / "builtin.tflite").read_bytes()
 GERMAN = tuple(f"{label} auf Deutsch" for label in LABELS)

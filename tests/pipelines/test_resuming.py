@@ -54,9 +54,9 @@ def test_nothing_is_opened_of_what_is_done(tmp_path, archive, classify, monkeypa
     def opened(*_args, **_kwargs):
         raise AssertionError("something was opened")
 
-    monkeypatch.setattr("transforms.decoding.local_copy", opened)
-    monkeypatch.setattr("transforms.decoder_pool.DecoderPool.decode", opened)
-    monkeypatch.setattr("transforms.decoder_pool.DecoderPool.length_s", opened)
+    monkeypatch.setattr("earmark.transforms.decoding.local_copy", opened)
+    monkeypatch.setattr("earmark.transforms.decoder_pool.DecoderPool.decode", opened)
+    monkeypatch.setattr("earmark.transforms.decoder_pool.DecoderPool.length_s", opened)
     assert classify(archive, tmp_path / "out")[0] == 0
     (archive / "a.wav").touch()
     with pytest.raises(AssertionError, match="something was opened"):
@@ -101,7 +101,7 @@ def test_what_lay_in_one_file_and_is_heard_anew_in_several_rounds_is_not_doubled
     tmp_path, archive, classify, rows, monkeypatch, in_a_round
 ):
     classify(archive, tmp_path / "out")
-    monkeypatch.setattr("pipelines.rounds.ROUND_OBJECTS", in_a_round)
+    monkeypatch.setattr("earmark.pipelines.rounds.ROUND_OBJECTS", in_a_round)
     for path in archive.iterdir():
         path.touch()
     assert classify(archive, tmp_path / "out")[0] == 0
@@ -184,7 +184,7 @@ def test_what_rows_do_not_depend_on_may_change(tmp_path, archive, classify):
 
 
 def test_rounds_are_committed_one_by_one(tmp_path, archive, classify, rows, monkeypatch):
-    monkeypatch.setattr("pipelines.rounds.ROUND_OBJECTS", 1)
+    monkeypatch.setattr("earmark.pipelines.rounds.ROUND_OBJECTS", 1)
     assert classify(archive, tmp_path / "out")[0] == 0
     (run,) = (tmp_path / "out" / "_runs").glob("*.json")
     said = json.loads(run.read_text())
@@ -197,9 +197,9 @@ def test_rounds_are_committed_one_by_one(tmp_path, archive, classify, rows, monk
 
 
 def test_a_round_that_fails_leaves_those_before_it(tmp_path, archive, classify, rows, monkeypatch):
-    monkeypatch.setattr("pipelines.rounds.ROUND_OBJECTS", 2)
+    monkeypatch.setattr("earmark.pipelines.rounds.ROUND_OBJECTS", 2)
     with pytest.MonkeyPatch.context() as patch:
-        from transforms import committing
+        from earmark.transforms import committing
 
         commit = committing.commit_round
 
@@ -227,7 +227,7 @@ def test_a_round_that_fails_leaves_those_before_it(tmp_path, archive, classify, 
 
 
 def start(archive: Path, output: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipelines.classify", "--model", "builtin"]
+    command = [sys.executable, "-m", "earmark", "classify", "--model", "builtin"]
     return subprocess.Popen(
         [*command, "--input", str(archive), "--output", str(output), *options],
         cwd=ROOT,
@@ -286,7 +286,7 @@ def test_a_summary_that_cannot_be_shown_does_not_fail_the_run(tmp_path, archive,
     with closed, Path("/dev/full").open("w") as full:
         shown_in = full if stdout == "/dev/full" else closed
         done = subprocess.run(
-            [sys.executable, "-m", "pipelines.classify", "--model", "builtin"]
+            [sys.executable, "-m", "earmark", "classify", "--model", "builtin"]
             + ["--input", str(archive), "--output", str(tmp_path / "out")],
             cwd=ROOT,
             stdout=shown_in,

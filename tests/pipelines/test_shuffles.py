@@ -13,10 +13,10 @@ from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import execution
 from apache_beam.runners.runner import PipelineRunner
 
-from models.synthesis import SOUNDS, synthesise
-from pipelines.local_runner import local_runner
-from pipelines.options import ClassifyOptions
-from pipelines.run import execute, holding_output, prepare
+from earmark.models.synthesis import SOUNDS, synthesise
+from earmark.pipelines.local_runner import local_runner
+from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.run import execute, holding_output, prepare
 
 LIMIT_BYTES_AN_HOUR = 200_000
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main
-from transforms import stores
+from earmark.pipelines.cli import main
+from earmark.transforms import stores
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,7 +89,7 @@ def test_a_signal_at_the_start_ends_the_process(tmp_path, number, status, is_swa
     """Also where a library swallows whatever is raised, and goes on waiting."""
     waiting = """
 import signal, time
-from pipelines import cli
+from earmark.pipelines import cli
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 

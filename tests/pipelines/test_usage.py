@@ -14,9 +14,9 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
-from pipelines.cli import main
-from pipelines.command_line import CLASSIFY, parse
-from pipelines.errors import UsageError
+from earmark.pipelines.cli import main
+from earmark.pipelines.command_line import CLASSIFY, parse
+from earmark.pipelines.errors import UsageError
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_help_shows_no_internals(capsys):
 
 
 def test_help_names_every_option(capsys):
-    from pipelines.options import ClassifyOptions
+    from earmark.pipelines.options import ClassifyOptions
 
     with pytest.raises(SystemExit) as ended:
         main(["classify", "--help"])
@@ -314,7 +314,7 @@ def test_a_usage_error_is_what_parse_raises():
 
 def test_blas_has_one_thread_for_each_worker_unless_told_otherwise():
     script = (
-        "import os; from pipelines.cli import main; main(['model', 'info', 'builtin']);"
+        "import os; from earmark.pipelines.cli import main; main(['model', 'info', 'builtin']);"
         "print([os.environ[f'{name}_NUM_THREADS'] for name in ('OPENBLAS', 'OMP', 'MKL')])"
     )
     environ = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}

@@ -17,11 +17,11 @@ from unittest.mock import Mock
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import watches
-from pipelines.errors import UsageError
-from pipelines.interrupts import Interrupts
-from pipelines.options import ClassifyOptions
-from transforms.patterns import ListingError
+from earmark.pipelines import watches
+from earmark.pipelines.errors import UsageError
+from earmark.pipelines.interrupts import Interrupts
+from earmark.pipelines.options import ClassifyOptions
+from earmark.transforms.patterns import ListingError
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,14 @@ def watch(tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(*options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pipelines.classify", "--model", "builtin", "--watch"]
+        command = [
+            sys.executable,
+            "-m",
+            "earmark.pipelines.classify",
+            "--model",
+            "builtin",
+            "--watch",
+        ]
         folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
         started.append(
             subprocess.Popen(

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from earmark.transforms import stores
+from earmark.transforms.errors import ReadError
+from earmark.transforms.listing import check_patterns
+from earmark.transforms.local_copies import local_copy, read_uri
+from earmark.transforms.matching import list_pattern, look_up
+from earmark.transforms.patterns import ListingError
 from tests.stores.faults import Faults, Store
-from transforms import stores
-from transforms.errors import ReadError
-from transforms.listing import check_patterns
-from transforms.local_copies import local_copy, read_uri
-from transforms.matching import list_pattern, look_up
-from transforms.patterns import ListingError
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 

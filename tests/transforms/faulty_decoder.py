@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from transforms import decoder_process, span_decoding
-from transforms.audio_files import open_audio
-from transforms.decoder_messages import Frames
+from earmark.transforms import decoder_process, span_decoding
+from earmark.transforms.audio_files import open_audio
+from earmark.transforms.decoder_messages import Frames
 
 
 def main() -> None:

@@ -10,15 +10,15 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.local_runner import local_runner
-from transforms.aggregation import (
+from earmark.pipelines.local_runner import local_runner
+from earmark.transforms.aggregation import (
     AggregateClips,
     Detecting,
     Tally,
     find_hits,
     summarise_clip,
 )
-from transforms.elements import (
+from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
     Detections,
@@ -30,9 +30,9 @@ from transforms.elements import (
     Span,
     Trouble,
 )
-from transforms.events import merge_events
-from transforms.framing import FrameGrid
-from transforms.levels import SignalLevel
+from earmark.transforms.events import merge_events
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.levels import SignalLevel
 
 CLIP = AudioObject("/a/clip.wav", 1000, "v1")
 WHOLE = Span(CLIP)

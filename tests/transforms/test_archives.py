@@ -20,18 +20,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transforms import archives, gzip_streams
-from transforms.archives import is_archive, member_copy, place_of
-from transforms.elements import AudioObject
-from transforms.errors import (
+from earmark.transforms import archives, gzip_streams
+from earmark.transforms.archives import is_archive, member_copy, place_of
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.errors import (
     AudioError,
     DamagedError,
     EmptyFileError,
     ReadError,
     UnsupportedError,
 )
-from transforms.gzip_streams import GzipReader
-from transforms.member_listing import list_with_members
+from earmark.transforms.gzip_streams import GzipReader
+from earmark.transforms.member_listing import list_with_members
 
 Tree = dict[str, bytes]
 
@@ -417,7 +417,7 @@ class TestRefusals:
 
     def test_bombs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for module in ("gzip_streams", "zip_members"):
-            monkeypatch.setattr(f"transforms.{module}.BOMB_BYTES", 1 << 20)
+            monkeypatch.setattr(f"earmark.transforms.{module}.BOMB_BYTES", 1 << 20)
         tree = {"a.wav": bytes(3 << 20), "b.wav": b"2"}
         write_deflated(tmp_path / "a.zip", tree)
         bomb, good = listed(tmp_path / "a.zip")

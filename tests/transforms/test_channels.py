@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.channels import (
+from earmark.transforms.channels import (
     MIXED,
     ChannelUse,
     by_channel,
@@ -11,9 +11,9 @@ from transforms.channels import (
     channels_heard,
     cut_channel_frames,
 )
-from transforms.errors import UnsupportedError
-from transforms.framing import FrameGrid
-from transforms.resampling import mix_down, resample
+from earmark.transforms.errors import UnsupportedError
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.resampling import mix_down, resample
 
 RATES = 22_050, 16_000
 EACH = ChannelUse(each=True)

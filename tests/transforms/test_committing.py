@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystem import BeamIOError
 
-from transforms import committing
-from transforms.aggregation import Detecting, Tally, summarise_clip
-from transforms.channels import ChannelUse
-from transforms.committing import ReconcileError, commit_round, conclude, recover
-from transforms.elements import (
+from earmark.transforms import committing
+from earmark.transforms.aggregation import Detecting, Tally, summarise_clip
+from earmark.transforms.channels import ChannelUse
+from earmark.transforms.committing import ReconcileError, commit_round, conclude, recover
+from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
     ClipResult,
@@ -34,15 +34,15 @@ from transforms.elements import (
     Superseded,
     Trouble,
 )
-from transforms.embeddings import Aside
-from transforms.framing import FrameGrid
-from transforms.history import Heard, HistoryError, check_history, read_history
-from transforms.journal import JournalError
-from transforms.levels import measure
-from transforms.output_folder import link_in, round_id, staging_folder
-from transforms.provenance import Provenance
-from transforms.tables import TABLES
-from transforms.writing import Totals, file_name, write_shard
+from earmark.transforms.embeddings import Aside
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.history import Heard, HistoryError, check_history, read_history
+from earmark.transforms.journal import JournalError
+from earmark.transforms.levels import measure
+from earmark.transforms.output_folder import link_in, round_id, staging_folder
+from earmark.transforms.provenance import Provenance
+from earmark.transforms.tables import TABLES
+from earmark.transforms.writing import Totals, file_name, write_shard
 
 from .forgetful_disk import ForgetfulDisk
 

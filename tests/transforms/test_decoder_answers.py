@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.decoder_answers import packed, read_answer
-from transforms.decoder_messages import Ended, Frames, Length, Reached, Ready
-from transforms.elements import AudioHeader, Ending, Trouble
-from transforms.errors import CrashedError
-from transforms.levels import SignalLevel
+from earmark.transforms.decoder_answers import packed, read_answer
+from earmark.transforms.decoder_messages import Ended, Frames, Length, Reached, Ready
+from earmark.transforms.elements import AudioHeader, Ending, Trouble
+from earmark.transforms.errors import CrashedError
+from earmark.transforms.levels import SignalLevel
 
 UTC = timezone.utc
 LARGE = (1 << 63) - 1

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from transforms import decoder_pool
-from transforms.channels import ChannelUse
-from transforms.decoder_messages import Clock
-from transforms.decoder_pool import DecoderError, DecoderPool
-from transforms.elements import AudioObject, Ending, Span
-from transforms.errors import PASSING_REASONS
-from transforms.framing import FrameGrid
-from transforms.span_decoding import SpanDecoding
+from earmark.transforms import decoder_pool
+from earmark.transforms.channels import ChannelUse
+from earmark.transforms.decoder_messages import Clock
+from earmark.transforms.decoder_pool import DecoderError, DecoderPool
+from earmark.transforms.elements import AudioObject, Ending, Span
+from earmark.transforms.errors import PASSING_REASONS
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.span_decoding import SpanDecoding
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 _FAULTY_DECODER = str(Path(__file__).with_name("faulty_decoder.py"))
@@ -368,10 +368,10 @@ def test_threads_share_no_process_and_start_no_more_than_they_are(tmp_path):
 
 SCRIPT = """
 import signal, sys, time
-from transforms.decoder_messages import Clock
-from transforms.decoder_pool import DecoderPool
-from transforms.elements import AudioObject, Span
-from transforms.framing import FrameGrid
+from earmark.transforms.decoder_messages import Clock
+from earmark.transforms.decoder_pool import DecoderPool
+from earmark.transforms.elements import AudioObject, Span
+from earmark.transforms.framing import FrameGrid
 import atexit
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 pool = DecoderPool(sys.argv[1])
@@ -428,5 +428,7 @@ def test_an_interrupt_from_the_terminal_does_not_reach_a_decoder(tmp_path):
 
 
 def test_a_decoder_process_imports_no_beam():
-    program = "import sys, transforms.decoder_process; sys.exit('apache_beam' in sys.modules)"
+    program = (
+        "import sys, earmark.transforms.decoder_process\nsys.exit('apache_beam' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transforms import embeddings
-from transforms.elements import (
+from earmark.transforms import embeddings
+from earmark.transforms.elements import (
     AudioObject,
     Embeddings,
     FrameScores,
     Span,
     StoredEmbeddings,
 )
-from transforms.embeddings import Aside, first_frame, loaded, mean_embedding, rows_of
-from transforms.whole_files import write_aside
+from earmark.transforms.embeddings import Aside, first_frame, loaded, mean_embedding, rows_of
+from earmark.transforms.whole_files import write_aside
 
 SPAN = Span(AudioObject("/a/naïve.wav", 1, "v"))
 SIZE = 4

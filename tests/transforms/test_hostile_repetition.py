@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from transforms.audio_files import open_audio
-from transforms.container_headers import read_promise
-from transforms.errors import AudioError, NotAudioError
-from transforms.recording_time import recorded_at
-from transforms.sniffing import Sniffed, sniff
+from earmark.transforms.audio_files import open_audio
+from earmark.transforms.container_headers import read_promise
+from earmark.transforms.errors import AudioError, NotAudioError
+from earmark.transforms.recording_time import recorded_at
+from earmark.transforms.sniffing import Sniffed, sniff
 
 SIZE = 4_000_000
 FMT = (b"fmt ", struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16))

@@ -25,13 +25,13 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.archives import member_copy, place_of
-from transforms.elements import AudioObject, Listed
-from transforms.listing import check_patterns, list_audio
-from transforms.manifests import is_manifest, read_manifest
-from transforms.matching import find, list_pattern, look_up
-from transforms.member_listing import is_meant, list_meant
-from transforms.patterns import (
+from earmark.transforms.archives import member_copy, place_of
+from earmark.transforms.elements import AudioObject, Listed
+from earmark.transforms.listing import check_patterns, list_audio
+from earmark.transforms.manifests import is_manifest, read_manifest
+from earmark.transforms.matching import find, list_pattern, look_up
+from earmark.transforms.member_listing import is_meant, list_meant
+from earmark.transforms.patterns import (
     Glob,
     ListingError,
     is_audio_name,
@@ -39,8 +39,8 @@ from transforms.patterns import (
     local_uri,
     pattern_regex,
 )
-from transforms.plan import Retry, new_plan
-from transforms.stores import is_missing
+from earmark.transforms.plan import Retry, new_plan
+from earmark.transforms.stores import is_missing
 
 AS_ROOT = os.geteuid() == 0
 
@@ -983,7 +983,7 @@ class TestChecks:
     def test_a_missing_extra_is_named(
         self, monkeypatch: pytest.MonkeyPatch, uri: str, extra: str
     ) -> None:
-        monkeypatch.setattr("transforms.stores.find_spec", lambda _: None)
+        monkeypatch.setattr("earmark.transforms.stores.find_spec", lambda _: None)
         with pytest.raises(ListingError, match=re.escape(f"pip install '{extra}'")):
             check_patterns((uri,))
 

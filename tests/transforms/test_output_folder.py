@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from transforms.elements import AudioObject
-from transforms.matching import Found
-from transforms.output_folder import OWN_FILE, is_written_by_runs, matching, without_own_files
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.matching import Found
+from earmark.transforms.output_folder import (
+    OWN_FILE,
+    is_written_by_runs,
+    matching,
+    without_own_files,
+)
 
 RUN = "20261101T120000Z-0123cdef"
 WINDOW = f"{RUN}-1793534400-89abcdef"
@@ -58,7 +63,7 @@ def test_an_output_in_a_store_is_no_pattern(monkeypatch):
         asked.extend(patterns)
         return []
 
-    monkeypatch.setattr("transforms.output_folder.FileSystems.match", match)
+    monkeypatch.setattr("earmark.transforms.output_folder.FileSystems.match", match)
     assert list(matching("gs://b/a[1]*?", "clips", "*.parquet")) == []
     assert asked == ["gs://b/a[[]1][*][?]/clips/*.parquet"]
 

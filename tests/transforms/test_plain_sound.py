@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from transforms.audio_files import open_audio
-from transforms.plain_sound import PlainDecoder
+from earmark.transforms.audio_files import open_audio
+from earmark.transforms.plain_sound import PlainDecoder
 
 Samples = NDArray[np.float32]
 

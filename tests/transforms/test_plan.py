@@ -4,11 +4,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from transforms.elements import AudioObject, ToHear
-from transforms.history import Heard
-from transforms.matching import Found
-from transforms.patterns import KINDS, OTHERS
-from transforms.plan import PlanError, Planned, Retry, new_plan
+from earmark.transforms.elements import AudioObject, ToHear
+from earmark.transforms.history import Heard
+from earmark.transforms.matching import Found
+from earmark.transforms.patterns import KINDS, OTHERS
+from earmark.transforms.plan import PlanError, Planned, Retry, new_plan
 
 
 def found(uri: str, version: str = "1-1", skipped_as: str | None = None, size: int | None = 10):

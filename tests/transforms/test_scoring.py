@@ -5,11 +5,11 @@ import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
-from models.classifier import Prediction
-from pipelines.local_runner import local_runner
-from transforms.elements import AudioObject, Ending, FrameBlock, Span
-from transforms.levels import SignalLevel
-from transforms.scoring import ScoreFrames, score_block
+from earmark.models.classifier import Prediction
+from earmark.pipelines.local_runner import local_runner
+from earmark.transforms.elements import AudioObject, Ending, FrameBlock, Span
+from earmark.transforms.levels import SignalLevel
+from earmark.transforms.scoring import ScoreFrames, score_block
 
 SPAN = Span(AudioObject("/a.wav", 1, "v"))
 

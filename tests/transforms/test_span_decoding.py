@@ -12,13 +12,13 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from transforms import resampling
-from transforms.channels import BLOCK_FRAMES
-from transforms.decoder_messages import Clock
-from transforms.elements import AudioObject, Ending, FrameBlock, Span
-from transforms.framing import FrameGrid
-from transforms.levels import SignalLevel
-from transforms.span_decoding import SpanDecoding
+from earmark.transforms import resampling
+from earmark.transforms.channels import BLOCK_FRAMES
+from earmark.transforms.decoder_messages import Clock
+from earmark.transforms.elements import AudioObject, Ending, FrameBlock, Span
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.levels import SignalLevel
+from earmark.transforms.span_decoding import SpanDecoding
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 

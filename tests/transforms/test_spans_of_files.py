@@ -14,9 +14,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from transforms import soundfile_decoder
-from transforms.audio_files import open_audio
-from transforms.errors import AudioError, DamagedError, TruncatedError
+from earmark.transforms import soundfile_decoder
+from earmark.transforms.audio_files import open_audio
+from earmark.transforms.errors import AudioError, DamagedError, TruncatedError
 
 Samples = NDArray[np.float32]
 RATE_HZ = 44_100

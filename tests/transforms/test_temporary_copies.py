@@ -14,16 +14,16 @@ from types import SimpleNamespace
 import pytest
 from apache_beam.io.filesystem import FileMetadata
 
-from transforms import local_copies
-from transforms.archives import member_copy, place_of
-from transforms.decoder_messages import Clock
-from transforms.decoding import decode_frames
-from transforms.elements import AudioObject, Span
-from transforms.errors import AudioError, ReadError
-from transforms.framing import FrameGrid
-from transforms.local_copies import local_copy, read_uri
-from transforms.stores import version_of
-from transforms.temporary_copies import RESERVE_BYTES, temporary_copy
+from earmark.transforms import local_copies
+from earmark.transforms.archives import member_copy, place_of
+from earmark.transforms.decoder_messages import Clock
+from earmark.transforms.decoding import decode_frames
+from earmark.transforms.elements import AudioObject, Span
+from earmark.transforms.errors import AudioError, ReadError
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.local_copies import local_copy, read_uri
+from earmark.transforms.stores import version_of
+from earmark.transforms.temporary_copies import RESERVE_BYTES, temporary_copy
 
 MB = 1 << 20
 NO_ROOM = r"no room .* temporary folder .*: it has {} bytes, and .* are free .*TMPDIR"
@@ -178,7 +178,7 @@ def test_it_has_an_ending_that_says_so(remote, room):
 LIMITED = """
 import resource, sys
 from tests.transforms.test_temporary_copies import copied
-from transforms.errors import ReadError
+from earmark.transforms.errors import ReadError
 resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
 try:
     copied(sys.argv[1] + "!/large.wav")

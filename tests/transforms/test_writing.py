@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.local_runner import local_runner
-from transforms.aggregation import Detecting, Tally, summarise_clip
-from transforms.committing import CommitRound, conclude
-from transforms.elements import (
+from earmark.pipelines.local_runner import local_runner
+from earmark.transforms.aggregation import Detecting, Tally, summarise_clip
+from earmark.transforms.committing import CommitRound, conclude
+from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
     ClipResult,
@@ -26,13 +26,13 @@ from transforms.elements import (
     Span,
     Trouble,
 )
-from transforms.framing import FrameGrid
-from transforms.levels import measure
-from transforms.output_folder import round_id, staging_folder
-from transforms.output_lock import locked
-from transforms.provenance import Provenance
-from transforms.tables import CLIPS, DETECTIONS, EVENTS, FAILURES
-from transforms.writing import WriteParquet, shard_of
+from earmark.transforms.framing import FrameGrid
+from earmark.transforms.levels import measure
+from earmark.transforms.output_folder import round_id, staging_folder
+from earmark.transforms.output_lock import locked
+from earmark.transforms.provenance import Provenance
+from earmark.transforms.tables import CLIPS, DETECTIONS, EVENTS, FAILURES
+from earmark.transforms.writing import WriteParquet, shard_of
 
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
 HEADS = (HeadLabels("scores", ("wind", "bird", 'bird\'s "wing"')),)
