@@ -25,13 +25,13 @@ from earmark.transforms.embeddings import Aside
 from earmark.transforms.listing import anywhere
 from earmark.transforms.notifications import ReadNotifications, parse_source
 from earmark.transforms.output_folder import STREAM, aside_folder, round_id, staging_folder
-from earmark.transforms.plan import superseded
 from earmark.transforms.plan_files import ReadPlan
 from earmark.transforms.provenance import Provenance
 from earmark.transforms.scoring import ScoreFrames
 from earmark.transforms.sharing import ShareAmongThreads
 from earmark.transforms.splitting import SplitLongClips
 from earmark.transforms.spreading import SpreadObjects
+from earmark.transforms.superseding import superseded
 from earmark.transforms.watching import WatchAudio, Watched
 from earmark.transforms.windows import CommitWindows
 from earmark.transforms.writing import WriteParquet

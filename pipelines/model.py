@@ -22,8 +22,8 @@ from earmark.pipelines.errors import UsageError, nearest
 from earmark.pipelines.model_facts import facts, show_facts
 from earmark.pipelines.model_use import find_model, read_calibration, read_text
 from earmark.pipelines.screen import plain, screen
-from earmark.transforms.local_copies import read_uri
 from earmark.transforms.printing import printable_json
+from earmark.transforms.reading import read_uri
 from earmark.transforms.whole_files import write_bytes
 
 _SAID = (

@@ -26,8 +26,8 @@ from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions
 from earmark.transforms.patterns import ListingError, shown
+from earmark.transforms.reading import read_small
 from earmark.transforms.secrets import holds_credentials
-from earmark.transforms.small_files import read_small
 from earmark.transforms.stores import UNUSABLE_ERRORS, check_known, check_reachable, reason
 
 _T = TypeVar("_T")

@@ -23,10 +23,9 @@ from earmark.pipelines.local_runner import local_runner
 from earmark.pipelines.options import ClassifyOptions
 from earmark.transforms import output_lock, progress, sharing
 from earmark.transforms.committing import ConcludeRun
-from earmark.transforms.elements import Listed, ToHear
+from earmark.transforms.elements import Found, Listed, ToHear
 from earmark.transforms.journal import RoundRecord, read_round_file
 from earmark.transforms.listing import list_audio
-from earmark.transforms.matching import Found
 from earmark.transforms.output_folder import (
     aside_folder,
     discard_aside,

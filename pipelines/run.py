@@ -50,7 +50,6 @@ from earmark.transforms.framing import FrameGrid
 from earmark.transforms.history import HistoryError, check_history, read_history
 from earmark.transforms.journal import JournalError
 from earmark.transforms.listing import check_patterns
-from earmark.transforms.local_copies import read_uri
 from earmark.transforms.output_folder import link_in, run_file, staging_folder
 from earmark.transforms.output_lock import LockedError, locked, release
 from earmark.transforms.parquet_files import BrokenTableError
@@ -58,6 +57,7 @@ from earmark.transforms.patterns import ListingError, local_path, normal_path, s
 from earmark.transforms.plan import PlanError, Planned, new_plan
 from earmark.transforms.printing import printable
 from earmark.transforms.provenance import Provenance
+from earmark.transforms.reading import read_uri
 from earmark.transforms.run_names import run_id_of
 from earmark.transforms.secrets import holds_credentials
 from earmark.transforms.stores import (

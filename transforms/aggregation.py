@@ -22,6 +22,7 @@ from earmark.transforms.elements import (
     HeadLabels,
     HeardClip,
     LabelSummary,
+    SignalLevel,
     Span,
     Trouble,
     all_labels,
@@ -29,7 +30,6 @@ from earmark.transforms.elements import (
 from earmark.transforms.embeddings import Aside, first_frame
 from earmark.transforms.events import each_run, run_starts
 from earmark.transforms.framing import FrameGrid
-from earmark.transforms.levels import SignalLevel
 
 
 @dataclass(frozen=True)

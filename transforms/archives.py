@@ -26,7 +26,7 @@ from earmark.transforms.errors import (
     store_errors,
 )
 from earmark.transforms.gzip_streams import GzipReader
-from earmark.transforms.matching import look_up
+from earmark.transforms.lookup import look_up
 from earmark.transforms.patterns import APPLE_DOUBLE, file_kind, local_path
 from earmark.transforms.tar_members import tar_members
 from earmark.transforms.temporary_copies import temporary_copy

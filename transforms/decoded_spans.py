@@ -10,10 +10,9 @@ import numpy as np
 from earmark.transforms.channels import ChannelUse, channels_heard, frames_in_block
 from earmark.transforms.decoder_answers import nonsense
 from earmark.transforms.decoder_messages import Frames
-from earmark.transforms.elements import AudioHeader, Ending, FrameBlock, Span
+from earmark.transforms.elements import AudioHeader, Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.errors import AudioError, ReadError, trouble_of
 from earmark.transforms.framing import FrameGrid
-from earmark.transforms.levels import SignalLevel
 
 
 class DecodedSpan:

@@ -15,9 +15,8 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from earmark.transforms.decoder_messages import Answer, Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Trouble
 from earmark.transforms.errors import AudioError, CrashedError
-from earmark.transforms.levels import SignalLevel
 
 MAX_CHANNELS = 1024
 """More of them no decoder gives."""

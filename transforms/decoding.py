@@ -12,10 +12,9 @@ from apache_beam.metrics import Metrics
 from earmark.transforms import decoder_pool, progress
 from earmark.transforms.channels import MIXED, ChannelUse
 from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.elements import Ending, FrameBlock, Span
+from earmark.transforms.elements import Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.errors import AudioError, trouble_of
 from earmark.transforms.framing import FrameGrid
-from earmark.transforms.levels import SignalLevel
 from earmark.transforms.local_copies import local_copy
 
 

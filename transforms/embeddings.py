@@ -23,7 +23,7 @@ from earmark.transforms.elements import (
     Span,
     StoredEmbeddings,
 )
-from earmark.transforms.local_copies import read_uri
+from earmark.transforms.reading import read_uri
 from earmark.transforms.whole_files import join, write_aside
 
 ROWS_ASIDE = 1024

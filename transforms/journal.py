@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from earmark.transforms.local_copies import read_uri
 from earmark.transforms.patterns import shown
+from earmark.transforms.reading import read_uri
 from earmark.transforms.run_names import is_round, is_run_id, is_staging_folder
 from earmark.transforms.tables import TABLES
 from earmark.transforms.writing import Totals

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
 from earmark.transforms.archives import trouble_with_member
+from earmark.transforms.elements import Found
+from earmark.transforms.lookup import trouble_with
 from earmark.transforms.manifests import is_manifest, read_manifest
-from earmark.transforms.matching import Found, trouble_with
 from earmark.transforms.member_listing import list_with_members, look_up_with_members
 from earmark.transforms.patterns import (
     KINDS,

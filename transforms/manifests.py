@@ -16,14 +16,8 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from earmark.transforms.patterns import (
-    ListingError,
-    file_kind,
-    is_glob,
-    local_path,
-    local_uri,
-    shown,
-)
+from earmark.transforms.globs import is_glob
+from earmark.transforms.patterns import ListingError, file_kind, local_path, local_uri, shown
 from earmark.transforms.printing import printable
 
 _BATCH_ROWS = 4096

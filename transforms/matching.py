@@ -4,51 +4,32 @@ from __future__ import annotations
 
 import glob
 import os
-import stat
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
 
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from earmark.transforms.elements import AudioObject
+from earmark.transforms.elements import AudioObject, Found
+from earmark.transforms.globs import Glob, is_glob
+from earmark.transforms.lookup import local_object, look_up, remote_object, status_of
 from earmark.transforms.patterns import (
     APPLE_DOUBLE,
     AUDIO_EXTENSIONS,
-    Glob,
     ListingError,
     absolute,
     file_kind,
-    is_glob,
     local_path,
     local_uri,
     shown,
 )
-from earmark.transforms.secrets import holds_credentials, masked
+from earmark.transforms.secrets import holds_credentials
 from earmark.transforms.stores import (
     STORE_ERRORS,
-    UNUSABLE_ERRORS,
     check_reachable,
-    is_missing,
     reason,
-    stat_object,
-    version_of,
 )
-
-
-class Found(NamedTuple):
-    """A file that was listed.
-
-    Attributes:
-      object: the file.
-      skipped_as: the kind of files that it is left out with, such as '.txt'; None if it is to be
-        heard.
-    """
-
-    object: AudioObject
-    skipped_as: str | None = None
 
 
 def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:
@@ -67,25 +48,6 @@ def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:
     return _list_remote(pattern, all_files)
 
 
-def look_up(uri: str) -> AudioObject:
-    """One object, wherever it is; of unknown size and without a version if it isn't there."""
-    path = local_path(uri)
-    if path is not None:
-        return _local_object(path)
-    if holds_credentials(uri):  # no store takes a password in a URI, and no row should hold one
-        return AudioObject(masked(uri), None, "")
-    try:
-        return _remote_object(stat_object(uri))
-    except UNUSABLE_ERRORS:
-        return AudioObject(uri, None, "")
-
-
-def find(uri: str) -> AudioObject | None:
-    """The same; None if it is certain that it isn't there, as after a deletion."""
-    found = look_up(uri)
-    return None if found.size_bytes is None and _is_missing(uri) else found
-
-
 def means(pattern: str, uri: str, all_files: bool = False) -> bool:
     """Whether list_pattern gives an object, if it is there, as one to be heard.
 
@@ -99,30 +61,6 @@ def means(pattern: str, uri: str, all_files: bool = False) -> bool:
     name = uri if path is None else path
     globs = [each for each in _globs(whole, path is not None) if each.matches(name)]
     return name == whole or any(_skipped_as(name, each, all_files) is None for each in globs)
-
-
-def trouble_with(uri: str) -> str:
-    """What keeps an object from being looked up, or a folder from being read: "is not there"."""
-    path = local_path(uri)
-    if path is None:
-        return "is not there, or cannot be read"
-    try:
-        if stat.S_ISDIR(os.stat(path).st_mode):
-            os.scandir(path).close()
-    except (FileNotFoundError, NotADirectoryError):
-        return "is a link that leads nowhere" if os.path.islink(path) else "is not there"
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    return "is no regular file"
-
-
-def _is_missing(uri: str) -> bool:
-    path = local_path(uri)
-    try:
-        _ = stat_object(uri) if path is None else os.lstat(path)
-    except UNUSABLE_ERRORS as error:
-        return is_missing(error)
-    return False
 
 
 def _globs(pattern: str, is_local: bool) -> Iterator[Glob]:
@@ -140,7 +78,7 @@ def _list_local(path: str, all_files: bool) -> Iterator[Found]:
     if os.path.isdir(path):
         return _list_matches(Glob(f"{glob.escape(path.rstrip('/'))}/**"), all_files)
     if not is_glob(path) or os.path.lexists(path):
-        return iter([Found(_local_object(path))])
+        return iter([Found(local_object(path))])
     return _list_matches(Glob(f"{path}**" if path.endswith("/") else path), all_files)
 
 
@@ -150,7 +88,7 @@ def _list_matches(pattern: Glob, all_files: bool) -> Iterator[Found]:
             yield Found(AudioObject(local_uri(path), None, ""))
         elif pattern.matches(path):
             skipped_as = _skipped_as(path, pattern, all_files)
-            yield Found(_local_object(path, skipped_as is None), skipped_as)
+            yield Found(local_object(path, skipped_as is None), skipped_as)
 
 
 def _walk(pattern: Glob) -> Iterator[tuple[str, bool]]:
@@ -195,7 +133,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 def _leads_on(entry: os.DirEntry[str]) -> bool:
     """Whether it is a folder, or may be one: a link that leads nowhere, without an extension."""
-    if entry.is_symlink() and _status(entry.path) is None:
+    if entry.is_symlink() and status_of(entry.path) is None:
         return not file_kind(entry.name)
     return not _ends_here(entry)
 
@@ -211,21 +149,6 @@ def _skipped_as(uri: str, pattern: Glob, all_files: bool) -> str | None:
     kind = file_kind(uri)
     meant = pattern.names_ending and kind != APPLE_DOUBLE
     return None if all_files or meant or kind[1:] in AUDIO_EXTENSIONS else kind
-
-
-def _local_object(path: str, look_up: bool = True) -> AudioObject:
-    status = _status(path) if look_up else None
-    if status is None or not stat.S_ISREG(status.st_mode):
-        return AudioObject(local_uri(path), None, "")
-    version = f"{status.st_size}-{status.st_mtime_ns}"
-    return AudioObject(local_uri(path), status.st_size, version)
-
-
-def _status(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return None
 
 
 # objects elsewhere
@@ -248,7 +171,7 @@ def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
 def _list_below(pattern: Glob, all_files: bool) -> Iterator[Found]:
     for file in _files_below(pattern.prefix):
         if pattern.matches(file.path):
-            yield Found(_remote_object(file), _skipped_as(file.path, pattern, all_files))
+            yield Found(remote_object(file), _skipped_as(file.path, pattern, all_files))
 
 
 def _files_below(prefix: str) -> Iterator[FileMetadata]:
@@ -276,7 +199,3 @@ def _inside(file: FileMetadata) -> list[FileMetadata]:
         return list(_files_below(f"{file.path}/")) or [file]
     except ListingError:
         return [file]
-
-
-def _remote_object(file: FileMetadata) -> AudioObject:
-    return AudioObject(file.path, file.size_in_bytes, version_of(file))

@@ -13,16 +13,11 @@ from earmark.transforms.archives import (
     place_of,
     split_at_archives,
 )
-from earmark.transforms.elements import AudioObject
-from earmark.transforms.matching import Found, list_pattern, look_up, means
-from earmark.transforms.patterns import (
-    APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
-    Glob,
-    file_kind,
-    is_glob,
-    local_path,
-)
+from earmark.transforms.elements import AudioObject, Found
+from earmark.transforms.globs import Glob, is_glob
+from earmark.transforms.lookup import look_up
+from earmark.transforms.matching import list_pattern, means
+from earmark.transforms.patterns import APPLE_DOUBLE, AUDIO_EXTENSIONS, file_kind, local_path
 
 
 def list_with_members(pattern: str, all_files: bool = False) -> Iterator[Found]:

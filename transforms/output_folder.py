@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 from apache_beam.io.filesystems import FileSystems
 
-from earmark.transforms.matching import Found
+from earmark.transforms.elements import Found
 from earmark.transforms.patterns import local_path
 from earmark.transforms.run_names import (
     ROUND,

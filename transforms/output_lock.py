@@ -30,9 +30,9 @@ from typing import Annotated
 from apache_beam.io.filesystems import FileSystems
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from earmark.transforms.local_copies import read_uri
 from earmark.transforms.output_folder import LOCKS, delete, matching, remove_empty_folders
 from earmark.transforms.patterns import local_path, shown
+from earmark.transforms.reading import read_uri
 from earmark.transforms.run_names import is_run_id
 from earmark.transforms.stores import STORE_ERRORS, stat_object
 from earmark.transforms.whole_files import join, make_folder, write_whole

@@ -8,11 +8,11 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
-from earmark.transforms.elements import AudioObject, Superseded, ToHear
+from earmark.transforms.elements import AudioObject, Found, ToHear
 from earmark.transforms.errors import PASSING_REASONS
 from earmark.transforms.history import Heard
-from earmark.transforms.matching import Found
 from earmark.transforms.patterns import KINDS, OTHERS
+from earmark.transforms.superseding import is_since_planned
 
 
 class PlanError(Exception):
@@ -212,17 +212,6 @@ def _no_room_told() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise PlanError(f"cannot list in the folder for temporary files: {error}") from error
-
-
-def superseded(heard: ToHear) -> Iterator[Superseded]:
-    """What does not count any more once an object is heard: nothing, for a new one."""
-    if heard.old_file is not None:
-        yield Superseded(heard.object.uri, heard.old_file)
-
-
-def is_since_planned(file: str, old_file: str | None) -> bool:
-    """Whether the rows in a file are not those that an object had when it was planned."""
-    return old_file is None or file != old_file
 
 
 def _encoded(uri: str) -> bytes:

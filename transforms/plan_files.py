@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from earmark.transforms.elements import AudioObject, ToHear
-from earmark.transforms.local_copies import read_uri
+from earmark.transforms.reading import read_uri
 from earmark.transforms.whole_files import write_whole
 
 

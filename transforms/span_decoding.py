@@ -20,10 +20,10 @@ from earmark.transforms.channels import (
     frames_in_block,
 )
 from earmark.transforms.decoder_messages import Clock, endless_s
-from earmark.transforms.elements import AudioHeader, Ending, Span, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Span, Trouble
 from earmark.transforms.errors import AudioError, DamagedError, trouble_of
 from earmark.transforms.framing import FrameGrid
-from earmark.transforms.levels import SignalLevel, full_scale, measure
+from earmark.transforms.levels import full_scale, measure
 from earmark.transforms.recording_time import RecordedAt, recorded_at
 from earmark.transforms.resampling import LEAD_IN_S
 

@@ -7,7 +7,19 @@ from collections.abc import Collection, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from earmark.transforms.elements import Superseded, ToHear
 from earmark.transforms.parquet_files import open_table, said_of_itself
+
+
+def superseded(heard: ToHear) -> Iterator[Superseded]:
+    """What does not count any more once an object is heard: nothing, for a new one."""
+    if heard.old_file is not None:
+        yield Superseded(heard.object.uri, heard.old_file)
+
+
+def is_since_planned(file: str, old_file: str | None) -> bool:
+    """Whether the rows in a file are not those that an object had when it was planned."""
+    return old_file is None or file != old_file
 
 
 def read_uris(path: str) -> list[str]:

@@ -20,7 +20,7 @@ from earmark.transforms.archives import archives_of
 from earmark.transforms.elements import AudioObject, ToHear
 from earmark.transforms.history import read_history
 from earmark.transforms.listing import list_audio
-from earmark.transforms.matching import find
+from earmark.transforms.lookup import find
 from earmark.transforms.member_listing import list_meant
 from earmark.transforms.output_folder import without_own_files
 from earmark.transforms.patterns import ListingError, shown

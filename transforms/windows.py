@@ -21,8 +21,8 @@ from earmark.transforms.output_folder import (
     round_id,
     staging_folder,
 )
-from earmark.transforms.plan import is_since_planned, superseded
 from earmark.transforms.provenance import Provenance
+from earmark.transforms.superseding import is_since_planned, superseded
 from earmark.transforms.writing import file_name, write_shard
 
 _InWindow: TypeAlias = ToHear | ClipResult

@@ -12,9 +12,11 @@ import pytest
 from earmark.transforms import stores
 from earmark.transforms.errors import ReadError
 from earmark.transforms.listing import check_patterns
-from earmark.transforms.local_copies import local_copy, read_uri
-from earmark.transforms.matching import list_pattern, look_up
+from earmark.transforms.local_copies import local_copy
+from earmark.transforms.lookup import look_up
+from earmark.transforms.matching import list_pattern
 from earmark.transforms.patterns import ListingError
+from earmark.transforms.reading import read_uri
 from tests.stores.faults import Faults, Store
 
 CONTENT = random.Random(1).randbytes(3_000_000)

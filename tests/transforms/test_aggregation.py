@@ -27,12 +27,12 @@ from earmark.transforms.elements import (
     FrameScores,
     HeadLabels,
     HeardClip,
+    SignalLevel,
     Span,
     Trouble,
 )
 from earmark.transforms.events import merge_events
 from earmark.transforms.framing import FrameGrid
-from earmark.transforms.levels import SignalLevel
 
 CLIP = AudioObject("/a/clip.wav", 1000, "v1")
 WHOLE = Span(CLIP)

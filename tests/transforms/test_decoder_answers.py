@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from earmark.transforms.decoder_answers import packed, read_answer
 from earmark.transforms.decoder_messages import Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Trouble
 from earmark.transforms.errors import CrashedError
-from earmark.transforms.levels import SignalLevel
 
 UTC = timezone.utc
 LARGE = (1 << 63) - 1

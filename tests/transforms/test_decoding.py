@@ -10,7 +10,7 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from earmark.transforms import decoder_pool, local_copies
+from earmark.transforms import decoder_pool, reading
 from earmark.transforms.decoder_messages import Clock
 from earmark.transforms.decoder_pool import DecoderPool
 from earmark.transforms.decoding import DecodeFrames, decode_frames
@@ -34,8 +34,8 @@ def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch
     path = tmp_path / "a.wav"
     there = FileMetadata("store://bucket/a.wav", path.stat().st_size, 1.0)
     elsewhere = Span(AudioObject(there.path, there.size_in_bytes, version_of(there)))
-    monkeypatch.setattr(local_copies, "open_object", lambda uri: path.open("rb"))
-    monkeypatch.setattr(local_copies, "stat_object", lambda uri: there)
+    monkeypatch.setattr(reading, "open_object", lambda uri: path.open("rb"))
+    monkeypatch.setattr(reading, "stat_object", lambda uri: there)
     got = list(decode_frames(elsewhere, GRID, Clock()))
     assert [block.frames.tobytes() for block in got] == [block.frames.tobytes() for block in here]
     assert got[-1].ending == here[-1].ending
@@ -46,7 +46,7 @@ def test_an_object_elsewhere_that_cannot_be_read_has_an_ending_that_says_so(monk
     def fail(uri):
         raise PermissionError("the store is down")
 
-    monkeypatch.setattr(local_copies, "open_object", fail)
+    monkeypatch.setattr(reading, "open_object", fail)
     (block,) = decode_frames(Span(AudioObject("store://bucket/a.wav", 1, "v")), GRID, Clock())
     assert block.frames.shape == (0, 15_600)
     assert block.ending.trouble[:2] == ("read", "io")

@@ -27,17 +27,18 @@ from hypothesis import strategies as st
 
 from earmark.transforms.archives import member_copy, place_of
 from earmark.transforms.elements import AudioObject, Listed
+from earmark.transforms.globs import Glob, pattern_regex
 from earmark.transforms.listing import check_patterns, list_audio
+from earmark.transforms.lookup import find, look_up
 from earmark.transforms.manifests import is_manifest, read_manifest
-from earmark.transforms.matching import find, list_pattern, look_up
+from earmark.transforms.matching import list_pattern
 from earmark.transforms.member_listing import is_meant, list_meant
 from earmark.transforms.patterns import (
-    Glob,
+    AUDIO_EXTENSIONS,
     ListingError,
-    is_audio_name,
+    file_kind,
     local_path,
     local_uri,
-    pattern_regex,
 )
 from earmark.transforms.plan import Retry, new_plan
 from earmark.transforms.stores import is_missing
@@ -192,13 +193,13 @@ class TestAudioNames:
         ],
     )
     def test_extensions_of_sound_and_video_are_audio(self, uri: str) -> None:
-        assert is_audio_name(uri)
+        assert file_kind(uri)[1:] in AUDIO_EXTENSIONS
 
     @pytest.mark.parametrize(
         "uri", ["a.nut", "a.txt", "wav", "a.wav.txt", "/a.wav/b", "._a.wav", "/x/._a.WAV", ""]
     )
     def test_other_names_and_apple_doubles_are_not(self, uri: str) -> None:
-        assert not is_audio_name(uri)
+        assert file_kind(uri)[1:] not in AUDIO_EXTENSIONS
 
 
 class TestPatternRegex:

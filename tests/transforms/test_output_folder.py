@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from earmark.transforms.elements import AudioObject
-from earmark.transforms.matching import Found
+from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.output_folder import (
     OWN_FILE,
     is_written_by_runs,

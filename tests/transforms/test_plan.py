@@ -4,9 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from earmark.transforms.elements import AudioObject, ToHear
+from earmark.transforms.elements import AudioObject, Found, ToHear
 from earmark.transforms.history import Heard
-from earmark.transforms.matching import Found
 from earmark.transforms.patterns import KINDS, OTHERS
 from earmark.transforms.plan import PlanError, Planned, Retry, new_plan
 

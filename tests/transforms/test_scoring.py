@@ -7,8 +7,7 @@ from apache_beam.testing.util import assert_that
 
 from earmark.models.classifier import Prediction
 from earmark.pipelines.local_runner import local_runner
-from earmark.transforms.elements import AudioObject, Ending, FrameBlock, Span
-from earmark.transforms.levels import SignalLevel
+from earmark.transforms.elements import AudioObject, Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.scoring import ScoreFrames, score_block
 
 SPAN = Span(AudioObject("/a.wav", 1, "v"))

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from earmark.transforms import resampling
 from earmark.transforms.channels import BLOCK_FRAMES
 from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.elements import AudioObject, Ending, FrameBlock, Span
+from earmark.transforms.elements import AudioObject, Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.framing import FrameGrid
-from earmark.transforms.levels import SignalLevel
 from earmark.transforms.span_decoding import SpanDecoding
 
 GRID = FrameGrid(16_000, 15_600, 15_600)

@@ -14,14 +14,15 @@ from types import SimpleNamespace
 import pytest
 from apache_beam.io.filesystem import FileMetadata
 
-from earmark.transforms import local_copies
+from earmark.transforms import reading
 from earmark.transforms.archives import member_copy, place_of
 from earmark.transforms.decoder_messages import Clock
 from earmark.transforms.decoding import decode_frames
 from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.errors import AudioError, ReadError
 from earmark.transforms.framing import FrameGrid
-from earmark.transforms.local_copies import local_copy, read_uri
+from earmark.transforms.local_copies import local_copy
+from earmark.transforms.reading import read_uri
 from earmark.transforms.stores import version_of
 from earmark.transforms.temporary_copies import RESERVE_BYTES, temporary_copy
 
@@ -151,8 +152,8 @@ def _remote(tmp_path, monkeypatch) -> AudioObject:
     path = tmp_path / "a.wav"
     path.write_bytes(bytes(5 * MB))
     there = FileMetadata("store://bucket/a.wav", 5 * MB, 1.0)
-    monkeypatch.setattr(local_copies, "open_object", lambda uri: path.open("rb"))
-    monkeypatch.setattr(local_copies, "stat_object", lambda uri: there)
+    monkeypatch.setattr(reading, "open_object", lambda uri: path.open("rb"))
+    monkeypatch.setattr(reading, "stat_object", lambda uri: there)
     return AudioObject(there.path, 5 * MB, version_of(there))
 
 
