@@ -43,7 +43,7 @@ _KINDS = {
     "TaskManagerRunner": "taskmanager",
     "FlinkJobServerDriver": "job server",
     "sdk_worker": "Python worker",
-    "decoder_process": "its decoding process",
+    "decoding.process": "its decoding process",
     "worker_pool": "worker pool",
 }
 """What processes of the cluster are, by what stands in their command lines."""

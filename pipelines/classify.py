@@ -49,10 +49,8 @@ def _look_ahead(run: Run) -> None:
     from earmark.pipelines.errors import UsageError
     from earmark.pipelines.forecast import show_forecast
     from earmark.pipelines.screen import screen
-    from earmark.transforms.history import HistoryError
-    from earmark.transforms.parquet_files import BrokenTableError
-    from earmark.transforms.patterns import shown
-    from earmark.transforms.stores import UNUSABLE_ERRORS
+    from earmark.transforms.output import BrokenTableError, HistoryError
+    from earmark.transforms.storage import UNUSABLE_ERRORS, shown
 
     try:
         show_forecast(run, screen())

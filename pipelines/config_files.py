@@ -10,7 +10,7 @@ import yaml
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions
 from earmark.transforms.printing import printable
-from earmark.transforms.reading import read_small
+from earmark.transforms.storage import read_small
 
 LARGEST_BYTES = 1_000_000
 

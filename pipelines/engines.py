@@ -24,7 +24,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
-from earmark.transforms.patterns import local_path, shown
+from earmark.transforms.storage import local_path, shown
 
 if TYPE_CHECKING:
     from earmark.pipelines.options import ClassifyOptions

@@ -20,14 +20,13 @@ from earmark.pipelines.local_runner import worker_threads
 from earmark.pipelines.rounds import list_inputs, retry
 from earmark.pipelines.run import Run
 from earmark.pipelines.screen import plain
-from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.decoding import decode_frames
+from earmark.transforms.decoding import Clock
+from earmark.transforms.decoding.stage import decode_frames
+from earmark.transforms.detecting import score_block
 from earmark.transforms.elements import AudioObject, Span, ToHear
-from earmark.transforms.history import read_history
-from earmark.transforms.patterns import OTHERS, file_kind
-from earmark.transforms.plan import Planned, new_plan
-from earmark.transforms.provenance import Provenance
-from earmark.transforms.scoring import score_block
+from earmark.transforms.output import Provenance, read_history
+from earmark.transforms.planning import Planned, new_plan
+from earmark.transforms.storage import OTHERS, file_kind
 
 SAMPLES = 5
 """Recordings of each kind that are tried."""

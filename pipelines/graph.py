@@ -16,25 +16,31 @@ from numpy.typing import NDArray
 
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.options import ClassifyOptions, look_every_s
-from earmark.transforms.aggregation import AggregateClips, Detecting
-from earmark.transforms.committing import CommitRound
-from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.decoding import DecodeFrames
+from earmark.transforms.decoding import Clock
+from earmark.transforms.decoding.splitting import SplitLongClips
+from earmark.transforms.decoding.stage import DecodeFrames
+from earmark.transforms.detecting import AggregateClips, Aside, Detecting, ScoreFrames
 from earmark.transforms.elements import ClipResult, Listed, Span, ToHear
-from earmark.transforms.embeddings import Aside
 from earmark.transforms.listing import anywhere
-from earmark.transforms.notifications import ReadNotifications, parse_source
-from earmark.transforms.output_folder import STREAM, aside_folder, round_id, staging_folder
-from earmark.transforms.plan_files import ReadPlan
-from earmark.transforms.provenance import Provenance
-from earmark.transforms.scoring import ScoreFrames
-from earmark.transforms.sharing import ShareAmongThreads
-from earmark.transforms.splitting import SplitLongClips
-from earmark.transforms.spreading import SpreadObjects
-from earmark.transforms.superseding import superseded
-from earmark.transforms.watching import WatchAudio, Watched
-from earmark.transforms.windows import CommitWindows
-from earmark.transforms.writing import WriteParquet
+from earmark.transforms.output import (
+    STREAM,
+    CommitRound,
+    CommitWindows,
+    Provenance,
+    WriteParquet,
+    aside_folder,
+    round_id,
+    staging_folder,
+    superseded,
+)
+from earmark.transforms.planning import (
+    ReadNotifications,
+    ReadPlan,
+    WatchAudio,
+    Watched,
+    parse_source,
+)
+from earmark.transforms.workers import ShareAmongThreads, SpreadObjects
 
 
 @dataclass(frozen=True)

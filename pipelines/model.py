@@ -23,8 +23,7 @@ from earmark.pipelines.model_facts import facts, show_facts
 from earmark.pipelines.model_use import find_model, read_calibration, read_text
 from earmark.pipelines.screen import plain, screen
 from earmark.transforms.printing import printable_json
-from earmark.transforms.reading import read_uri
-from earmark.transforms.whole_files import write_bytes
+from earmark.transforms.storage import read_uri, write_bytes
 
 _SAID = (
     *("labels", "sample_rate", "channels", "calibration", "score_threshold"),

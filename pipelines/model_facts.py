@@ -15,7 +15,7 @@ from earmark.models.metadata import InputMetadata, OutputMetadata
 from earmark.pipelines.model_use import find_model
 from earmark.pipelines.screen import plain
 from earmark.transforms.printing import printable
-from earmark.transforms.reading import read_uri
+from earmark.transforms.storage import read_uri
 
 _LABELS_SHOWN = 20
 _LONGEST_LINE = 4000

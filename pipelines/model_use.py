@@ -25,10 +25,16 @@ from earmark.models.selection import (
 from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions
-from earmark.transforms.patterns import ListingError, shown
-from earmark.transforms.reading import read_small
 from earmark.transforms.secrets import holds_credentials
-from earmark.transforms.stores import UNUSABLE_ERRORS, check_known, check_reachable, reason
+from earmark.transforms.storage import (
+    UNUSABLE_ERRORS,
+    ListingError,
+    check_known,
+    check_reachable,
+    read_small,
+    reason,
+    shown,
+)
 
 _T = TypeVar("_T")
 

@@ -17,9 +17,9 @@ from apache_beam.utils.subprocess_server import JavaHelper, JavaJarServer, Subpr
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.local_runner import is_local
 from earmark.pipelines.options import ClassifyOptions
-from earmark.transforms.manifests import is_manifest
-from earmark.transforms.notifications import Kafka, PubSub, parse_source
-from earmark.transforms.patterns import shown
+from earmark.transforms.listing import is_manifest
+from earmark.transforms.planning import Kafka, PubSub, parse_source
+from earmark.transforms.storage import shown
 
 _KAFKA_SERVICE = "sdks:java:io:expansion-service:shadowJar"
 """What `--beam_services` calls the service that describes Beam's reader of Kafka."""

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from earmark.transforms.notifications import parse_source
-from earmark.transforms.recording_time import check_time_pattern
-from earmark.transforms.resampling import SEGMENT_S
+from earmark.transforms.audio import check_time_pattern
+from earmark.transforms.frames import SEGMENT_S
+from earmark.transforms.planning import parse_source
 
 _T = TypeVar("_T")
 

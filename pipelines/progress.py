@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from earmark.transforms import progress
-from earmark.transforms.progress import Board, Snapshot
+from earmark.transforms import workers
+from earmark.transforms.workers import Board, Snapshot
 
 LINE_EVERY_S = 30.0
 """How often a line is printed where there is no terminal."""
@@ -22,7 +22,7 @@ _REFRESH_S = 0.2
 @contextmanager
 def watch(run_id: str, console: Console) -> Iterator[None]:
     """Show the progress of a run of this process: a bar on a terminal, else a line now and then."""
-    board = progress.board(run_id)
+    board = workers.board(run_id)
     show = _show_bar if console.is_terminal else _print_lines
     over = threading.Event()
     watcher = threading.Thread(target=show, args=(board, console, over), daemon=True)
@@ -32,7 +32,7 @@ def watch(run_id: str, console: Console) -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
-        progress.forget(run_id)
+        workers.forget(run_id)
 
 
 def describe(now: Snapshot, elapsed_s: float) -> str:

@@ -14,14 +14,26 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from earmark.pipelines.command_line import Parser
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.screen import say, show
-from earmark.transforms.output_folder import SET_ASIDE, has_tables, link_in
-from earmark.transforms.output_lock import LockedError, locked
-from earmark.transforms.patterns import local_path, normal_path, shown
+from earmark.transforms.output import (
+    SET_ASIDE,
+    Damage,
+    LockedError,
+    find_damage,
+    has_tables,
+    link_in,
+    locked,
+    repair,
+)
 from earmark.transforms.printing import printable
-from earmark.transforms.repairing import Damage, find_damage, repair
-from earmark.transforms.run_names import run_id_of
-from earmark.transforms.stores import UNUSABLE_ERRORS, reason
-from earmark.transforms.whole_files import join
+from earmark.transforms.storage import (
+    UNUSABLE_ERRORS,
+    join,
+    local_path,
+    normal_path,
+    reason,
+    run_id_of,
+    shown,
+)
 
 _SHOWN = 20
 

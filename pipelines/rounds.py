@@ -21,21 +21,22 @@ from earmark.pipelines.graph import ClassifyRound, ClassifyRoundHere, Hearing
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.local_runner import local_runner
 from earmark.pipelines.options import ClassifyOptions
-from earmark.transforms import output_lock, progress, sharing
-from earmark.transforms.committing import ConcludeRun
+from earmark.transforms import workers
 from earmark.transforms.elements import Found, Listed, ToHear
-from earmark.transforms.journal import RoundRecord, read_round_file
 from earmark.transforms.listing import list_audio
-from earmark.transforms.output_folder import (
+from earmark.transforms.output import (
+    ConcludeRun,
+    RoundRecord,
     aside_folder,
     discard_aside,
+    leave_locked,
+    read_round_file,
     round_file,
     staging_folder,
     without_own_files,
 )
-from earmark.transforms.plan import Plan, Retry
-from earmark.transforms.plan_files import write_plan
-from earmark.transforms.whole_files import join
+from earmark.transforms.planning import Plan, Retry, write_plan
+from earmark.transforms.storage import join
 
 ROUND_OBJECTS = 2000
 """At most so many objects are heard in a local round: the engine keeps what it knows of each."""
@@ -103,7 +104,7 @@ def run_here(
             return
         name = _name(next(numbers))
         this_round = ClassifyRoundHere(hearing, name, tuple(waiting), skipped)
-        with sharing.queue(run_id, seconds) as left:
+        with workers.queue(run_id, seconds) as left:
             if interrupts.number is not None:  # it came when there was no queue to stop
                 return
             pipeline = beam.Pipeline(runner=local_runner(), options=beam_options)
@@ -133,7 +134,7 @@ def run_elsewhere(
     seconds = options.commit_every_s or COMMIT_EVERY_ELSEWHERE_S
     planned, skipped = plan.to_hear(), plan.skipped()
     objects, size_bytes = FIRST_OBJECTS, FIRST_BYTES
-    board = progress.board(run_id)
+    board = workers.board(run_id)
     for number in count(1):
         members = list(_up_to(planned, objects, size_bytes))
         if not members or interrupts.number is not None:
@@ -186,7 +187,7 @@ def leave_to_engine(
         | ConcludeRun(output, run_id, record)
     )
     pipeline.run()
-    output_lock.leave_to_engine(output, run_id)
+    leave_locked(output, run_id)
 
 
 def _up_to(planned: Iterator[ToHear], objects: int, size_bytes: int) -> Iterator[ToHear]:

@@ -36,38 +36,47 @@ from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
 from earmark.pipelines.run_record import run_record
 from earmark.pipelines.watches import check_watch, watch_elsewhere, watch_here
-from earmark.transforms import progress, sharing
-from earmark.transforms.channels import ChannelUse
-from earmark.transforms.committing import (
+from earmark.transforms import workers
+from earmark.transforms.elements import HeadLabels
+from earmark.transforms.frames import ChannelUse, FrameGrid
+from earmark.transforms.listing import check_patterns
+from earmark.transforms.output import (
+    BrokenTableError,
+    HistoryError,
+    JournalError,
+    LockedError,
     OutputTakenError,
+    Provenance,
     ReconcileError,
+    check_history,
     committed_objects,
     conclude,
+    link_in,
+    locked,
+    read_history,
     recover,
+    release,
+    run_file,
+    staging_folder,
 )
-from earmark.transforms.elements import HeadLabels
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.history import HistoryError, check_history, read_history
-from earmark.transforms.journal import JournalError
-from earmark.transforms.listing import check_patterns
-from earmark.transforms.output_folder import link_in, run_file, staging_folder
-from earmark.transforms.output_lock import LockedError, locked, release
-from earmark.transforms.parquet_files import BrokenTableError
-from earmark.transforms.patterns import ListingError, local_path, normal_path, shown
-from earmark.transforms.plan import PlanError, Planned, new_plan
+from earmark.transforms.planning import PlanError, Planned, new_plan
 from earmark.transforms.printing import printable
-from earmark.transforms.provenance import Provenance
-from earmark.transforms.reading import read_uri
-from earmark.transforms.run_names import run_id_of
 from earmark.transforms.secrets import holds_credentials
-from earmark.transforms.stores import (
+from earmark.transforms.storage import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
+    ListingError,
     check_known,
     check_reachable,
+    join,
+    local_path,
+    normal_path,
+    read_uri,
     reason,
+    run_id_of,
+    shown,
+    write_bytes,
 )
-from earmark.transforms.whole_files import join, write_bytes
 
 _EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
     *(BrokenTableError, HistoryError, JournalError, OutputTakenError, ReconcileError),
@@ -143,8 +152,8 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     check_seen_by_workers(options, beam_options)
     options = options.model_copy(update={"output": _output(options, beam_options)})
     if is_local(beam_options):
-        workers = worker_threads(beam_options)
-        check_open_files(files_for(workers), f"a run with --direct_num_workers {workers}")
+        threads = worker_threads(beam_options)
+        check_open_files(files_for(threads), f"a run with --direct_num_workers {threads}")
     check_watch(options, beam_options)
     check_notifications(options, beam_options)
     use = model_use(options)
@@ -262,10 +271,10 @@ def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
         plan.add(takewhile(lambda _: interrupts.number is None, list_inputs(options)))
         plan.note(read_history(options.output, run.made_by.settings()))
         planned = plan.choose(retry(options))
-        progress.board(run_id).listed(planned.objects, planned.size_bytes)
+        workers.board(run_id).listed(planned.objects, planned.size_bytes)
         if planned.objects and interrupts.number is None:
             if is_local(run.beam_options):
-                with interrupts.stopping(lambda: sharing.stop(run_id)):
+                with interrupts.stopping(lambda: workers.stop(run_id)):
                     run_here(hearing, run.beam_options, plan, interrupts, count(1), plan.skipped())
             elif is_left:
                 record = {**run_record(run), "heard_before": planned.done}

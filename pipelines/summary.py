@@ -11,9 +11,9 @@ from rich.table import Table
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.run import Outcome, Run
 from earmark.pipelines.screen import plain
-from earmark.transforms.patterns import OTHERS
-from earmark.transforms.plan import Planned
+from earmark.transforms.planning import Planned
 from earmark.transforms.secrets import masked_flags, masked_value
+from earmark.transforms.storage import OTHERS
 
 _LABELS_SHOWN = 12
 _KINDS_SHOWN = 10

@@ -21,10 +21,10 @@ from earmark.pipelines.notifications import describing_kafka
 from earmark.pipelines.options import ClassifyOptions, look_every_s
 from earmark.pipelines.rounds import retry, run_here
 from earmark.pipelines.screen import say
-from earmark.transforms import output_lock, progress, sharing
-from earmark.transforms.plan import Retry
-from earmark.transforms.stores import reason
-from earmark.transforms.watching import FAILED_LOOKS, Watch
+from earmark.transforms import workers
+from earmark.transforms.output import leave_locked
+from earmark.transforms.planning import FAILED_LOOKS, Retry, Watch
+from earmark.transforms.storage import reason
 
 _ENDED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.DRAINED)
 
@@ -56,7 +56,7 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
       RuntimeError: a worker failed; Beam tells how.
     """
     options, run_id = hearing.options, hearing.made_by.run_id
-    board, numbers, over = progress.board(run_id), count(1), threading.Event()
+    board, numbers, over = workers.board(run_id), count(1), threading.Event()
     again, due = retry(options), time.monotonic()
     told = Counter[str]()
     with closing(Watch(watched(hearing))) as watch:
@@ -71,7 +71,7 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
             else:
                 planned = watch.plan.choose(again, settled=True)
                 board.listed(planned.objects, planned.size_bytes)
-                with interrupts.stopping(lambda: sharing.stop(run_id)):
+                with interrupts.stopping(lambda: workers.stop(run_id)):
                     skipped = Counter(watch.plan.skipped())
                     new = dict(skipped - told)
                     run_here(hearing, beam_options, watch.plan, interrupts, numbers, new)
@@ -97,7 +97,7 @@ def watch_elsewhere(
         _ = pipeline | ClassifyStream(hearing)
     if is_template(beam_options):
         pipeline.run()
-        output_lock.leave_to_engine(hearing.options.output, hearing.made_by.run_id)
+        leave_locked(hearing.options.output, hearing.made_by.run_id)
         return
     state = await_end(pipeline.run, interrupts, job)
     if state not in _ENDED:

@@ -10,11 +10,11 @@ import pytest
 
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.cli import main
-from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.decoding import decode_frames
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.stage import decode_frames
+from earmark.transforms.detecting.scoring import score_block
 from earmark.transforms.elements import AudioObject, Span
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.scoring import score_block
+from earmark.transforms.frames.grid import FrameGrid
 
 CLEAR_LEAD = 0.1
 

@@ -24,9 +24,9 @@ from earmark.models.metadata import (
 )
 from earmark.models.metadata_writer import pack
 from earmark.models.selection import least_scores
-from earmark.transforms.aggregation import Detecting, find_hits
+from earmark.transforms.detecting.aggregating import Detecting, find_hits
 from earmark.transforms.elements import AudioObject, FrameScores, HeadLabels, Span
-from earmark.transforms.framing import FrameGrid
+from earmark.transforms.frames.grid import FrameGrid
 from tests.models.small_models import Layer, Port, Steps, layered
 from tests.models.task_library import Head, TaskLibrary, TaskLibraryError
 

@@ -291,7 +291,7 @@ def test_trouble_with_the_output_is_one_line(tmp_path, record, classify, monkeyp
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("earmark.transforms.writing.write_table", full)
+    monkeypatch.setattr("earmark.transforms.output.writing.write_table", full)
     status, _, err = classify(path, tmp_path / "out", "--direct_num_workers", workers)
     assert status == 1
     assert err.splitlines()[-1] == (

@@ -15,7 +15,7 @@ from earmark.models.classifier import AudioClassifier
 from earmark.models.heads import ModelOptions
 from earmark.models.synthesis import synthesise
 from earmark.pipelines.cli import main
-from earmark.transforms import embeddings
+from earmark.transforms.detecting import embeddings
 
 BUILTIN = Path(__file__).parents[2] / "models" / "builtin.tflite"
 SIZE = 96

@@ -54,9 +54,9 @@ def test_nothing_is_opened_of_what_is_done(tmp_path, archive, classify, monkeypa
     def opened(*_args, **_kwargs):
         raise AssertionError("something was opened")
 
-    monkeypatch.setattr("earmark.transforms.decoding.local_copy", opened)
-    monkeypatch.setattr("earmark.transforms.decoder_pool.DecoderPool.decode", opened)
-    monkeypatch.setattr("earmark.transforms.decoder_pool.DecoderPool.length_s", opened)
+    monkeypatch.setattr("earmark.transforms.decoding.stage.local_copy", opened)
+    monkeypatch.setattr("earmark.transforms.decoding.pool.DecoderPool.decode", opened)
+    monkeypatch.setattr("earmark.transforms.decoding.pool.DecoderPool.length_s", opened)
     assert classify(archive, tmp_path / "out")[0] == 0
     (archive / "a.wav").touch()
     with pytest.raises(AssertionError, match="something was opened"):
@@ -199,7 +199,7 @@ def test_rounds_are_committed_one_by_one(tmp_path, archive, classify, rows, monk
 def test_a_round_that_fails_leaves_those_before_it(tmp_path, archive, classify, rows, monkeypatch):
     monkeypatch.setattr("earmark.pipelines.rounds.ROUND_OBJECTS", 2)
     with pytest.MonkeyPatch.context() as patch:
-        from earmark.transforms import committing
+        from earmark.transforms.output import committing
 
         commit = committing.commit_round
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from earmark.transforms.tables import TABLES
+from earmark.transforms.output.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 

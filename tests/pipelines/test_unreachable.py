@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from earmark.pipelines.cli import main
-from earmark.transforms import stores
+from earmark.transforms.storage import stores
 
 ROOT = Path(__file__).resolve().parents[2]
 

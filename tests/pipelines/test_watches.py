@@ -21,7 +21,7 @@ from earmark.pipelines import watches
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options import ClassifyOptions
-from earmark.transforms.patterns import ListingError
+from earmark.transforms.storage.paths import ListingError
 
 ROOT = Path(__file__).parents[2]
 

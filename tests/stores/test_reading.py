@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from earmark.transforms import stores
+from earmark.transforms.decoding.local_copies import local_copy
 from earmark.transforms.errors import ReadError
-from earmark.transforms.listing import check_patterns
-from earmark.transforms.local_copies import local_copy
-from earmark.transforms.lookup import look_up
-from earmark.transforms.matching import list_pattern
-from earmark.transforms.patterns import ListingError
-from earmark.transforms.reading import read_uri
+from earmark.transforms.listing.matching import list_pattern
+from earmark.transforms.listing.objects import check_patterns
+from earmark.transforms.storage import stores
+from earmark.transforms.storage.lookup import look_up
+from earmark.transforms.storage.paths import ListingError
+from earmark.transforms.storage.reading import read_uri
 from tests.stores.faults import Faults, Store
 
 CONTENT = random.Random(1).randbytes(3_000_000)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from earmark.transforms import decoder_process, span_decoding
-from earmark.transforms.audio_files import open_audio
-from earmark.transforms.decoder_messages import Frames
+from earmark.transforms.audio.reading import open_audio
+from earmark.transforms.decoding import process as decoder_process
+from earmark.transforms.decoding import spans as span_decoding
+from earmark.transforms.decoding.messages import Frames
 
 
 def main() -> None:

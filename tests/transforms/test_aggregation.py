@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.pipelines.local_runner import local_runner
-from earmark.transforms.aggregation import (
+from earmark.transforms.detecting.aggregating import (
     AggregateClips,
     Detecting,
     Tally,
     find_hits,
     summarise_clip,
 )
+from earmark.transforms.detecting.events import merge_events
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -31,8 +32,7 @@ from earmark.transforms.elements import (
     Span,
     Trouble,
 )
-from earmark.transforms.events import merge_events
-from earmark.transforms.framing import FrameGrid
+from earmark.transforms.frames.grid import FrameGrid
 
 CLIP = AudioObject("/a/clip.wav", 1000, "v1")
 WHOLE = Span(CLIP)

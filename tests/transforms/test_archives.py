@@ -20,8 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earmark.transforms import archives, gzip_streams
-from earmark.transforms.archives import is_archive, member_copy, place_of
+from earmark.transforms.archives import gzip_streams
+from earmark.transforms.archives import members as archives
+from earmark.transforms.archives.gzip_streams import GzipReader
+from earmark.transforms.archives.members import is_archive, member_copy, place_of
 from earmark.transforms.elements import AudioObject
 from earmark.transforms.errors import (
     AudioError,
@@ -30,8 +32,7 @@ from earmark.transforms.errors import (
     ReadError,
     UnsupportedError,
 )
-from earmark.transforms.gzip_streams import GzipReader
-from earmark.transforms.member_listing import list_with_members
+from earmark.transforms.listing.member_listing import list_with_members
 
 Tree = dict[str, bytes]
 
@@ -417,7 +418,7 @@ class TestRefusals:
 
     def test_bombs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for module in ("gzip_streams", "zip_members"):
-            monkeypatch.setattr(f"earmark.transforms.{module}.BOMB_BYTES", 1 << 20)
+            monkeypatch.setattr(f"earmark.transforms.archives.{module}.BOMB_BYTES", 1 << 20)
         tree = {"a.wav": bytes(3 << 20), "b.wav": b"2"}
         write_deflated(tmp_path / "a.zip", tree)
         bomb, good = listed(tmp_path / "a.zip")

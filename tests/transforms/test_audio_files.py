@@ -19,7 +19,7 @@ import soundfile
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from earmark.transforms.audio_files import open_audio
+from earmark.transforms.audio.reading import open_audio
 from earmark.transforms.elements import AudioHeader
 from earmark.transforms.errors import (
     AudioError,
@@ -417,7 +417,7 @@ def test_a_chain_that_cannot_be_read_on_is_a_read_error(
 
     content = ogg(tmp_path / "a", "VORBIS", 44100, 1) + ogg(tmp_path / "b", "OPUS", 48000, 1)
     with open_audio(str(saved(tmp_path / "chain", content))) as reader:
-        monkeypatch.setattr("earmark.transforms.ogg_chains._read_at", fail)
+        monkeypatch.setattr("earmark.transforms.audio.ogg_chains._read_at", fail)
         with pytest.raises(ReadError, match="Stale file handle"):
             list(reader.blocks(4800))
 
@@ -461,7 +461,9 @@ def test_what_a_library_raises_on_hostile_content_is_damage(
     def fail(*_: object, **__: object) -> Any:
         raise trouble("a header lied")
 
-    monkeypatch.setattr(call if "." in call else f"earmark.transforms.libav_decoder.{call}", fail)
+    monkeypatch.setattr(
+        call if "." in call else f"earmark.transforms.audio.libav_decoder.{call}", fail
+    )
     kind = ("WAV", "PCM_16") if call.startswith("soundfile") else ("OGG", "OPUS")
     heard = hear(write(tmp_path / "clip", *kind, tones(0.1)))
     if call.startswith("soundfile"):  # the other library hears it

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from earmark.transforms.channels import (
+from earmark.transforms.errors import UnsupportedError
+from earmark.transforms.frames.channels import (
     MIXED,
     ChannelUse,
     by_channel,
@@ -11,9 +12,8 @@ from earmark.transforms.channels import (
     channels_heard,
     cut_channel_frames,
 )
-from earmark.transforms.errors import UnsupportedError
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.resampling import mix_down, resample
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.frames.resampling import mix_down, resample
 
 RATES = 22_050, 16_000
 EACH = ChannelUse(each=True)

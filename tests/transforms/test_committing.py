@@ -17,10 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystem import BeamIOError
 
-from earmark.transforms import committing
-from earmark.transforms.aggregation import Detecting, Tally, summarise_clip
-from earmark.transforms.channels import ChannelUse
-from earmark.transforms.committing import ReconcileError, commit_round, conclude, recover
+from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
+from earmark.transforms.detecting.embeddings import Aside
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -34,15 +32,17 @@ from earmark.transforms.elements import (
     Superseded,
     Trouble,
 )
-from earmark.transforms.embeddings import Aside
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.history import Heard, HistoryError, check_history, read_history
-from earmark.transforms.journal import JournalError
-from earmark.transforms.levels import measure
-from earmark.transforms.output_folder import link_in, round_id, staging_folder
-from earmark.transforms.provenance import Provenance
-from earmark.transforms.tables import TABLES
-from earmark.transforms.writing import Totals, file_name, write_shard
+from earmark.transforms.frames.channels import ChannelUse
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.frames.levels import measure
+from earmark.transforms.output import committing
+from earmark.transforms.output.committing import ReconcileError, commit_round, conclude, recover
+from earmark.transforms.output.folder import link_in, round_id, staging_folder
+from earmark.transforms.output.history import Heard, HistoryError, check_history, read_history
+from earmark.transforms.output.journal import JournalError
+from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.tables import TABLES
+from earmark.transforms.output.writing import Totals, file_name, write_shard
 
 from .forgetful_disk import ForgetfulDisk
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from earmark.transforms.channels import MIXED, ChannelUse
-from earmark.transforms.decoded_spans import DecodedSpan
-from earmark.transforms.decoder_messages import Frames
+from earmark.transforms.decoding.messages import Frames
+from earmark.transforms.decoding.received import DecodedSpan
 from earmark.transforms.elements import AudioHeader, AudioObject, Ending, SignalLevel, Span
 from earmark.transforms.errors import CrashedError, KilledError, ReadError
-from earmark.transforms.framing import FrameGrid
+from earmark.transforms.frames.channels import MIXED, ChannelUse
+from earmark.transforms.frames.grid import FrameGrid
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 SPAN = Span(AudioObject("a.wav", 1, "v"), 1, 2, 60)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.transforms.decoder_answers import packed, read_answer
-from earmark.transforms.decoder_messages import Ended, Frames, Length, Reached, Ready
+from earmark.transforms.decoding.answers import packed, read_answer
+from earmark.transforms.decoding.messages import Ended, Frames, Length, Reached, Ready
 from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Trouble
 from earmark.transforms.errors import CrashedError
 

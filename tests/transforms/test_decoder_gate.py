@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Barrier, Event
 
-from earmark.transforms.decoder_gate import DecoderGate
+from earmark.transforms.decoding.gate import DecoderGate
 
 
 def test_many_are_inside_together():

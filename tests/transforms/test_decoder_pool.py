@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from earmark.transforms import decoder_pool
-from earmark.transforms.channels import ChannelUse
-from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.decoder_pool import DecoderError, DecoderPool
+from earmark.transforms.decoding import pool as decoder_pool
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.pool import DecoderError, DecoderPool
+from earmark.transforms.decoding.spans import SpanDecoding
 from earmark.transforms.elements import AudioObject, Ending, Span
 from earmark.transforms.errors import PASSING_REASONS
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.span_decoding import SpanDecoding
+from earmark.transforms.frames.channels import ChannelUse
+from earmark.transforms.frames.grid import FrameGrid
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 _FAULTY_DECODER = str(Path(__file__).with_name("faulty_decoder.py"))
@@ -368,10 +368,10 @@ def test_threads_share_no_process_and_start_no_more_than_they_are(tmp_path):
 
 SCRIPT = """
 import signal, sys, time
-from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.decoder_pool import DecoderPool
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.pool import DecoderPool
 from earmark.transforms.elements import AudioObject, Span
-from earmark.transforms.framing import FrameGrid
+from earmark.transforms.frames.grid import FrameGrid
 import atexit
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 pool = DecoderPool(sys.argv[1])
@@ -429,6 +429,6 @@ def test_an_interrupt_from_the_terminal_does_not_reach_a_decoder(tmp_path):
 
 def test_a_decoder_process_imports_no_beam():
     program = (
-        "import sys, earmark.transforms.decoder_process\nsys.exit('apache_beam' in sys.modules)"
+        "import sys, earmark.transforms.decoding.process\nsys.exit('apache_beam' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

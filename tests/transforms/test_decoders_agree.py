@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.transforms.audio_files import open_audio
+from earmark.transforms.audio.reading import open_audio
 
 Samples = NDArray[np.float32]
 

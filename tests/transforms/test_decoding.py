@@ -10,13 +10,14 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from earmark.transforms import decoder_pool, reading
-from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.decoder_pool import DecoderPool
-from earmark.transforms.decoding import DecodeFrames, decode_frames
+from earmark.transforms.decoding import pool as decoder_pool
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.pool import DecoderPool
+from earmark.transforms.decoding.stage import DecodeFrames, decode_frames
 from earmark.transforms.elements import AudioObject, Span
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.stores import version_of
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.storage import reading
+from earmark.transforms.storage.stores import version_of
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 FAULTY = Path(__file__).with_name("faulty_decoder.py")

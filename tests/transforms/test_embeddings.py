@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earmark.transforms import embeddings
+from earmark.transforms.detecting import embeddings
+from earmark.transforms.detecting.embeddings import (
+    Aside,
+    first_frame,
+    loaded,
+    mean_embedding,
+    rows_of,
+)
 from earmark.transforms.elements import (
     AudioObject,
     Embeddings,
@@ -16,8 +23,7 @@ from earmark.transforms.elements import (
     Span,
     StoredEmbeddings,
 )
-from earmark.transforms.embeddings import Aside, first_frame, loaded, mean_embedding, rows_of
-from earmark.transforms.whole_files import write_aside
+from earmark.transforms.storage.whole_files import write_aside
 
 SPAN = Span(AudioObject("/a/naïve.wav", 1, "v"))
 SIZE = 4

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from earmark.transforms.audio_files import open_audio
-from earmark.transforms.container_headers import read_promise
+from earmark.transforms.audio.containers import read_promise
+from earmark.transforms.audio.reading import open_audio
+from earmark.transforms.audio.recording_time import recorded_at
+from earmark.transforms.audio.sniffing import Sniffed, sniff
 from earmark.transforms.errors import AudioError, NotAudioError
-from earmark.transforms.recording_time import recorded_at
-from earmark.transforms.sniffing import Sniffed, sniff
 
 SIZE = 4_000_000
 FMT = (b"fmt ", struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16))

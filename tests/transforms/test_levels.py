@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from earmark.transforms.elements import SignalLevel
-from earmark.transforms.levels import full_scale, measure
+from earmark.transforms.frames.levels import full_scale, measure
 
 
 def test_a_full_scale_sine_has_its_textbook_level():

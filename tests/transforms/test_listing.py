@@ -25,23 +25,23 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.transforms.archives import member_copy, place_of
+from earmark.transforms.archives.members import member_copy, place_of
 from earmark.transforms.elements import AudioObject, Listed
-from earmark.transforms.globs import Glob, pattern_regex
-from earmark.transforms.listing import check_patterns, list_audio
-from earmark.transforms.lookup import find, look_up
-from earmark.transforms.manifests import is_manifest, read_manifest
-from earmark.transforms.matching import list_pattern
-from earmark.transforms.member_listing import is_meant, list_meant
-from earmark.transforms.patterns import (
+from earmark.transforms.listing.globs import Glob, pattern_regex
+from earmark.transforms.listing.manifests import is_manifest, read_manifest
+from earmark.transforms.listing.matching import list_pattern
+from earmark.transforms.listing.member_listing import is_meant, list_meant
+from earmark.transforms.listing.objects import check_patterns, list_audio
+from earmark.transforms.planning.plan import Retry, new_plan
+from earmark.transforms.storage.lookup import find, look_up
+from earmark.transforms.storage.paths import (
     AUDIO_EXTENSIONS,
     ListingError,
     file_kind,
     local_path,
     local_uri,
 )
-from earmark.transforms.plan import Retry, new_plan
-from earmark.transforms.stores import is_missing
+from earmark.transforms.storage.stores import is_missing
 
 AS_ROOT = os.geteuid() == 0
 
@@ -984,7 +984,7 @@ class TestChecks:
     def test_a_missing_extra_is_named(
         self, monkeypatch: pytest.MonkeyPatch, uri: str, extra: str
     ) -> None:
-        monkeypatch.setattr("earmark.transforms.stores.find_spec", lambda _: None)
+        monkeypatch.setattr("earmark.transforms.storage.stores.find_spec", lambda _: None)
         with pytest.raises(ListingError, match=re.escape(f"pip install '{extra}'")):
             check_patterns((uri,))
 

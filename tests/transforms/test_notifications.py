@@ -14,8 +14,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.transforms import notifications
-from earmark.transforms.notifications import (
+from earmark.transforms.planning import notifications
+from earmark.transforms.planning.notifications import (
     Kafka,
     PubSub,
     ReadNotifications,
@@ -24,7 +24,7 @@ from earmark.transforms.notifications import (
     parse_source,
     read_message,
 )
-from earmark.transforms.watching import Watched
+from earmark.transforms.planning.watching import Watched
 
 KEYS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30

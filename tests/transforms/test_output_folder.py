@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from earmark.transforms.elements import AudioObject, Found
-from earmark.transforms.output_folder import (
+from earmark.transforms.output.folder import (
     OWN_FILE,
     is_written_by_runs,
     matching,
@@ -62,7 +62,7 @@ def test_an_output_in_a_store_is_no_pattern(monkeypatch):
         asked.extend(patterns)
         return []
 
-    monkeypatch.setattr("earmark.transforms.output_folder.FileSystems.match", match)
+    monkeypatch.setattr("earmark.transforms.output.folder.FileSystems.match", match)
     assert list(matching("gs://b/a[1]*?", "clips", "*.parquet")) == []
     assert asked == ["gs://b/a[[]1][*][?]/clips/*.parquet"]
 

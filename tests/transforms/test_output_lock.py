@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from earmark.transforms import output_lock
-from earmark.transforms.output_lock import LockedError, locked
+from earmark.transforms.output import lock as output_lock
+from earmark.transforms.output.lock import LockedError, locked
 
 ONE, TWO, OTHER = (f"20261101T120000Z-0000000{each}" for each in "123")
 

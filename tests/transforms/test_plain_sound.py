@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.transforms.audio_files import open_audio
-from earmark.transforms.plain_sound import PlainDecoder
+from earmark.transforms.audio.plain_sound import PlainDecoder
+from earmark.transforms.audio.reading import open_audio
 
 Samples = NDArray[np.float32]
 

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 import pytest
 
 from earmark.transforms.elements import AudioObject, Found, ToHear
-from earmark.transforms.history import Heard
-from earmark.transforms.patterns import KINDS, OTHERS
-from earmark.transforms.plan import PlanError, Planned, Retry, new_plan
+from earmark.transforms.output.history import Heard
+from earmark.transforms.planning.plan import PlanError, Planned, Retry, new_plan
+from earmark.transforms.storage.paths import KINDS, OTHERS
 
 
 def found(uri: str, version: str = "1-1", skipped_as: str | None = None, size: int | None = 10):

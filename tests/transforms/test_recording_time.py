@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earmark.transforms.audio.recording_time import RecordedAt, check_time_pattern, recorded_at
 from earmark.transforms.errors import ReadError
-from earmark.transforms.recording_time import RecordedAt, check_time_pattern, recorded_at
 
 UTC = timezone.utc
 BERLIN = ZoneInfo("Europe/Berlin")

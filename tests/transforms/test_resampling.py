@@ -6,7 +6,7 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.transforms.resampling import LEAD_IN_S, mix_down, resample
+from earmark.transforms.frames.resampling import LEAD_IN_S, mix_down, resample
 
 
 def tone(hertz: float, rate: int, seconds: float) -> np.ndarray:

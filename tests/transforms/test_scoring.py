@@ -7,8 +7,8 @@ from apache_beam.testing.util import assert_that
 
 from earmark.models.classifier import Prediction
 from earmark.pipelines.local_runner import local_runner
+from earmark.transforms.detecting.scoring import ScoreFrames, score_block
 from earmark.transforms.elements import AudioObject, Ending, FrameBlock, SignalLevel, Span
-from earmark.transforms.scoring import ScoreFrames, score_block
 
 SPAN = Span(AudioObject("/a.wav", 1, "v"))
 

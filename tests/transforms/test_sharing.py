@@ -10,9 +10,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from earmark.pipelines.local_runner import local_runner
-from earmark.transforms import sharing
 from earmark.transforms.elements import AudioObject, Span
-from earmark.transforms.sharing import ShareAmongThreads
+from earmark.transforms.workers import sharing
+from earmark.transforms.workers.sharing import ShareAmongThreads
 
 
 def spans(*sizes: int | None) -> list[Span]:

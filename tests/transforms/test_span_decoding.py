@@ -12,12 +12,12 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earmark.transforms import resampling
-from earmark.transforms.channels import BLOCK_FRAMES
-from earmark.transforms.decoder_messages import Clock
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.spans import SpanDecoding
 from earmark.transforms.elements import AudioObject, Ending, FrameBlock, SignalLevel, Span
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.span_decoding import SpanDecoding
+from earmark.transforms.frames import resampling
+from earmark.transforms.frames.channels import BLOCK_FRAMES
+from earmark.transforms.frames.grid import FrameGrid
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 

@@ -14,8 +14,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.transforms import soundfile_decoder
-from earmark.transforms.audio_files import open_audio
+from earmark.transforms.audio import soundfile_decoder
+from earmark.transforms.audio.reading import open_audio
 from earmark.transforms.errors import AudioError, DamagedError, TruncatedError
 
 Samples = NDArray[np.float32]

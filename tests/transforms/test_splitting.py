@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from earmark.transforms import splitting
+from earmark.transforms.decoding import splitting
+from earmark.transforms.decoding.splitting import split_clip
 from earmark.transforms.elements import AudioObject, Span
-from earmark.transforms.splitting import split_clip
 
 
 @pytest.fixture(autouse=True)

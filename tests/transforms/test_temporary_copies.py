@@ -14,17 +14,17 @@ from types import SimpleNamespace
 import pytest
 from apache_beam.io.filesystem import FileMetadata
 
-from earmark.transforms import reading
-from earmark.transforms.archives import member_copy, place_of
-from earmark.transforms.decoder_messages import Clock
-from earmark.transforms.decoding import decode_frames
+from earmark.transforms.archives.members import member_copy, place_of
+from earmark.transforms.decoding.local_copies import local_copy
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.errors import AudioError, ReadError
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.local_copies import local_copy
-from earmark.transforms.reading import read_uri
-from earmark.transforms.stores import version_of
-from earmark.transforms.temporary_copies import RESERVE_BYTES, temporary_copy
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.storage import reading
+from earmark.transforms.storage.reading import read_uri
+from earmark.transforms.storage.stores import version_of
+from earmark.transforms.storage.temporary_copies import RESERVE_BYTES, temporary_copy
 
 MB = 1 << 20
 NO_ROOM = r"no room .* temporary folder .*: it has {} bytes, and .* are free .*TMPDIR"

@@ -12,11 +12,11 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import TimestampedValue
 
-from earmark.transforms import watching
 from earmark.transforms.elements import ToHear
-from earmark.transforms.history import Heard
-from earmark.transforms.patterns import ListingError
-from earmark.transforms.watching import WatchAudio, Watched, _LookFn
+from earmark.transforms.output.history import Heard
+from earmark.transforms.planning import watching
+from earmark.transforms.planning.watching import WatchAudio, Watched, _LookFn
+from earmark.transforms.storage.paths import ListingError
 
 EVERY_S = 5.0
 

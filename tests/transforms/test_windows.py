@@ -12,9 +12,8 @@ import pytest
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
 
 from earmark.pipelines.local_runner import local_runner
-from earmark.transforms import committing
-from earmark.transforms.aggregation import Detecting, Tally, summarise_clip
-from earmark.transforms.committing import OutputTakenError, ReconcileError, commit_round, recover
+from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
+from earmark.transforms.detecting.embeddings import Aside
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -28,16 +27,22 @@ from earmark.transforms.elements import (
     ToHear,
     Trouble,
 )
-from earmark.transforms.embeddings import Aside
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.history import read_history
-from earmark.transforms.levels import measure
-from earmark.transforms.output_folder import STREAM, aside_folder, round_id, staging_folder
-from earmark.transforms.output_lock import locked
-from earmark.transforms.provenance import Provenance
-from earmark.transforms.superseding import read_uris
-from earmark.transforms.windows import CommitWindows, commit_window
-from earmark.transforms.writing import file_name, write_shard
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.frames.levels import measure
+from earmark.transforms.output import committing
+from earmark.transforms.output.committing import (
+    OutputTakenError,
+    ReconcileError,
+    commit_round,
+    recover,
+)
+from earmark.transforms.output.folder import STREAM, aside_folder, round_id, staging_folder
+from earmark.transforms.output.history import read_history
+from earmark.transforms.output.lock import locked
+from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.superseding import read_uris
+from earmark.transforms.output.windows import CommitWindows, commit_window
+from earmark.transforms.output.writing import file_name, write_shard
 
 HEADS = (HeadLabels("scores", ("wind", "bird")),)
 GRID = FrameGrid(10, 10, 10)
@@ -146,7 +151,7 @@ def test_what_a_run_between_has_heard_is_known(tmp_path, commit):
     name = file_name(round_id(other.run_id, "00001"), 0, 1)
     shard = write_shard(results, staging, name, other)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("earmark.transforms.committing.is_held", lambda *_: True)
+        patch.setattr("earmark.transforms.output.committing.is_held", lambda *_: True)
         commit_round([shard], Listed(1, {}), [], str(tmp_path), other.run_id, "00001")
     assert list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY)) == []
 

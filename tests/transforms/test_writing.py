@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from earmark.pipelines.local_runner import local_runner
-from earmark.transforms.aggregation import Detecting, Tally, summarise_clip
-from earmark.transforms.committing import CommitRound, conclude
+from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -26,13 +25,14 @@ from earmark.transforms.elements import (
     Span,
     Trouble,
 )
-from earmark.transforms.framing import FrameGrid
-from earmark.transforms.levels import measure
-from earmark.transforms.output_folder import round_id, staging_folder
-from earmark.transforms.output_lock import locked
-from earmark.transforms.provenance import Provenance
-from earmark.transforms.tables import CLIPS, DETECTIONS, EVENTS, FAILURES
-from earmark.transforms.writing import WriteParquet, shard_of
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.frames.levels import measure
+from earmark.transforms.output.committing import CommitRound, conclude
+from earmark.transforms.output.folder import round_id, staging_folder
+from earmark.transforms.output.lock import locked
+from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.tables import CLIPS, DETECTIONS, EVENTS, FAILURES
+from earmark.transforms.output.writing import WriteParquet, shard_of
 
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
 HEADS = (HeadLabels("scores", ("wind", "bird", 'bird\'s "wing"')),)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.transforms.archive_files import HOSTILE_ARCHIVE_ERRORS, BoundedFile
+from earmark.transforms.archives.bounded_files import HOSTILE_ARCHIVE_ERRORS, BoundedFile
+from earmark.transforms.archives.zip_directory import ZipEntry, zip_entries
 from earmark.transforms.errors import DamagedError
-from earmark.transforms.zip_directory import ZipEntry, zip_entries
 
 ALL_ONES = 0xFFFFFFFF
 
