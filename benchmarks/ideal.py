@@ -25,9 +25,9 @@ import soundfile as sf
 
 from benchmarks.pairing import in_rounds
 from earmark.models.classifier import AudioClassifier
-from earmark.models.cut_scoring import BATCH, CutScorer
-from earmark.models.cutting import cut
-from earmark.models.interpreters import Kernels
+from earmark.models.graphs.cutting import cut
+from earmark.models.running.cut_scoring import BATCH, CutScorer
+from earmark.models.running.interpreters import Kernels
 
 _TRIALS = 3
 

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from earmark.models import graphs, metadata
 from earmark.models.errors import ModelError
-from earmark.models.heads import ModelOptions, as_scores, choose_heads
-from earmark.models.interface import Interface, read_interface
 from earmark.models.metadata import ModelMetadata, OutputMetadata
-from earmark.models.scorers import fastest_scorer
+from earmark.models.running import Interface, fastest_scorer, read_interface
+from earmark.models.scores import ModelOptions, as_scores, choose_heads
 from earmark.models.sources import ModelSource, ReadUri
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000

@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import chain, count
 from typing import Any, Final, NamedTuple
 
-from earmark.models.calibration import calibration as checked_calibration
 from earmark.models.errors import ModelError
 from earmark.models.metadata import (
     CalibrationMetadata,
@@ -16,10 +15,13 @@ from earmark.models.metadata import (
     LabelFile,
     ModelMetadata,
     OutputMetadata,
+    Ports,
     damage_is_a_model_error,
+    pack,
+    ports,
     read,
 )
-from earmark.models.metadata_writer import Ports, pack, ports
+from earmark.models.scores import calibration as checked_calibration
 
 _LOCALE: Final = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 

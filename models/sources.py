@@ -24,7 +24,7 @@ LARGEST_BYTES = 2_000_000_000
 """Of a .tflite file: offsets in it are of 32 bits, with a sign."""
 
 BUILTIN = "builtin"
-_BUILTIN_PATH = Path(__file__).with_name("builtin.tflite")
+_BUILTIN_PATH = Path(__file__).parent / "builtin" / "builtin.tflite"
 
 _log = logging.getLogger(__name__)
 

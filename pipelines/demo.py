@@ -14,7 +14,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 from rich.table import Table
 
-from earmark.models.synthesis import synthesise
+from earmark.models.builtin import synthesise
 from earmark.pipelines.classify import carry_out
 from earmark.pipelines.command_line import Parser
 from earmark.pipelines.errors import UsageError

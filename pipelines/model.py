@@ -11,11 +11,11 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
-from earmark.models.calibration import TRANSFORMATIONS
 from earmark.models.classifier import check_runs, parse_labels
 from earmark.models.describing import describe
 from earmark.models.errors import ModelError
 from earmark.models.metadata import CalibrationMetadata
+from earmark.models.scores import TRANSFORMATIONS
 from earmark.models.sources import PUBLISHED, cache_folder, fetch
 from earmark.pipelines.command_line import Parser
 from earmark.pipelines.errors import UsageError, nearest

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from earmark.models.classifier import AudioClassifier, load_classifier
 from earmark.models.errors import ModelError
-from earmark.models.heads import Head, ModelOptions
 from earmark.models.metadata import InputMetadata, OutputMetadata
+from earmark.models.scores import Head, ModelOptions
 from earmark.pipelines.model_use import find_model
 from earmark.pipelines.screen import plain
 from earmark.transforms.printing import printable

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from earmark.models.classifier import AudioClassifier, parse_labels
 from earmark.models.errors import ModelError
-from earmark.models.heads import ModelOptions
-from earmark.models.interpreters import Kernels
 from earmark.models.metadata import CalibrationMetadata
-from earmark.models.selection import (
+from earmark.models.running import Kernels
+from earmark.models.scores import (
     DEFAULT_MIN_SCORE,
+    ModelOptions,
     least_scores,
     listed_labels,
     parse_thresholds,

@@ -46,4 +46,4 @@ def test_only_training_needs_tensorflow():
         for path in (ROOT / folder).rglob("*.py")
         if "tensorflow" in imported(path)
     ]
-    assert users == ["models/train_builtin.py"]
+    assert users == ["models/builtin/training.py"]

@@ -13,17 +13,17 @@ import soxr
 
 from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
-from earmark.models.heads import Head as EarmarkHead
-from earmark.models.heads import ModelOptions
-from earmark.models.metadata import (
+from earmark.models.metadata.reading import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from earmark.models.metadata_writer import pack
-from earmark.models.selection import least_scores
+from earmark.models.metadata.writing import pack
+from earmark.models.scores.heads import Head as EarmarkHead
+from earmark.models.scores.heads import ModelOptions
+from earmark.models.scores.selection import least_scores
 from earmark.transforms.detecting.aggregating import Detecting, find_hits
 from earmark.transforms.elements import AudioObject, FrameScores, HeadLabels, Span
 from earmark.transforms.frames.grid import FrameGrid

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.peers.rounds import Task, serve
 from earmark.models.classifier import AudioClassifier
-from earmark.models.cut_scoring import BATCH
+from earmark.models.running.cut_scoring import BATCH
 
 
 def make_scorer(task: Task) -> Callable[[NDArray[np.float32]], None]:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from earmark.models.synthesis import SOUNDS, synthesise
+from earmark.models.builtin.synthesis import SOUNDS, synthesise
 from earmark.pipelines.cli import main
 
 from .conftest import Cluster, eventually

@@ -16,11 +16,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from earmark import models
+from earmark.models import builtin
+from earmark.models.builtin.synthesis import LABELS, MIXTURES, synthesise, synthesise_mixture
 from earmark.models.classifier import AudioClassifier
-from earmark.models.synthesis import LABELS, MIXTURES, synthesise, synthesise_mixture
 
-BUILTIN = Path(models.__file__).with_name("builtin.tflite")
+BUILTIN = Path(builtin.__file__).with_name("builtin.tflite")
 SEED = 8_675_309
 FRAME = 15_600
 PER_LABEL = 6

@@ -16,11 +16,12 @@ import pytest
 import soundfile as sf
 import soxr
 
-from earmark.models import interpreters, metadata_writer
 from earmark.models.classifier import AudioClassifier, load_classifier, parse_labels, read_labels
 from earmark.models.errors import ModelError
-from earmark.models.heads import ModelOptions
-from earmark.models.metadata import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
+from earmark.models.metadata import writing as metadata_writer
+from earmark.models.metadata.reading import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
+from earmark.models.running import interpreters
+from earmark.models.scores.heads import ModelOptions
 from earmark.models.sources import ModelSource
 
 ROOT = Path(__file__).parents[2]

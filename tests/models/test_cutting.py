@@ -14,15 +14,15 @@ import soxr
 from ai_edge_litert import schema_py_generated as schema
 from numpy.lib.stride_tricks import sliding_window_view
 
-from earmark.models import graphs
+from earmark.models.builtin.synthesis import LABELS, synthesise
 from earmark.models.classifier import AudioClassifier
-from earmark.models.cut_scoring import BATCH, cut_scorer
-from earmark.models.cutting import CannotCutError, cut
-from earmark.models.interpreters import InterpreterPool, Kernels, Output
-from earmark.models.synthesis import LABELS, synthesise
+from earmark.models.graphs import flatbuffers as graphs
+from earmark.models.graphs.cutting import CannotCutError, cut
+from earmark.models.running.cut_scoring import BATCH, cut_scorer
+from earmark.models.running.interpreters import InterpreterPool, Kernels, Output
 
 FRAME = 15_600
-BUILTIN = (Path(__file__).parents[2] / "models" / "builtin.tflite").read_bytes()
+BUILTIN = (Path(__file__).parents[2] / "models" / "builtin" / "builtin.tflite").read_bytes()
 
 
 class Both(NamedTuple):
@@ -211,7 +211,7 @@ def test_parts_that_give_other_scores_are_found_out_and_not_used(monkeypatch):
     real = cut(BUILTIN)
     louder = type(real.front_end)(**{**vars(real.front_end), "mel": real.front_end.mel * 1.01})
     broken = type(real)(**{**vars(real), "front_end": louder})
-    monkeypatch.setattr("earmark.models.cut_scoring.cut", lambda _: broken)
+    monkeypatch.setattr("earmark.models.running.cut_scoring.cut", lambda _: broken)
     classifier = AudioClassifier(BUILTIN)
     assert "no log-mel patch" in classifier.runs
     frames = sounds(14, 5)

@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from earmark.models import metadata_writer
 from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
-from earmark.models.heads import ModelOptions
-from earmark.models.interpreters import Kernels
-from earmark.models.metadata import CalibrationMetadata, LabelFile, ModelMetadata, OutputMetadata
+from earmark.models.metadata import writing as metadata_writer
+from earmark.models.metadata.reading import (
+    CalibrationMetadata,
+    LabelFile,
+    ModelMetadata,
+    OutputMetadata,
+)
+from earmark.models.running.interpreters import Kernels
+from earmark.models.scores.heads import ModelOptions
 
 SAMPLES = 32
 RNG = np.random.default_rng(5)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from earmark.models import graphs, metadata_writer
 from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
-from earmark.models.heads import ModelOptions
-from earmark.models.interface import Framing
-from earmark.models.metadata import InputMetadata, ModelMetadata, OutputMetadata
+from earmark.models.graphs import flatbuffers as graphs
+from earmark.models.metadata import writing as metadata_writer
+from earmark.models.metadata.reading import InputMetadata, ModelMetadata, OutputMetadata
+from earmark.models.running.interface import Framing
+from earmark.models.scores.heads import ModelOptions
 
 SAMPLES = 64
 RNG = np.random.default_rng(3)

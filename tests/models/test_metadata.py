@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from earmark.models import metadata
 from earmark.models.errors import ModelError
-from earmark.models.metadata import (
+from earmark.models.metadata import reading as metadata
+from earmark.models.metadata.reading import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from earmark.models.metadata_writer import pack
+from earmark.models.metadata.writing import pack
 
 CALIBRATION_FILE = 4
 

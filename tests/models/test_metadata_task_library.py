@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from earmark.models import metadata
-from earmark.models.metadata import (
+from earmark.models.metadata import reading as metadata
+from earmark.models.metadata.reading import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from earmark.models.metadata_writer import pack
+from earmark.models.metadata.writing import pack
 from tests.models.fen import ENGLISH, FEN, GERMAN, fen
 
 POPULATE = """

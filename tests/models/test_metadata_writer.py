@@ -15,16 +15,17 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.models import metadata
+from earmark.models import builtin
 from earmark.models.errors import ModelError
-from earmark.models.metadata import (
+from earmark.models.metadata import reading as metadata
+from earmark.models.metadata.reading import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from earmark.models.metadata_writer import pack
+from earmark.models.metadata.writing import pack
 from tests.models.fen import ENGLISH, FEN, fen
 
 # Any text that UTF-8 can carry.
@@ -77,7 +78,7 @@ def test_the_same_words_make_the_same_bytes(bare: bytes, described: bytes) -> No
 
 
 def test_the_builtin_model_is_as_it_would_be_written_now() -> None:
-    model = (Path(metadata.__file__).with_name("builtin.tflite")).read_bytes()
+    model = (Path(builtin.__file__).with_name("builtin.tflite")).read_bytes()
     assert pack(model, metadata.read(model)) == model
 
 

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from earmark.models import graphs
 from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
-from earmark.models.heads import ModelOptions
-from earmark.models.metadata import (
+from earmark.models.graphs import flatbuffers as graphs
+from earmark.models.metadata.reading import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from earmark.models.metadata_writer import pack
-from earmark.models.selection import least_scores, parse_thresholds
+from earmark.models.metadata.writing import pack
+from earmark.models.scores.heads import ModelOptions
+from earmark.models.scores.selection import least_scores, parse_thresholds
 from tests.models.small_models import Layer, Port, layered
 
 SAMPLES = 8

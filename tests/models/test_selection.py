@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from earmark.models.errors import ModelError
-from earmark.models.heads import Head
-from earmark.models.interpreters import Output
-from earmark.models.selection import least_scores, listed_labels, parse_thresholds
+from earmark.models.running.interpreters import Output
+from earmark.models.scores.heads import Head
+from earmark.models.scores.selection import least_scores, listed_labels, parse_thresholds
 
 BIRDS = ("wren", "Winter wren", "crow", "robin, European", "wren [song]", "wren?", "*")
 HOURS = ("dawn", "crow")

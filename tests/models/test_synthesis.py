@@ -10,7 +10,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import signal
 
-from earmark.models.synthesis import LABELS, MIXTURES, Grid, sine, synthesise, synthesise_mixture
+from earmark.models.builtin.synthesis import (
+    LABELS,
+    MIXTURES,
+    Grid,
+    sine,
+    synthesise,
+    synthesise_mixture,
+)
 
 RATE_HZ = 16_000
 FRAME_S = 0.975

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from earmark.models.synthesis import synthesise
+from earmark.models.builtin.synthesis import synthesise
 from earmark.pipelines.cli import main
 
 

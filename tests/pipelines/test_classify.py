@@ -22,7 +22,7 @@ from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILTIN = ROOT / "models" / "builtin.tflite"
+BUILTIN = ROOT / "models" / "builtin" / "builtin.tflite"
 
 
 def test_an_archive_of_known_content_comes_out_as_it_is(tmp_path, record, classify, rows):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from earmark.models.synthesis import synthesise
+from earmark.models.builtin.synthesis import synthesise
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = int(os.environ.get("EARMARK_FUZZ_FILES", "240"))

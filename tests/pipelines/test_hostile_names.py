@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from earmark import models
+from earmark.models import builtin
 from earmark.pipelines.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILTIN = Path(models.__file__).with_name("builtin.tflite")
+BUILTIN = Path(builtin.__file__).with_name("builtin.tflite")
 ESC = "\x1b]0;taken\x07\x1b[31m"
 ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 HUSH = "hush-hush-42"

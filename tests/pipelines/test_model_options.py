@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from earmark.models import graphs
+from earmark.models.builtin.synthesis import LABELS, synthesise
 from earmark.models.describing import describe
-from earmark.models.synthesis import LABELS, synthesise
+from earmark.models.graphs import flatbuffers as graphs
 from earmark.pipelines.cli import main
 
-BUILTIN = (Path(__file__).parents[2] / "models" / "builtin.tflite").read_bytes()
+BUILTIN = (Path(__file__).parents[2] / "models" / "builtin" / "builtin.tflite").read_bytes()
 GERMAN = tuple(f"{label} auf Deutsch" for label in LABELS)
 ROW = "clip, start_s, label, score"
 

@@ -9,8 +9,9 @@ import pytest
 import soundfile as sf
 from ai_edge_litert.interpreter import Interpreter
 
-from earmark.models import graphs, metadata
 from earmark.models.describing import describe
+from earmark.models.graphs import flatbuffers as graphs
+from earmark.models.metadata import reading as metadata
 from earmark.pipelines.cli import main
 from tests.models import yamnets
 

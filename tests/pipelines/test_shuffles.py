@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import execution
 from apache_beam.runners.runner import PipelineRunner
 
-from earmark.models.synthesis import SOUNDS, synthesise
+from earmark.models.builtin.synthesis import SOUNDS, synthesise
 from earmark.pipelines.local_runner import local_runner
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.run import execute, holding_output, prepare

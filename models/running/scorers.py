@@ -9,11 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models.cut_scoring import BATCH, are_alike, cut_scorer, joined, trial_frames
-from earmark.models.cutting import CannotCutError
 from earmark.models.errors import ModelError
-from earmark.models.interface import Interface
-from earmark.models.interpreters import (
+from earmark.models.graphs import CannotCutError
+from earmark.models.running.cut_scoring import BATCH, are_alike, cut_scorer, joined, trial_frames
+from earmark.models.running.interface import Interface
+from earmark.models.running.interpreters import (
     CANNOT_RUN,
     InterpreterPool,
     Kernels,

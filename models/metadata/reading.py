@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from earmark.models import graphs
-from earmark.models import metadata_schema as fields
 from earmark.models.errors import ModelError
-from earmark.models.flatbuffer_tables import TableReader
+from earmark.models.metadata import schema as fields
+from earmark.models.metadata.tables import TableReader
 
 
 class LabelFile(NamedTuple):

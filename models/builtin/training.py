@@ -1,6 +1,6 @@
 """Train the builtin model and write builtin.tflite.
 
-    python -m earmark.models.train_builtin [--output FILE] [--seed N]
+    python -m earmark.models.builtin.training [--output FILE] [--seed N]
 
 Takes some minutes and needs TensorFlow (the extra `train`). The model takes and gives
 what YAMNet does, so all that is written for one works with the other: a frame of 15600 samples at
@@ -30,10 +30,16 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from earmark.models import metadata_writer
+from earmark.models import metadata
+from earmark.models.builtin.synthesis import (
+    LABELS,
+    MIXTURES,
+    Samples,
+    synthesise,
+    synthesise_mixture,
+)
 from earmark.models.classifier import AudioClassifier
 from earmark.models.metadata import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
-from earmark.models.synthesis import LABELS, MIXTURES, Samples, synthesise, synthesise_mixture
 
 try:
     import tensorflow as tf
@@ -210,7 +216,7 @@ def pack(model: bytes) -> bytes:
         inputs=(audio,),
         outputs=(OutputMetadata("scores", label_files=(labels,)),),
     )
-    return metadata_writer.pack(model, said)
+    return metadata.pack(model, said)
 
 
 def report(model: bytes, rng: Generator) -> Accuracy:
@@ -232,7 +238,7 @@ def report(model: bytes, rng: Generator) -> Accuracy:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m earmark.models.train_builtin",
+        prog="python -m earmark.models.builtin.training",
         description="Train the builtin model and write it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

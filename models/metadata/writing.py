@@ -15,18 +15,9 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from earmark.models import graphs
-from earmark.models import metadata_schema as fields
 from earmark.models.errors import ModelError
-from earmark.models.flatbuffer_tables import (
-    Scalar,
-    float32,
-    ubyte,
-    uint,
-    write_strings,
-    write_table,
-    write_vector,
-)
-from earmark.models.metadata import (
+from earmark.models.metadata import schema as fields
+from earmark.models.metadata.reading import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
@@ -34,6 +25,15 @@ from earmark.models.metadata import (
     OutputMetadata,
     damage_is_a_model_error,
     require_tflite,
+)
+from earmark.models.metadata.tables import (
+    Scalar,
+    float32,
+    ubyte,
+    uint,
+    write_strings,
+    write_table,
+    write_vector,
 )
 
 

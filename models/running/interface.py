@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from earmark.models import graphs
-from earmark.models.cut_scoring import BATCH
 from earmark.models.errors import ModelError, one_line
-from earmark.models.interpreters import FAILURES, Output, described_ports, new_interpreter
 from earmark.models.metadata import ModelMetadata
+from earmark.models.running.cut_scoring import BATCH
+from earmark.models.running.interpreters import FAILURES, Output, described_ports, new_interpreter
 
 _LONGEST_FRAME = 1 << 21
 """Samples, 43 s at 48 kHz; a model that gives one row for as many is no model of frames."""

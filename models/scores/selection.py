@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.models.errors import ModelError
-from earmark.models.heads import Head
+from earmark.models.scores.heads import Head
 
 _MOST = float(np.finfo(np.float32).max)
 _SHOWN = 100

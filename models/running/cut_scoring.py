@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models.cutting import CannotCutError, CutModel, cut
 from earmark.models.errors import one_line
-from earmark.models.interpreters import FAILURES, InterpreterPool, Kernels, Output, Outputs
+from earmark.models.graphs import CannotCutError, CutModel, cut
+from earmark.models.running.interpreters import FAILURES, InterpreterPool, Kernels, Output, Outputs
 
 BATCH = 16
 """Frames that the network takes at once; what is left over goes through one by one."""

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models.calibration import Calibration, calibration
 from earmark.models.errors import ModelError, nearest
-from earmark.models.interface import Interface
-from earmark.models.interpreters import Kernels, Output
 from earmark.models.metadata import CalibrationMetadata, ModelMetadata, OutputMetadata
+from earmark.models.running import Interface, Kernels, Output
+from earmark.models.scores.calibration import Calibration, calibration
 
 ACTIVATIONS = ("none", "sigmoid", "softmax")
 

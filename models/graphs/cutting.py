@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models import graphs
-from earmark.models.log_mel import LogMel
+from earmark.models.graphs import flatbuffers
+from earmark.models.graphs.log_mel import LogMel
 
 _ROW_BY_ROW = {
     *("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SPLIT", "CONV_2D", "DEPTHWISE_CONV_2D"),
@@ -47,24 +47,24 @@ class CutModel:
 
     def front(self) -> bytes:
         """The .tflite file of the front end: a frame's samples to its patch."""
-        model = graphs.parse(self.model)
+        model = flatbuffers.parse(self.model)
         graph = _bare(model)
         graph.operators = graph.operators[: self.first_operators]
         graph.outputs = np.array([self.patch], np.int32)
-        return graphs.serialise(model)
+        return flatbuffers.serialise(model)
 
     def network(self, batch: int) -> bytes:
         """The .tflite file of the network: patches [batch, ...] to scores [batch, classes]."""
-        model = graphs.parse(self.model)
+        model = flatbuffers.parse(self.model)
         graph = _bare(model)
         graph.operators = graph.operators[self.first_operators :]
         graph.inputs = np.array([self.patch], np.int32)
         for tensor in {self.patch, *_made_by(graph.operators)}:
             _set_batch(graph.tensors[tensor], batch)
         for operator in graph.operators:
-            if graphs.operator_name(model, operator) == "RESHAPE":
+            if flatbuffers.operator_name(model, operator) == "RESHAPE":
                 _set_reshaped_batch(model, operator, batch)
-        return graphs.serialise(model)
+        return flatbuffers.serialise(model)
 
 
 def cut(model: bytes) -> CutModel:
@@ -86,7 +86,7 @@ def cut(model: bytes) -> CutModel:
 
 
 def _cut(model: bytes) -> CutModel:
-    chain = _Chain(graphs.parse(model))
+    chain = _Chain(flatbuffers.parse(model))
     rows, hop, window_samples = _windows(chain)
     window = chain.constant(chain.follow("MUL"))
     if window.size != window_samples:
@@ -119,7 +119,7 @@ class _Chain:
     def next_name(self) -> str:
         if self.position == len(self.graph.operators or ()):
             return "nothing"
-        return graphs.operator_name(self.model, self.graph.operators[self.position])
+        return flatbuffers.operator_name(self.model, self.graph.operators[self.position])
 
     def follow(self, name: str) -> Any:
         """Go over the next operator, which must be of this name."""
@@ -141,7 +141,7 @@ class _Chain:
         """One of an operator's inputs, which must be a constant."""
         if index >= len(operator.inputs):
             raise CannotCutError("an operator has fewer inputs than was looked for")
-        values = graphs.constant(self.model, int(operator.inputs[index]))
+        values = flatbuffers.constant(self.model, int(operator.inputs[index]))
         if values is None:
             raise CannotCutError("a constant of the front end is none, or of another type")
         return values
@@ -213,7 +213,7 @@ def _check_network(chain: _Chain, patch_values: int) -> None:
         raise CannotCutError("the patch is not as large as its rows and bands")
     before = set(_made_by(graph.operators[: chain.position])) - {chain.tensor}
     for operator in rest:
-        name = graphs.operator_name(chain.model, operator)
+        name = flatbuffers.operator_name(chain.model, operator)
         if name not in _ROW_BY_ROW:
             raise CannotCutError(f"the network has an operator {name}")
         if before.intersection(map(int, operator.inputs)):
