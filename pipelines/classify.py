@@ -9,14 +9,14 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from earmark.pipelines.command_line import Command
-    from earmark.pipelines.run import Run
+    from earmark.pipelines.options import Command
+    from earmark.pipelines.runs import Run
 
 
 def command(arguments: Sequence[str]) -> None:
     """Hear an archive: see `hear`."""
     # Imported here, once libraries have been told to be quiet: Beam logs while it is imported.
-    from earmark.pipelines.command_line import CLASSIFY
+    from earmark.pipelines.options import CLASSIFY
 
     hear(arguments, CLASSIFY)
 
@@ -33,8 +33,8 @@ def hear(arguments: Sequence[str], asked: Command) -> None:
       RunError: it was begun, and failed.
     """
     from earmark.pipelines.cli import quiet_libraries
-    from earmark.pipelines.command_line import parse
-    from earmark.pipelines.run import prepare
+    from earmark.pipelines.options import parse
+    from earmark.pipelines.runs import prepare
 
     options, beam_flags = parse(arguments, asked)
     quiet_libraries(not options.verbose)
@@ -46,9 +46,9 @@ def hear(arguments: Sequence[str], asked: Command) -> None:
 
 
 def _look_ahead(run: Run) -> None:
+    from earmark.pipelines.console import screen
     from earmark.pipelines.errors import UsageError
-    from earmark.pipelines.forecast import show_forecast
-    from earmark.pipelines.screen import screen
+    from earmark.pipelines.screen import show_forecast
     from earmark.transforms.output import BrokenTableError, HistoryError
     from earmark.transforms.storage import UNUSABLE_ERRORS, shown
 
@@ -66,10 +66,9 @@ def carry_out(run: Run) -> dict[str, Any] | None:
     Returns:
       The content of the run's file; None if there was nothing to do.
     """
-    from earmark.pipelines.progress import watch
-    from earmark.pipelines.run import execute, holding_output
-    from earmark.pipelines.screen import say, screen
-    from earmark.pipelines.summary import show_end, show_start
+    from earmark.pipelines.console import say, screen
+    from earmark.pipelines.runs import execute, holding_output
+    from earmark.pipelines.screen import show_end, show_start, watch
 
     console = screen(errors=True)
     with holding_output(run, say):
@@ -82,7 +81,7 @@ def carry_out(run: Run) -> dict[str, Any] | None:
 
 def _print_to_stdout(show: Callable[[], None]) -> None:
     """Show what came of a run; that nobody can read it does not make the run a failure."""
-    from earmark.pipelines.screen import UnshownError, say
+    from earmark.pipelines.console import UnshownError, say
     from earmark.pipelines.streams import lose_stdout
 
     try:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
 from earmark import __version__
+from earmark.pipelines.console import UnshownError, log_to_stderr, say, show, show_bug
 from earmark.pipelines.errors import RunError, UsageError, nearest
 from earmark.pipelines.interrupts import StoppedError, end_on_signals
 from earmark.pipelines.limits import LEAST_FILES, check_open_files, exhausted
-from earmark.pipelines.screen import UnshownError, log_to_stderr, say, show, show_bug
 from earmark.pipelines.streams import flush_stdout, prepare_streams
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2

@@ -16,11 +16,10 @@ from rich.table import Table
 
 from earmark.models.builtin import synthesise
 from earmark.pipelines.classify import carry_out
-from earmark.pipelines.command_line import Parser
+from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options import ClassifyOptions
-from earmark.pipelines.run import prepare
-from earmark.pipelines.screen import plain, screen
+from earmark.pipelines.options import ClassifyOptions, Parser
+from earmark.pipelines.runs import prepare
 from earmark.transforms.printing import printable
 
 _MARKER = ".made-by-earmark-demo"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from earmark.pipelines.classify import hear
-from earmark.pipelines.command_line import EMBED
+from earmark.pipelines.options import EMBED
 
 
 def command(arguments: Sequence[str]) -> None:

@@ -17,11 +17,10 @@ from earmark.models.errors import ModelError
 from earmark.models.metadata import CalibrationMetadata
 from earmark.models.scores import TRANSFORMATIONS
 from earmark.models.sources import PUBLISHED, cache_folder, fetch
-from earmark.pipelines.command_line import Parser
+from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError, nearest
-from earmark.pipelines.model_facts import facts, show_facts
-from earmark.pipelines.model_use import find_model, read_calibration, read_text
-from earmark.pipelines.screen import plain, screen
+from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
+from earmark.pipelines.screen import facts, show_facts
 from earmark.transforms.printing import printable_json
 from earmark.transforms.storage import read_uri, write_bytes
 

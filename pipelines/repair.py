@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from earmark.pipelines.command_line import Parser
+from earmark.pipelines.console import say, show
 from earmark.pipelines.errors import RunError, UsageError
-from earmark.pipelines.screen import say, show
+from earmark.pipelines.options import Parser
 from earmark.transforms.output import (
     SET_ASIDE,
     Damage,

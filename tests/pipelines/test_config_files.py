@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from earmark.pipelines.command_line import CLASSIFY, parse
-from earmark.pipelines.config_files import LARGEST_BYTES, read_config
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.options.config_files import LARGEST_BYTES, read_config
 
 HUSH = "hush-hush"
 

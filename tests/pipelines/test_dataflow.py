@@ -22,10 +22,10 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from earmark.pipelines.command_line import CLASSIFY, parse
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.graph import ClassifyRound, ClassifyStream
-from earmark.pipelines.run import Run, prepare
+from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.runs.graph import ClassifyRound, ClassifyStream
+from earmark.pipelines.runs.run import Run, prepare
 from earmark.transforms.elements import Listed
 
 apiclient = pytest.importorskip(
@@ -106,7 +106,7 @@ def submit(monkeypatch) -> Callable[[beam.PTransform, Run], Submitted]:
 
 @pytest.fixture
 def prepared(tmp_path, record, monkeypatch) -> Run:
-    monkeypatch.setattr("earmark.pipelines.run.check_seen_by_workers", lambda *_: None)
+    monkeypatch.setattr("earmark.pipelines.runs.run.check_seen_by_workers", lambda *_: None)
     record(tmp_path / "in" / "a.wav", "tone")
     folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     flags = ["--config", str(CONFIG), "--model", "builtin", "--template_location=gs://bucket/job"]

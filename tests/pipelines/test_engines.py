@@ -11,10 +11,10 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from earmark.pipelines.command_line import CLASSIFY, parse
-from earmark.pipelines.engines import await_end, named
+from earmark.pipelines.engines.remote import await_end, named
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
+from earmark.pipelines.options.command_line import CLASSIFY, parse
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from earmark.pipelines import rounds
+from earmark.pipelines.engines.local import local_runner
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.local_runner import local_runner
-from earmark.pipelines.options import ClassifyOptions
-from earmark.pipelines.run import execute, holding_output, prepare
+from earmark.pipelines.options.model import ClassifyOptions
+from earmark.pipelines.runs import rounds
+from earmark.pipelines.runs.run import execute, holding_output, prepare
 
 TABLES = {
     "detections": "*",

@@ -10,8 +10,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
+from earmark.pipelines.engines.local import cores, is_local, local_runner, use_all_cores
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.local_runner import cores, is_local, local_runner, use_all_cores
 from earmark.transforms.elements import AudioObject
 
 

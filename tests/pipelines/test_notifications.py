@@ -18,9 +18,9 @@ from apache_beam.portability.api import (
 )
 from apache_beam.typehints.schemas import named_tuple_from_schema
 
-from earmark.pipelines import notifications
-from earmark.pipelines.command_line import CLASSIFY, parse
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.runs import notifications
 from earmark.transforms.planning.notifications import Kafka, consumer_config
 
 KAFKA, PUBSUB = "kafka://localhost:9092/audio", "pubsub://project/new-audio"

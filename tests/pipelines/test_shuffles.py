@@ -14,9 +14,9 @@ from apache_beam.runners.portability.fn_api_runner import execution
 from apache_beam.runners.runner import PipelineRunner
 
 from earmark.models.builtin.synthesis import SOUNDS, synthesise
-from earmark.pipelines.local_runner import local_runner
-from earmark.pipelines.options import ClassifyOptions
-from earmark.pipelines.run import execute, holding_output, prepare
+from earmark.pipelines.engines.local import local_runner
+from earmark.pipelines.options.model import ClassifyOptions
+from earmark.pipelines.runs.run import execute, holding_output, prepare
 
 LIMIT_BYTES_AN_HOUR = 200_000
 

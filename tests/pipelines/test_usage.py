@@ -15,8 +15,8 @@ from apache_beam.options.pipeline_options import (
 )
 
 from earmark.pipelines.cli import main
-from earmark.pipelines.command_line import CLASSIFY, parse
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.options.command_line import CLASSIFY, parse
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_help_shows_no_internals(capsys):
 
 
 def test_help_names_every_option(capsys):
-    from earmark.pipelines.options import ClassifyOptions
+    from earmark.pipelines.options.model import ClassifyOptions
 
     with pytest.raises(SystemExit) as ended:
         main(["classify", "--help"])

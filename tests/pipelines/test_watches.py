@@ -17,10 +17,10 @@ from unittest.mock import Mock
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from earmark.pipelines import watches
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import Interrupts
-from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.options.model import ClassifyOptions
+from earmark.pipelines.runs import watches
 from earmark.transforms.storage.paths import ListingError
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,8 @@ def watch(tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         command = [
             sys.executable,
             "-m",
-            "earmark.pipelines.classify",
+            "earmark",
+            "classify",
             "--model",
             "builtin",
             "--watch",

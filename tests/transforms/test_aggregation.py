@@ -10,7 +10,7 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.pipelines.local_runner import local_runner
+from earmark.pipelines.engines.local import local_runner
 from earmark.transforms.detecting.aggregating import (
     AggregateClips,
     Detecting,

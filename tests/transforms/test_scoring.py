@@ -6,7 +6,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
 from earmark.models.classifier import Prediction
-from earmark.pipelines.local_runner import local_runner
+from earmark.pipelines.engines.local import local_runner
 from earmark.transforms.detecting.scoring import ScoreFrames, score_block
 from earmark.transforms.elements import AudioObject, Ending, FrameBlock, SignalLevel, Span
 

@@ -9,7 +9,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
-from earmark.pipelines.local_runner import local_runner
+from earmark.pipelines.engines.local import local_runner
 from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.workers import sharing
 from earmark.transforms.workers.sharing import ShareAmongThreads

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from earmark.pipelines.local_runner import local_runner
+from earmark.pipelines.engines.local import local_runner
 from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
 from earmark.transforms.elements import (
     AudioHeader,

@@ -10,7 +10,7 @@ from earmark import __version__
 from earmark.transforms.secrets import masked, masked_flags, masked_value
 
 if TYPE_CHECKING:
-    from earmark.pipelines.run import Run
+    from earmark.pipelines.runs.run import Run
 
 _LIBRARIES = (
     "apache-beam",

@@ -12,8 +12,8 @@ from earmark.models.classifier import AudioClassifier, load_classifier
 from earmark.models.errors import ModelError
 from earmark.models.metadata import InputMetadata, OutputMetadata
 from earmark.models.scores import Head, ModelOptions
-from earmark.pipelines.model_use import find_model
-from earmark.pipelines.screen import plain
+from earmark.pipelines.console import plain
+from earmark.pipelines.options import find_model
 from earmark.transforms.printing import printable
 from earmark.transforms.storage import read_uri
 

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from earmark.pipelines.console import plain
 from earmark.pipelines.options import ClassifyOptions
-from earmark.pipelines.run import Outcome, Run
-from earmark.pipelines.screen import plain
+from earmark.pipelines.runs import Outcome, Run
 from earmark.transforms.planning import Planned
 from earmark.transforms.secrets import masked_flags, masked_value
 from earmark.transforms.storage import OTHERS

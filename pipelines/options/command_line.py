@@ -12,11 +12,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from earmark.pipelines.config_files import read_config
+from earmark.pipelines.console import show
 from earmark.pipelines.engines import job_server, known_flags
 from earmark.pipelines.errors import UsageError, nearest
-from earmark.pipelines.options import GROUPS, LISTS, ClassifyOptions
-from earmark.pipelines.screen import show
+from earmark.pipelines.options.config_files import read_config
+from earmark.pipelines.options.model import GROUPS, LISTS, ClassifyOptions
 from earmark.transforms.printing import printable
 from earmark.transforms.secrets import masked_flags, masked_value
 

@@ -14,8 +14,8 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.utils.subprocess_server import JavaHelper, JavaJarServer, SubprocessServer
 
+from earmark.pipelines.engines import is_local
 from earmark.pipelines.errors import RunError, UsageError
-from earmark.pipelines.local_runner import is_local
 from earmark.pipelines.options import ClassifyOptions
 from earmark.transforms.listing import is_manifest
 from earmark.transforms.planning import Kafka, PubSub, parse_source

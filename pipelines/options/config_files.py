@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.options.model import ClassifyOptions
 from earmark.transforms.printing import printable
 from earmark.transforms.storage import read_small
 

@@ -24,18 +24,29 @@ from earmark import __version__
 from earmark.models.classifier import AudioClassifier, load_classifier
 from earmark.models.errors import ModelError
 from earmark.models.sources import BUILTIN, ModelSource
-from earmark.pipelines.engines import check_seen_by_workers, engine_flags, is_template
+from earmark.pipelines.engines import (
+    check_seen_by_workers,
+    engine_flags,
+    is_local,
+    is_template,
+    use_all_cores,
+    worker_threads,
+)
 from earmark.pipelines.errors import RunError, UsageError, nearest
-from earmark.pipelines.graph import Hearing
 from earmark.pipelines.interrupts import StoppedError, watch_signals
 from earmark.pipelines.limits import check_open_files, files_for
-from earmark.pipelines.local_runner import is_local, use_all_cores, worker_threads
-from earmark.pipelines.model_use import ModelUse, find_model, model_use
-from earmark.pipelines.notifications import check_notifications
-from earmark.pipelines.options import ClassifyOptions
-from earmark.pipelines.rounds import leave_to_engine, list_inputs, retry, run_elsewhere, run_here
-from earmark.pipelines.run_record import run_record
-from earmark.pipelines.watches import check_watch, watch_elsewhere, watch_here
+from earmark.pipelines.options import ClassifyOptions, ModelUse, find_model, model_use
+from earmark.pipelines.runs.graph import Hearing
+from earmark.pipelines.runs.notifications import check_notifications
+from earmark.pipelines.runs.records import run_record
+from earmark.pipelines.runs.rounds import (
+    leave_to_engine,
+    list_inputs,
+    retry,
+    run_elsewhere,
+    run_here,
+)
+from earmark.pipelines.runs.watches import check_watch, watch_elsewhere, watch_here
 from earmark.transforms import workers
 from earmark.transforms.elements import HeadLabels
 from earmark.transforms.frames import ChannelUse, FrameGrid

@@ -16,10 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from earmark.models.classifier import AudioClassifier
-from earmark.pipelines.local_runner import worker_threads
-from earmark.pipelines.rounds import list_inputs, retry
-from earmark.pipelines.run import Run
-from earmark.pipelines.screen import plain
+from earmark.pipelines.console import plain
+from earmark.pipelines.engines import worker_threads
+from earmark.pipelines.runs import Run, list_inputs, retry
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.detecting import score_block

@@ -24,7 +24,7 @@ from earmark.models.scores import (
 )
 from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.options.model import ClassifyOptions
 from earmark.transforms.secrets import holds_credentials
 from earmark.transforms.storage import (
     UNUSABLE_ERRORS,

@@ -12,15 +12,14 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from earmark.pipelines.engines import await_end, is_template, named
+from earmark.pipelines.console import say
+from earmark.pipelines.engines import await_end, is_local, is_template, named
 from earmark.pipelines.errors import RunError, UsageError
-from earmark.pipelines.graph import ClassifyStream, Hearing, watched
 from earmark.pipelines.interrupts import Interrupts
-from earmark.pipelines.local_runner import is_local
-from earmark.pipelines.notifications import describing_kafka
 from earmark.pipelines.options import ClassifyOptions, look_every_s
-from earmark.pipelines.rounds import retry, run_here
-from earmark.pipelines.screen import say
+from earmark.pipelines.runs.graph import ClassifyStream, Hearing, watched
+from earmark.pipelines.runs.notifications import describing_kafka
+from earmark.pipelines.runs.rounds import retry, run_here
 from earmark.transforms import workers
 from earmark.transforms.output import leave_locked
 from earmark.transforms.planning import FAILED_LOOKS, Retry, Watch

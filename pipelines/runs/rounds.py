@@ -14,13 +14,12 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from earmark.pipelines import memory
-from earmark.pipelines.engines import await_end, named
+from earmark.pipelines import engines
+from earmark.pipelines.engines import await_end, local_runner, named
 from earmark.pipelines.errors import RunError
-from earmark.pipelines.graph import ClassifyRound, ClassifyRoundHere, Hearing
 from earmark.pipelines.interrupts import Interrupts
-from earmark.pipelines.local_runner import local_runner
 from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.runs.graph import ClassifyRound, ClassifyRoundHere, Hearing
 from earmark.transforms import workers
 from earmark.transforms.elements import Found, Listed, ToHear
 from earmark.transforms.listing import list_audio
@@ -97,7 +96,7 @@ def run_here(
     source = plan.to_hear()
     waiting: list[ToHear] = []
     largest = ROUND_OBJECTS
-    memory.share_arenas()
+    engines.share_arenas()
     while True:
         waiting += islice(source, max(0, largest - len(waiting)))
         if not waiting or interrupts.number is not None:
@@ -114,7 +113,7 @@ def run_here(
         _check_committed(options.output, run_id, name, heard)
         _discard_aside(hearing, name)
         waiting = [each for each in waiting if each.object.uri in left]
-        memory.give_back()
+        engines.give_back()
         largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
 
 
