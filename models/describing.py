@@ -21,7 +21,7 @@ from earmark.models.metadata import (
     ports,
     read,
 )
-from earmark.models.scores import calibration as checked_calibration
+from earmark.models.scores import make_calibration
 
 _LOCALE: Final = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 
@@ -183,7 +183,7 @@ def _check_counts(files: Sequence[LabelFile], given: int, head: int, classes: in
 def _check_calibration(given: CalibrationMetadata, head: int, classes: int | None) -> None:
     lines = given.parameters.removesuffix("\n").count("\n") + 1
     try:
-        checked_calibration(
+        make_calibration(
             given.transformation, given.default_score, given.parameters, classes or lines
         )
     except ModelError as error:

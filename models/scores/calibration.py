@@ -90,7 +90,9 @@ def parse_sigmoids(text: str) -> tuple[Sigmoid | None, ...]:
     return tuple(_sigmoid(line, number) for number, line in enumerate(lines, 1))
 
 
-def calibration(transformation: str, default_score: float, text: str, classes: int) -> Calibration:
+def make_calibration(
+    transformation: str, default_score: float, text: str, classes: int
+) -> Calibration:
     """The calibration that a score calibration file means, for a head of so many classes.
 
     The text may end with a line end, or without.

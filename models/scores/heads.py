@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from earmark.models.errors import ModelError, nearest
 from earmark.models.metadata import CalibrationMetadata, ModelMetadata, OutputMetadata
 from earmark.models.running import Interface, Kernels, Output
-from earmark.models.scores.calibration import Calibration, calibration
+from earmark.models.scores.calibration import Calibration, make_calibration
 
 ACTIVATIONS = ("none", "sigmoid", "softmax")
 
@@ -140,7 +140,7 @@ def _head(name: str, output: Output, described: OutputMetadata, options: ModelOp
         output,
         labels,
         names,
-        None if asked is None else calibration(*asked, output.values),
+        None if asked is None else make_calibration(*asked, output.values),
         described.score_threshold,
     )
 

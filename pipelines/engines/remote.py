@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
 
 import grpc
 from apache_beam.options.pipeline_options import (
@@ -25,9 +24,6 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.transforms.storage import local_path, shown
-
-if TYPE_CHECKING:
-    from earmark.pipelines.options import ClassifyOptions
 
 _TIMEOUT_S = 20.0
 
@@ -93,15 +89,21 @@ def engine_flags(options: PipelineOptions, given: Iterable[str], is_stream: bool
     return needed
 
 
-def check_seen_by_workers(options: ClassifyOptions, beam_options: PipelineOptions) -> None:
+def check_seen_by_workers(
+    given: Mapping[str, Iterable[str]], beam_options: PipelineOptions
+) -> None:
     """Check that workers can see what they are to read and write.
+
+    Args:
+      given: paths and URIs, by the option that names them.
+      beam_options: Beam's own.
 
     Raises:
       UsageError: they are machines of Dataflow's, and it lies on this one.
     """
     if not (beam_options.view_as(StandardOptions).runner or "").endswith("DataflowRunner"):
         return
-    for name, uris in {"input": options.input, "output": (options.output,)}.items():
+    for name, uris in given.items():
         for uri in uris:
             if local_path(uri) is not None:
                 raise UsageError(

@@ -5,8 +5,8 @@ from earmark.pipelines.options.model import ClassifyOptions, look_every_s
 from earmark.pipelines.options.model_use import (
     ModelUse,
     find_model,
-    model_use,
     read_calibration,
+    read_model_use,
     read_text,
 )
 
@@ -19,8 +19,8 @@ __all__ = [
     "Parser",
     "find_model",
     "look_every_s",
-    "model_use",
     "parse",
     "read_calibration",
+    "read_model_use",
     "read_text",
 ]

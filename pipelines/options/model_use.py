@@ -111,7 +111,7 @@ class ModelUse:
         }
 
 
-def model_use(options: ClassifyOptions) -> ModelUse:
+def read_model_use(options: ClassifyOptions) -> ModelUse:
     """Read how a run uses its model.
 
     Raises:

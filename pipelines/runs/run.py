@@ -35,7 +35,7 @@ from earmark.pipelines.engines import (
 from earmark.pipelines.errors import RunError, UsageError, nearest
 from earmark.pipelines.interrupts import StoppedError, watch_signals
 from earmark.pipelines.limits import check_open_files, files_for
-from earmark.pipelines.options import ClassifyOptions, ModelUse, find_model, model_use
+from earmark.pipelines.options import ClassifyOptions, ModelUse, find_model, read_model_use
 from earmark.pipelines.runs.graph import Hearing
 from earmark.pipelines.runs.notifications import check_notifications
 from earmark.pipelines.runs.records import run_record
@@ -160,14 +160,14 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
       UsageError: the model, the input or the output cannot be used.
     """
     beam_options = _beam_options(beam_flags, options.watch)
-    check_seen_by_workers(options, beam_options)
+    check_seen_by_workers({"input": options.input, "output": (options.output,)}, beam_options)
     options = options.model_copy(update={"output": _output(options, beam_options)})
     if is_local(beam_options):
         threads = worker_threads(beam_options)
         check_open_files(files_for(threads), f"a run with --direct_num_workers {threads}")
     check_watch(options, beam_options)
     check_notifications(options, beam_options)
-    use = model_use(options)
+    use = read_model_use(options)
     try:
         model = find_model(options.model)
         load = partial(load_classifier, model, use.options, read=read_uri)

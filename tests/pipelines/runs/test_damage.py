@@ -15,7 +15,7 @@ import soundfile as sf
 
 from earmark.models.builtin.synthesis import synthesise
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FILES = int(os.environ.get("EARMARK_FUZZ_FILES", "240"))
 SEED = int(os.environ.get("EARMARK_FUZZ_SEED", "0"))
 

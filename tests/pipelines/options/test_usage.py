@@ -278,7 +278,7 @@ def test_flags_go_before_the_config_file_and_that_before_defaults(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "config", sorted(Path(__file__).parents[2].glob("configs/*.yaml")), ids=str
+    "config", sorted(Path(__file__).parents[3].glob("configs/*.yaml")), ids=str
 )
 def test_the_configs_that_come_with_the_project_are_valid(config):
     options, _ = parse(["--config", str(config), "--input", "x", "--output", "y"], CLASSIFY)
@@ -320,7 +320,7 @@ def test_blas_has_one_thread_for_each_worker_unless_told_otherwise():
     environ = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
     done = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env={**environ, "OMP_NUM_THREADS": "3"},
         capture_output=True,
         text=True,

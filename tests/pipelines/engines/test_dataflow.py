@@ -36,7 +36,7 @@ MODEL_BYTES = 100_000
 LIMIT_BYTES = 10 * 1000**2
 """Of a job's description, by Dataflow; what is staged beside it is to stay below it, too."""
 
-CONFIG = Path(__file__).parents[2] / "configs" / "dataflow.yaml"
+CONFIG = Path(__file__).parents[3] / "configs" / "dataflow.yaml"
 ASKED: Mapping[str, Any] = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["beam"]
 """Beam's options in the example that comes with the project, which is what is submitted here."""
 

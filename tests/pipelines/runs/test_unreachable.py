@@ -16,7 +16,7 @@ import pytest
 from earmark.pipelines.cli import main
 from earmark.transforms.storage import stores
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(params=["refused", "silent"])

@@ -15,7 +15,7 @@ from earmark.models.describing import describe
 from earmark.models.graphs import flatbuffers as graphs
 from earmark.pipelines.cli import main
 
-BUILTIN = (Path(__file__).parents[2] / "models" / "builtin" / "builtin.tflite").read_bytes()
+BUILTIN = (Path(__file__).parents[3] / "models" / "builtin" / "builtin.tflite").read_bytes()
 GERMAN = tuple(f"{label} auf Deutsch" for label in LABELS)
 ROW = "clip, start_s, label, score"
 

@@ -22,7 +22,7 @@ from earmark.models.running.cut_scoring import BATCH, cut_scorer
 from earmark.models.running.interpreters import InterpreterPool, Kernels, Output
 
 FRAME = 15_600
-BUILTIN = (Path(__file__).parents[2] / "models" / "builtin" / "builtin.tflite").read_bytes()
+BUILTIN = (Path(__file__).parents[3] / "models" / "builtin" / "builtin.tflite").read_bytes()
 
 
 class Both(NamedTuple):

@@ -178,7 +178,7 @@ def test_it_has_an_ending_that_says_so(remote, room):
 
 LIMITED = """
 import resource, sys
-from tests.transforms.test_temporary_copies import copied
+from tests.transforms.storage.test_temporary_copies import copied
 from earmark.transforms.errors import ReadError
 resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
 try:
@@ -193,7 +193,7 @@ def test_so_it_is_where_files_may_not_grow_so_large(tmp_path):
     zipped(tmp_path / "a.zip", small=MB, large=5 * MB)
     told, small = subprocess.run(
         [sys.executable, "-c", LIMITED, tmp_path / "a.zip"],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         check=True,
         capture_output=True,
         text=True,

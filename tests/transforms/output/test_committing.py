@@ -43,8 +43,7 @@ from earmark.transforms.output.journal import JournalError
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.writing import Totals, file_name, write_shard
-
-from .forgetful_disk import ForgetfulDisk
+from tests.transforms.output.forgetful_disk import ForgetfulDisk
 
 HEADS = (HeadLabels("scores", ("wind", "bird")),)
 GRID = FrameGrid(10, 10, 10)

@@ -23,7 +23,7 @@ from earmark.pipelines.options.model import ClassifyOptions
 from earmark.pipelines.runs import watches
 from earmark.transforms.storage.paths import ListingError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
