@@ -1,0 +1,225 @@
+"""What is to be processed of what there is: what is new, has changed, or could not be read before.
+
+An index of the last listing and of what the output has rows for, on disk since both may be long. It
+holds nothing that they do not say, but for what the listing before the last said, and goes with its
+process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from enum import Enum
+from typing import Any, NamedTuple
+
+from earmark.transforms.elements import AudioObject, Found, PlannedObject
+from earmark.transforms.errors import PASSING_REASONS
+from earmark.transforms.output import Processed, is_since_planned
+from earmark.transforms.storage import KINDS, OTHERS
+
+
+class PlanError(Exception):
+    """There is no room for a plan. One line says it."""
+
+
+class State(Enum):
+    """What an object is to a run or a watch; docs/streams.md says what moves it to the next."""
+
+    NOTIFIED = "notified"
+    """A message names it, and it has not been looked up. In the engine's state."""
+
+    SETTLING = "settling"
+    """The last listing has a version of it that the one before had not. In a plan."""
+
+    DUE = "due"
+    """It is to be processed, once there is room. In a plan."""
+
+    UNDER_WAY = "under way"
+    """It is being processed. In the engine's state, or in the round of a run on this machine."""
+
+    PROCESSED = "processed"
+    """The output has rows of this version. In the output."""
+
+    FAILED = "failed"
+    """The output says why this version could not be read, or not to its end. In the output."""
+
+    SKIPPED = "skipped"
+    """By its name it can't be audio. In a plan, and in the run's file."""
+
+
+class Retry(Enum):
+    """Which failed objects are due again, though they have not changed."""
+
+    NOTHING = "nothing"
+    UNREADABLE = "unreadable"
+    FAILED = "failed"
+
+
+class Planned(NamedTuple):
+    """What is to be processed of an archive, and what was before.
+
+    Attributes:
+      objects: how many are due.
+      size_bytes: of those.
+      done: how many others are processed, or failed.
+      changed: how many of those that are due have rows of another version.
+      retried: how many of them have failed before.
+    """
+
+    objects: int
+    size_bytes: int
+    done: int
+    changed: int
+    retried: int
+
+
+class Plan:
+    """What there is and what of it has rows, each object once, in the order of their URIs."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._kinds: set[str] = set()
+        self._look = 0
+        database.execute("pragma synchronous = off")
+        database.execute(
+            "create table found (uri blob primary key, size integer, version text, kind text,"
+            " look integer, version_before text) without rowid"
+        )
+        database.execute(
+            "create table processed (uri blob primary key, version text, reason text, file text)"
+            " without rowid"
+        )
+
+    def look(self, found: Iterable[Found]) -> None:
+        """Note what there is, in place of what there was; also where that breaks off with an error.
+
+        What is meant by one pattern counts, even if others skip it.
+        """
+        self._look += 1
+        self._insert(
+            "insert into found values (?, ?, ?, ?, ?, null) on conflict (uri) do update set"
+            " version_before = iif(look < excluded.look, version, version_before),"
+            " size = excluded.size, version = excluded.version, kind = excluded.kind,"
+            " look = excluded.look where look < excluded.look"
+            " or (excluded.kind is null, excluded.version) > (kind is null, version)",
+            ((_encoded(o.uri), o.size_bytes, o.version, kind, self._look) for o, kind in found),
+        )
+        self._database.execute("delete from found where look < ?", (self._look,))
+
+    def note(self, history: Iterable[Processed]) -> None:
+        """Note what has rows, by this run or by others."""
+        rows = ((_encoded(p.uri), p.version, p.reason, p.file) for p in history)
+        self._insert("insert or replace into processed values (?, ?, ?, ?)", rows)
+
+    def due(self, retry: Retry, *, settled: bool = False) -> Iterator[PlannedObject]:
+        """All that is due, as things stand now.
+
+        Args:
+          retry: what is due again though it has not changed.
+          settled: only what had the same version at the look before.
+        """
+        for uri, size, version, file in self._database.execute(
+            f"select uri, size, version, file from ({_STATES}) where state = 'due' order by uri",
+            {"retry": retry.value, "settled": settled},
+        ):
+            yield PlannedObject(AudioObject(_decoded(uri), size, version), file)
+
+    def count(self, retry: Retry, *, settled: bool = False) -> Planned:
+        """How much is due, and how much is done; arguments as of `due`."""
+        (counts,) = self._database.execute(
+            "select sum(state = 'due'), sum(size * (state = 'due')),"
+            " sum(state in ('processed', 'failed')), sum(state = 'due' and old_version != version),"
+            f" sum(state = 'due' and old_version = version) from ({_STATES})",
+            {"retry": retry.value, "settled": settled},
+        )
+        return Planned(*(each or 0 for each in counts))
+
+    def is_processed(self, planned: PlannedObject) -> bool:
+        """Whether an object has got rows since it was planned; of failures, too."""
+        found = self._database.execute(
+            "select version, file from processed where uri = ?", (_encoded(planned.object.uri),)
+        ).fetchone()
+        if found is None:
+            return False
+        version, file = found
+        is_same: bool = version == planned.object.version
+        return is_same or is_since_planned(file, planned.old_file)
+
+    def skipped(self) -> dict[str, int]:
+        """How many files are left out since by name they can't be audio, by extension.
+
+        The first time, those of which there are most have counts of their own. They keep them, so
+        that a watch can tell what has come since.
+        """
+        counts: dict[str, int] = {}
+        for kind, count in self._database.execute(
+            "select kind, count(*) as files from found where kind is not null group by kind"
+            " order by files desc, kind"
+        ):
+            if len(self._kinds) < KINDS:
+                self._kinds.add(kind)
+            name = kind if kind in self._kinds else OTHERS
+            counts[name] = counts.get(name, 0) + count
+        return counts
+
+    def _insert(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        self._database.execute("begin")
+        try:
+            self._database.executemany(statement, rows)
+        finally:  # what came before a store broke off is true, and is not read again
+            self._database.execute("commit")
+
+
+_STATES = f"""
+    select uri, size, found.version, file, processed.version as old_version, case
+        when kind is not null then '{State.SKIPPED.value}'
+        when processed.version = found.version and reason is null then '{State.PROCESSED.value}'
+        when processed.version = found.version and not (:retry = '{Retry.FAILED.value}'
+            or (:retry = '{Retry.UNREADABLE.value}' and reason in {PASSING_REASONS}))
+            then '{State.FAILED.value}'
+        when :settled and version_before is not found.version then '{State.SETTLING.value}'
+        else '{State.DUE.value}' end as state
+    from found left join processed using (uri)
+"""
+
+
+@contextmanager
+def new_plan() -> Iterator[Plan]:
+    """An empty plan, in a file that is gone afterwards; for one thread at a time.
+
+    Raises:
+      PlanError: there is no room for it.
+    """
+    # a database without a name lies in a temporary file that SQLite deletes whatever happens
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Database)
+    with closing(database), _no_room_told():
+        yield Plan(database)
+
+
+class _Database(sqlite3.Connection):
+    """One that tells where there is no room, wherever it is used."""
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        with _no_room_told():
+            return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        with _no_room_told():
+            return super().executemany(*arguments)
+
+
+@contextmanager
+def _no_room_told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise PlanError(f"cannot list in the folder for temporary files: {error}") from error
+
+
+def _encoded(uri: str) -> bytes:
+    return uri.encode("utf-8", "surrogateescape")
+
+
+def _decoded(uri: bytes) -> str:
+    return uri.decode("utf-8", "surrogateescape")
