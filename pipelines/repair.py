@@ -17,10 +17,11 @@ from earmark.pipelines.options import Parser
 from earmark.transforms.output import (
     SET_ASIDE,
     Damage,
+    JournalError,
     LockedError,
+    check_no_links,
     find_damage,
     has_tables,
-    link_in,
     locked,
     repair,
 )
@@ -50,13 +51,14 @@ def command(arguments: Sequence[str]) -> None:
     output = asked.output if path is None else normal_path(path)
     if path is not None and not os.path.isdir(output):
         raise UsageError(f"{shown(output)}: there is no such folder")
-    if link := link_in(output):
-        raise UsageError(f"{shown(link)} is a link, which no run has made; delete it")
     FileSystems.set_options(PipelineOptions([]))
     try:
+        check_no_links(output)
         if not has_tables(output):
             raise UsageError(f"{shown(output)}: no run has written to it")
         show("".join(_look(output) if asked.dry_run else _repair(output)))
+    except JournalError as error:
+        raise UsageError(str(error)) from error
     except LockedError as error:
         raise UsageError(f"{shown(output)}: {error}") from error
     except UNUSABLE_ERRORS as error:

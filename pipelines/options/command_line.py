@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from earmark.pipelines.console import show
-from earmark.pipelines.engines import job_server, known_flags
+from earmark.pipelines.engines import known_flags
 from earmark.pipelines.errors import UsageError, nearest
 from earmark.pipelines.options.config_files import read_config
 from earmark.pipelines.options.model import GROUPS, LISTS, ClassifyOptions
@@ -223,8 +223,7 @@ def _check_beam_flags(
     _, unknown = parser.parse_known_args(list(flags))
     engine: Mapping[str, bool] = {}
     if unknown:
-        endpoint = job_server(PipelineOptions(list(together)))
-        engine = known_flags(endpoint) if endpoint else engine
+        engine = known_flags(PipelineOptions(list(together)))
         _refuse_twice(unknown, engine)
         unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:

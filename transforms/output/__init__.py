@@ -16,7 +16,6 @@ from earmark.transforms.output.folder import (
     discard_aside,
     has_tables,
     is_written_by_runs,
-    link_in,
     round_file,
     round_id,
     run_file,
@@ -24,7 +23,12 @@ from earmark.transforms.output.folder import (
     without_own_files,
 )
 from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
-from earmark.transforms.output.journal import JournalError, RoundRecord, read_round_file
+from earmark.transforms.output.journal import (
+    JournalError,
+    RoundRecord,
+    check_no_links,
+    read_round_file,
+)
 from earmark.transforms.output.lock import LockedError, leave_locked, locked, release
 from earmark.transforms.output.parquet_files import BrokenTableError
 from earmark.transforms.output.provenance import Provenance
@@ -52,6 +56,7 @@ __all__ = [
     "WriteParquet",
     "aside_folder",
     "check_history",
+    "check_no_links",
     "committed_objects",
     "conclude",
     "discard_aside",
@@ -60,7 +65,6 @@ __all__ = [
     "is_since_planned",
     "is_written_by_runs",
     "leave_locked",
-    "link_in",
     "locked",
     "read_history",
     "read_round_file",

@@ -34,7 +34,6 @@ from earmark.transforms.output.folder import (
     delete,
     discard_staging,
     journal_file,
-    link_in,
     matching,
     remove_empty_folders,
     remove_parts,
@@ -48,6 +47,7 @@ from earmark.transforms.output.journal import (
     JournalError,
     ListedObjects,
     RoundRecord,
+    check_no_links,
     read_journal,
     read_round_file,
 )
@@ -328,8 +328,7 @@ def _do_what_is_left(output: str, path: str) -> None:
     journal = read_journal(path)
     if journal is None:
         raise JournalError(f"{shown(path)} was not written to its end")
-    if link := link_in(output):
-        raise JournalError(f"{shown(link)} is a link, which no run has made; delete it")
+    check_no_links(output)
     for table in reversed(TABLES):
         _move(output, journal.run_id, table.name, journal.replaced)
     for table in TABLES:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from earmark.transforms.output.folder import link_in
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.writing import Totals
 from earmark.transforms.storage import is_round, is_run_id, is_staging_folder, read_uri, shown
@@ -155,3 +156,13 @@ def _parsed(path: str, content: bytes, kind: type[_Model]) -> _Model:
         what = "journal of a commit" if kind is Journal else "file of a round"
         at = f" (at {where[:80]!r})" if where else ""
         raise JournalError(f"{shown(path)} is no {what}{at}{_WAY_OUT}") from error
+
+
+def check_no_links(output: str) -> None:
+    """Check that no folder of a run's is a link, which would lead a commit elsewhere.
+
+    Raises:
+      JournalError: one is.
+    """
+    if link := link_in(output):
+        raise JournalError(f"{shown(link)} is a link, which no run has made; delete it")
