@@ -15,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from earmark.models.errors import ModelError, one_line
+from earmark.shared import shared
 
 
 class Kernels(NamedTuple):
@@ -177,7 +178,13 @@ CANNOT_RUN = "the model cannot be run"
 _CANNOT_LOAD = "LiteRT cannot load the model"
 _WITHOUT_XNNPACK = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 _GREETING = b"INFO: Created TensorFlow Lite"
-_once = threading.Lock()
+
+
+class _Greeted:
+    """Whether LiteRT has greeted this process: the lock is taken by the first, and kept."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 @contextmanager
@@ -187,7 +194,7 @@ def _without_greeting() -> Iterator[None]:
     The first tensors that a process allocates make it tell of its XNNPACK delegate, from C++, past
     sys.stderr, and with no switch for it. Whatever else is said meanwhile is said afterwards.
     """
-    if not _once.acquire(blocking=False):
+    if not shared(_Greeted).lock.acquire(blocking=False):
         yield
         return
     with tempfile.TemporaryFile() as said:

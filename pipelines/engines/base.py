@@ -101,6 +101,11 @@ class Engine(ABC):
         asked: int = self.options.view_as(DirectOptions).direct_num_workers
         return asked or cores()
 
+    @property
+    def open_files(self) -> int:
+        """How many files it may have open in this process."""
+        return 0
+
     def path(self, path: str) -> str:
         """A local path in a form that is the same for all workers."""
         return normal_path(path)

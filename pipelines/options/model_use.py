@@ -25,6 +25,7 @@ from earmark.models.scores import (
 from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.model import ClassifyOptions
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.storage import (
     UNUSABLE_ERRORS,
     ListingError,
@@ -34,6 +35,7 @@ from earmark.transforms.storage import (
     reason,
     shown,
 )
+from earmark.transforms.workers import marking
 
 _T = TypeVar("_T")
 
@@ -125,6 +127,14 @@ class ModelLoader:
     def __call__(self) -> AudioClassifier:
         """The classifier: see `load_classifier`."""
         return load_classifier(self.source, self.options, read=read_uri)
+
+    @marking
+    def in_worker(self) -> AudioClassifier:
+        """The same, in a worker."""
+        try:
+            return self()
+        except ModelError as error:
+            raise ExpectedError(str(error)) from error
 
 
 def read_model_use(options: ClassifyOptions) -> ModelUse:

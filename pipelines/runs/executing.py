@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple
-
-from apache_beam.io.filesystem import BeamIOError
 
 from earmark.models.errors import ModelError
 from earmark.models.sources import BUILTIN
@@ -23,12 +20,12 @@ from earmark.pipelines.runs.records import run_record
 from earmark.pipelines.runs.rounds import retry, run_in_rounds
 from earmark.pipelines.runs.watches import watch
 from earmark.transforms import workers
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output import (
     BrokenTableError,
     HistoryError,
     JournalError,
     LockedError,
-    OutputTakenError,
     ReconcileError,
     check_history,
     check_no_links,
@@ -41,11 +38,10 @@ from earmark.transforms.output import (
     run_file,
     staging_folder,
 )
-from earmark.transforms.planning import PlanError, Planned, Planner
+from earmark.transforms.planning import Planned, Planner
 from earmark.transforms.storage import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
-    ListingError,
     join,
     read_uri,
     reason,
@@ -54,16 +50,11 @@ from earmark.transforms.storage import (
 )
 from earmark.transforms.text import printable
 
-_EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
-    *(BrokenTableError, HistoryError, JournalError, OutputTakenError, ReconcileError),
-    *(ListingError, ModelError, PlanError),
-    *STORE_ERRORS,
-)
+_EXPECTED: tuple[type[Exception], ...] = (ExpectedError, ModelError, *STORE_ERRORS)
 """What a run may end with, besides bugs; troubles of recordings never get so far."""
 
-_TROUBLE: tuple[type[Exception], ...] = (RuntimeError, *_EXPECTED_TROUBLE)
-"""The same; Beam gives some of it as a RuntimeError."""
-
+_TROUBLE: tuple[type[Exception], ...] = (RuntimeError, *_EXPECTED)
+"""The same; of a worker's Beam makes a RuntimeError."""
 
 _UNUSABLE_OUTPUT = (LockedError, HistoryError, BrokenTableError, JournalError, ReconcileError)
 
@@ -217,19 +208,6 @@ def _committed(run: Run) -> str:
 
 
 def _expected_trouble(error: Exception) -> str | None:
-    """What an error says in a line, if it is one that is no bug.
-
-    Of what a worker has raised, Beam gives the error with the stage's name behind it, or, for some
-    kinds and from engines elsewhere, a RuntimeError whose text names the kind.
-    """
-    if isinstance(error, _EXPECTED_TROUBLE):
-        return " ".join(str(error).partition(" [while running")[0].split())
-    last = str(error).rsplit("Traceback (most recent call last)", 1)[-1]
-    found = re.search(rf"\b(?:{'|'.join(_names_of_trouble())}): (.+?) \[while running", last, re.S)
-    return " ".join(found[1].split()) if found else None
-
-
-def _names_of_trouble() -> Iterator[str]:
-    for kind in (*_EXPECTED_TROUBLE, BeamIOError, *ConnectionError.__subclasses__()):
-        yield kind.__name__
-    yield from (kind.__name__ for kind in OSError.__subclasses__())
+    """What an error says in a line, if it is no bug, of a worker's or of this thread's."""
+    said = workers.told_by_worker(str(error))
+    return " ".join(str(error).split()) if said is None and isinstance(error, _EXPECTED) else said

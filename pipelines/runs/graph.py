@@ -180,6 +180,6 @@ class _Process(beam.PTransform):  # type: ignore[misc]
         return (
             spans
             | DecodeFrames(made_by.grid, clock, made_by.run_id, made_by.channels)
-            | ScoreFrames(self.config.load)
+            | ScoreFrames(self.config.load.in_worker)
             | AggregateClips(detecting)
         )

@@ -14,6 +14,7 @@ from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
 from earmark.pipelines.engines import Engine, engine_of
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.limits import check_open_files
 from earmark.pipelines.options import (
     ClassifyOptions,
     ModelLoader,
@@ -67,6 +68,8 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     engine = engine_of(beam_flags, is_stream=options.watch)
     engine.check({"input": options.input, "output": (options.output,)})
     options = options.model_copy(update={"output": _output(options.output, engine)})
+    threads = f"a run with --direct_num_workers {engine.threads}"
+    check_open_files(engine.open_files, threads)
     if options.watch:
         _check_watch(options, engine)
     use = read_model_use(options)

@@ -30,6 +30,7 @@ from earmark.transforms.elements import (
     all_labels,
 )
 from earmark.transforms.frames import FrameGrid
+from earmark.transforms.workers import marking
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
     def start_bundle(self) -> None:
         self._unfinished: dict[tuple[BoundedWindow, Span], Tally] = {}
 
+    @marking
     def process(
         self, block: FrameScores, window: BoundedWindow = beam.DoFn.WindowParam
     ) -> Iterator[tuple[str, Tally]]:
@@ -104,6 +106,7 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
             del self._unfinished[window, block.span]
             yield block.span.clip.uri, tally.compacted(detecting.aside)
 
+    @marking
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
         for (window, span), tally in self._unfinished.items():
@@ -112,6 +115,7 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
             yield WindowedValue(keyed, window.max_timestamp(), (window,))
 
 
+@marking
 def _summarise(of_clip: tuple[str, Iterable[Tally]], detecting: Detecting) -> ClipResult:
     whole = Tally()
     for tally in of_clip[1]:

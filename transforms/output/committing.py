@@ -29,6 +29,7 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import Listed, Superseded
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import (
     RUNS,
     delete,
@@ -65,16 +66,17 @@ from earmark.transforms.storage import (
     sync,
     write_whole,
 )
+from earmark.transforms.workers import marking
 
 _FATES = ("clips", "failures")
 """The tables that have a row for each object."""
 
 
-class ReconcileError(RuntimeError):
+class ReconcileError(ExpectedError):
     """Not every listed object came out exactly once."""
 
 
-class OutputTakenError(RuntimeError):
+class OutputTakenError(ExpectedError):
     """Another run has committed to the same folder."""
 
 
@@ -130,6 +132,7 @@ class ConcludeRun(beam.PTransform):  # type: ignore[misc]
         )
 
 
+@marking
 def _conclude_and_release(_: str, output: str, run_id: str, record: Mapping[str, Any]) -> str:
     path = conclude(output, run_id, record)
     release(output, run_id)
@@ -270,6 +273,7 @@ def _check_held(output: str, run_id: str) -> None:
         raise OutputTakenError(f"{output} is not locked by this run any more: was it suspended?")
 
 
+@marking
 def _commit_together(
     parts: tuple[None, Iterable[WrittenShard | Listed | Superseded]],
     output: str,

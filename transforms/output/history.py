@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import matching
 from earmark.transforms.output.parquet_files import open_table, said_of_itself
 from earmark.transforms.output.provenance import PREFIX
@@ -24,7 +25,7 @@ _NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
-class HistoryError(Exception):
+class HistoryError(ExpectedError):
     """What a folder holds can't be added to: made in another way, or incomplete. A line says it."""
 
 

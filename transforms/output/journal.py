@@ -21,13 +21,14 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import link_in
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.writing import Totals
 from earmark.transforms.storage import is_round, is_run_id, is_staging_folder, read_uri, shown
 
 
-class JournalError(Exception):
+class JournalError(ExpectedError):
     """A file that no run has written lies where one of a commit should; the message is a line."""
 
 

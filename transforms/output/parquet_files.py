@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.storage import local_path, shown
 
 
-class BrokenTableError(Exception):
+class BrokenTableError(ExpectedError):
     """A file of a table that cannot be read; the message names it, in a line."""
 
 

@@ -24,6 +24,7 @@ from earmark.transforms.output.history import read_history
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.superseding import is_since_planned, superseded
 from earmark.transforms.output.writing import file_name, write_shard
+from earmark.transforms.workers import marking
 
 _InWindow: TypeAlias = PlannedObject | ClipResult
 
@@ -61,6 +62,7 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
     def __init__(self, output: str, made_by: Provenance) -> None:
         self._output, self._made_by = output, made_by
 
+    @marking
     def process(
         self,
         together: tuple[None, Iterable[_InWindow]],

@@ -22,6 +22,7 @@ from earmark.transforms.elements import ClipResult, HeardClip
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES, Table
 from earmark.transforms.storage import create_file, persisting
+from earmark.transforms.workers import marking
 
 ROWS_PER_FILE = 1_000_000
 """About so many detections in a file, where the number of files isn't given."""
@@ -280,6 +281,7 @@ def _weight(result: ClipResult) -> int:
     return len(result.detections.score) + _ROWS_FOR_AN_EMBEDDING * embeddings
 
 
+@marking
 def _write_shard(
     shard: tuple[int, Iterable[ClipResult | None]],
     shards: int,

@@ -6,6 +6,7 @@ import os
 import re
 from urllib.parse import quote, unquote_to_bytes
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.text import printable
 
 AUDIO_EXTENSIONS = frozenset(
@@ -30,7 +31,7 @@ OTHERS = "others"
 """What files of other kinds are counted as; no kind is called so."""
 
 
-class ListingError(ValueError):
+class ListingError(ExpectedError, ValueError):
     """Input that cannot be listed; the message is one line for the person who typed it."""
 
 

@@ -213,7 +213,7 @@ def test_what_runs_on_workers_can_be_read_there(submitted, tmp_path, end):
 def test_the_model_travels_by_its_name_and_sum_only(submitted, prepared):
     (score,) = (step for name, step in steps(submitted.pipeline).items() if name.endswith("/Score"))
     assert len(score.spec.payload) < MODEL_BYTES
-    source = pickler.loads(function_of(score).payload)[0]._load.source
+    source = pickler.loads(function_of(score).payload)[0]._load.__self__.source
     assert (source.name, source.sha256) == ("builtin", prepared.classifier.sha256)
 
 
