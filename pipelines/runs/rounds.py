@@ -1,4 +1,4 @@
-"""A run, round by round: each hears a part of the archive and commits it.
+"""A run, round by round: each processes a part of the archive and commits it.
 
 So a run that is cut off loses little, and in a local one memory does not grow with the archive.
 """
@@ -36,11 +36,11 @@ from earmark.transforms.planning import Retry, write_plan
 from earmark.transforms.storage import join
 
 ROUND_OBJECTS = 2000
-"""At most so many objects are heard in a local round: the engine keeps what it knows of each."""
+"""So many objects at most are processed in a local round: the engine keeps something of each."""
 
 FIRST_OBJECTS = 10_000
 FIRST_BYTES = 10 * 1000**3
-"""As much as a first round elsewhere hears, when nobody knows yet how fast the engine is."""
+"""As much as a first round elsewhere processes, when nobody knows yet how fast the engine is."""
 
 _GROWTH = 10
 _LARGEST_OBJECTS = 1_000_000
@@ -96,12 +96,11 @@ def run_here(
             pipeline = beam.Pipeline(runner=local_runner(), options=beam_options)
             _ = pipeline | this_round
             pipeline.run().wait_until_finish()
-        heard = len(waiting) - len(left)
-        _check_committed(options.output, run_id, name, heard)
-        _discard_aside(hearing, name)
+        done = len(waiting) - len(left)
+        _check_committed(hearing, name, done)
         waiting = [each for each in waiting if each.object.uri in left]
         engines.give_back()
-        largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
+        largest, skipped = min(ROUND_OBJECTS, 2 * done + 64), {}
 
 
 def run_elsewhere(
@@ -141,15 +140,12 @@ def run_elsewhere(
         if state != PipelineState.DONE:
             raise RunError(f"the job has ended, and not by itself: {state}")
         took_s = time.monotonic() - began
-        committed = _check_committed(options.output, run_id, name, len(members))
-        _discard_aside(hearing, name)
-        heard_bytes = _size(members)
-        totals = committed.totals
-        failed = sum(totals.failures.values())
-        board.committed(len(members), heard_bytes, failed, totals.audio_s)
+        totals = _check_committed(hearing, name, len(members)).totals
+        done_bytes, failed = _size(members), sum(totals.failures.values())
+        board.committed(len(members), done_bytes, failed, totals.audio_s)
         fits = min(_GROWTH, seconds / took_s)
         objects = max(1, min(_LARGEST_OBJECTS, round(len(members) * fits)))
-        size_bytes = max(1, round(heard_bytes * fits))
+        size_bytes = max(1, round(done_bytes * fits))
         skipped = {}
 
 
@@ -197,17 +193,15 @@ def _size(members: Iterable[PlannedObject]) -> int:
     return sum(each.object.size_bytes or 0 for each in members)
 
 
-def _discard_aside(hearing: Hearing, name: str) -> None:
-    """Delete what of a committed round's embeddings has waited."""
-    if hearing.made_by.embedding_size is not None:
-        discard_aside(aside_folder(hearing.options.output, hearing.made_by.run_id, name))
-
-
-def _check_committed(output: str, run_id: str, name: str, heard: int) -> RoundRecord:
+def _check_committed(hearing: Hearing, name: str, planned: int) -> RoundRecord:
+    """Check that a round has committed what was planned; its embeddings wait no longer then."""
+    output, run_id = hearing.options.output, hearing.made_by.run_id
     committed = read_round_file(round_file(output, run_id, name))
     objects = committed.listed.objects
-    if objects != heard:
-        raise RunError(f"{heard} objects were to be heard, but {objects} were")
+    if objects != planned:
+        raise RunError(f"{planned} objects were to be heard, but {objects} were")
+    if hearing.made_by.embedding_size is not None:
+        discard_aside(aside_folder(output, run_id, name))
     return committed
 
 

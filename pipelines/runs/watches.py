@@ -1,4 +1,4 @@
-"""A run that goes on for ever: it hears new recordings as they appear."""
+"""`--watch`: a run that goes on for ever, and processes new recordings as they appear."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def check_watch(options: ClassifyOptions, beam_options: PipelineOptions) -> None
 
 
 def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Interrupts) -> None:
-    """Hear what is new in threads of this process, again and again, until a signal comes.
+    """Process what is new in threads of this process, again and again, until a signal comes.
 
-    What came in a window is heard and committed at its end, in rounds as any run's; what was there
-    before the watch, at once.
+    What came in a window is processed and committed at its end, in rounds as any run's; what was
+    there before the watch, at once.
 
     Raises:
       RunError: the engine lost an object.
@@ -88,7 +88,7 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
 def watch_elsewhere(
     hearing: Hearing, beam_options: PipelineOptions, interrupts: Interrupts
 ) -> None:
-    """Have another engine hear what is new, until a signal comes here or it is stopped there.
+    """Have another engine process what is new, until a signal comes here or it is stopped there.
 
     Raises:
       RunError: the job came to an end that nobody has asked for, or the topic can't be read.

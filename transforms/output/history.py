@@ -34,7 +34,7 @@ class Processed(NamedTuple):
     Attributes:
       uri: where it was.
       version: its version then.
-      reason: why it could not be heard, or not to its end; None if it was.
+      reason: why it could not be decoded, or not to its end; None if it was.
       file: the name of the file in each table's folder that holds its rows.
     """
 
@@ -71,7 +71,7 @@ def read_history(
 
 
 def check_history(output: str, settings: Mapping[str, str]) -> None:
-    """Check that all that has been heard was heard in the same way, and that no file is missing.
+    """Check that all rows were made in the same way, and that no file is missing.
 
     The footers of all files of all tables are read, their rows are not.
 

@@ -1,4 +1,4 @@
-"""A stream's windows: what was heard of the objects that came in one is committed once."""
+"""A stream's windows: the results of the objects that came in one are committed once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _InWindow: TypeAlias = PlannedObject | ClipResult
 
 @dataclass
 class CommitWindows(beam.PTransform):  # type: ignore[misc]
-    """Write what was heard in a window, and move it into place: ClipResult to the round's file.
+    """Write a window's results, and move them into place: ClipResult to the round's file.
 
     An engine that has gone back to a snapshot may bring again what has been committed since, in the
     same window, with or without what else was in it. So what is there already, in this version or a
@@ -39,7 +39,7 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
     Attributes:
       output: the folder that holds the tables' folders.
       made_by: goes into every file.
-      planned: what was to be heard, in the same windows.
+      planned: what was to be processed, in the same windows.
     """
 
     output: str
@@ -117,6 +117,6 @@ def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:
 
     The history goes by the former: see read_history.
     """
-    heard = sorted(f"{each.clip.uri} {each.clip.version}" for each in results)
-    number = zlib.crc32("\n".join(heard).encode("utf-8", "surrogateescape"))
+    members = sorted(f"{each.clip.uri} {each.clip.version}" for each in results)
+    number = zlib.crc32("\n".join(members).encode("utf-8", "surrogateescape"))
     return f"{window.start.micros // 1_000_000:010d}-{number:08x}"
