@@ -22,7 +22,7 @@ from models.errors import ModelError
 _LEAST = float(np.float32(1e-16))
 """Where the logarithm is clamped: below, it goes on as the mirror image of itself."""
 
-_MOST = float(np.finfo(np.float32).max)
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Sigmoid(NamedTuple):
@@ -99,7 +99,7 @@ def calibration(transformation: str, default_score: float, text: str, classes: i
       ModelError: there are not as many lines as classes, a line is wrong, or the default score is
         no number that float32 can hold.
     """
-    if not _fits(default_score):
+    if not fits_float32(default_score):
         raise ModelError(f"score calibration: the default score {default_score:g} is no float32")
     if transformation not in TRANSFORMATIONS:
         known = ", ".join(TRANSFORMATIONS)
@@ -114,6 +114,11 @@ def calibration(transformation: str, default_score: float, text: str, classes: i
     return Calibration(transformation, default_score, sigmoids)
 
 
+def fits_float32(number: float) -> bool:
+    """Whether a number is neither infinite nor NaN as a float32."""
+    return abs(number) <= _LARGEST_FLOAT32
+
+
 def _sigmoid(line: str, number: int) -> Sigmoid | None:
     if not line.strip():
         return None
@@ -121,7 +126,7 @@ def _sigmoid(line: str, number: int) -> Sigmoid | None:
         numbers = [float(each) for each in line.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) not in (3, 4) or not all(map(_fits, numbers)):
+    if len(numbers) not in (3, 4) or not all(map(fits_float32, numbers)):
         raise ModelError(
             f"score calibration: line {number} is {line.strip()[:100]!r}, not"
             " scale,slope,offset or scale,slope,offset,min_score"
@@ -129,10 +134,6 @@ def _sigmoid(line: str, number: int) -> Sigmoid | None:
     if numbers[0] < 0:
         raise ModelError(f"score calibration: line {number} has the negative scale {numbers[0]:g}")
     return Sigmoid(*numbers)
-
-
-def _fits(number: float) -> bool:
-    return abs(number) <= _MOST
 
 
 def _clamped_log(scores: NDArray[np.float32]) -> NDArray[np.float32]:

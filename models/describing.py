@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from models.calibration import calibration as checked_calibration
 from models.errors import ModelError
+from models.interpreters import described_ports
 from models.metadata import (
     CalibrationMetadata,
     InputMetadata,
@@ -68,6 +69,7 @@ def describe(
       ModelError: the bytes are no TFLite model, or a damaged one, or what is given does not fit it.
     """
     said = read(model)
+    described_ports(model)  # LiteRT verifies the file, which would else take for ever if hostile
     with damage_is_a_model_error():
         there = ports(model)
     texts = _given(

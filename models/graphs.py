@@ -23,10 +23,10 @@ def parse(model: bytes) -> Any:
     return schema.ModelT.InitFromPackedBuf(model)
 
 
-def serialise(model: Any) -> bytes:
-    """The .tflite file of a ModelT."""
+def serialise(model: Any, identifier: bytes = MODEL_IDENTIFIER) -> bytes:
+    """The .tflite file of a ModelT, or the flatbuffer of another root with its identifier."""
     builder = _AlignedBuilder(1 << 20)
-    builder.Finish(model.Pack(builder), MODEL_IDENTIFIER)
+    builder.Finish(model.Pack(builder), identifier)
     return bytes(builder.Output())
 
 

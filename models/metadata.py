@@ -2,8 +2,8 @@
 
 The metadata is a flatbuffer of its own inside the model's, in the buffer that the model's list of
 metadata calls TFLITE_METADATA; label files and the like are a zip archive that follows the model in
-the same file. Of the schema (see `models/metadata_schema.py`) it is what the Task Library's audio
-classifier uses that is read here; `models/metadata_writer.py` writes it.
+the same file. `models/metadata_schema.fbs` has the fields that are read here, which are those that
+the Task Library's audio classifier uses; `models/metadata_writer.py` writes them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache, partial
+from typing import Any, Final, NamedTuple
+
+from ai_edge_litert import schema_py_generated as tflite
 
 from models import graphs
-from models import metadata_schema as fields
+from models import metadata_schema_generated as schema
+from models.calibration import TRANSFORMATIONS
 from models.errors import ModelError
-from models.flatbuffer_tables import TableReader
+
+METADATA_NAME: Final = b"TFLITE_METADATA"
+
+_MOST_ENTRIES = 256
+_LARGEST_UNPACKED = 1 << 26
+"""What a file may hold that was made to keep its reader busy: entries of a list in the metadata,
+which entries of other lists may all point to, and bytes of all packed files."""
 
 
 class LabelFile(NamedTuple):
@@ -152,7 +162,7 @@ def read(model: bytes) -> ModelMetadata:
     require_tflite(model)
     with damage_is_a_model_error():
         content = _metadata_buffer(model)
-        return ModelMetadata() if content is None else _model(model, content)
+        return ModelMetadata() if content is None else _model(content, _PackedFiles(model))
 
 
 def require_tflite(model: bytes) -> None:
@@ -199,93 +209,108 @@ def damage_is_a_model_error(trouble: str = "the model is damaged or cut short") 
 
 
 def _metadata_buffer(model: bytes) -> bytes | None:
-    root = TableReader.root(model)
-    for entry in root.tables(fields.TFLITE_METADATA):
-        if entry.string(fields.ENTRY_NAME) == fields.METADATA_NAME:
-            buffer = root.tables(fields.TFLITE_BUFFERS)[entry.uint(fields.ENTRY_BUFFER) or 0]
-            return buffer.content(fields.BUFFER_CONTENT)
+    root = tflite.Model.GetRootAs(_Checked(model))
+    for entry in _tables(root, "Metadata"):
+        if entry.Name() == METADATA_NAME:
+            buffer = root.Buffers(range(root.BuffersLength())[entry.Buffer()])
+            return None if buffer.DataIsNone() else bytes(buffer.DataAsNumpy())
     return None
 
 
-def _model(model: bytes, content: bytes) -> ModelMetadata:
-    root = TableReader.root(content)
-    graph = root.first(fields.MODEL_GRAPHS)
-    inputs = graph.tables(fields.GRAPH_INPUTS) if graph else []
-    outputs = graph.tables(fields.GRAPH_OUTPUTS) if graph else []
+class _Checked(bytes):
+    """Bytes that raise an IndexError for a slice beyond their end, as text that is cut short is.
+
+    Flatbuffers checks numbers and tables, and cuts strings short without a word.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice) and key.stop > len(self):
+            raise IndexError(f"text ends at byte {key.stop} of {len(self)}")
+        return super().__getitem__(key)
+
+
+class _PackedFiles:
+    """The files that are packed with a model, each read once, however often it is named."""
+
+    def __init__(self, model: bytes) -> None:
+        self.labels = cache(partial(_packed_labels, model))
+        self.parameters = cache(partial(_packed_parameters, model))
+
+
+def _model(content: bytes, packed: _PackedFiles) -> ModelMetadata:
+    root = schema.ModelMetadata.GetRootAs(_Checked(content))
+    graph = next(iter(_tables(root, "SubgraphMetadata")), None)
+    inputs = _tables(graph, "InputTensorMetadata") if graph else []
+    outputs = _tables(graph, "OutputTensorMetadata") if graph else []
     return ModelMetadata(
-        name=root.string(fields.MODEL_NAME),
-        description=root.string(fields.MODEL_DESCRIPTION),
-        version=root.string(fields.MODEL_VERSION),
-        author=root.string(fields.MODEL_AUTHOR),
-        license=root.string(fields.MODEL_LICENSE),
-        min_parser_version=root.string(fields.MODEL_MIN_PARSER_VERSION),
-        inputs=tuple(_input(tensor) for tensor in inputs),
-        outputs=tuple(_output(model, tensor) for tensor in outputs),
+        name=_text(root.Name()),
+        description=_text(root.Description()),
+        version=_text(root.Version()),
+        author=_text(root.Author()),
+        license=_text(root.License()),
+        min_parser_version=_text(root.MinParserVersion()),
+        inputs=tuple(map(_input, inputs)),
+        outputs=tuple(_output(tensor, packed) for tensor in outputs),
     )
 
 
-def _input(tensor: TableReader) -> InputMetadata:
-    audio = _held(tensor.table(fields.TENSOR_CONTENT), fields.AUDIO_PROPERTIES)
+def _input(tensor: Any) -> InputMetadata:
+    content = schema.ContentT.InitFromObj(tensor.Content())
+    audio = content.contentProperties or schema.AudioPropertiesT()
     return InputMetadata(
-        name=tensor.string(fields.TENSOR_NAME),
-        description=tensor.string(fields.TENSOR_DESCRIPTION),
-        sample_rate_hz=(audio.uint(fields.AUDIO_SAMPLE_RATE) or None) if audio else None,
-        channels=(audio.uint(fields.AUDIO_CHANNELS) or None) if audio else None,
+        name=_text(tensor.Name()),
+        description=_text(tensor.Description()),
+        sample_rate_hz=audio.sampleRate or None,
+        channels=audio.channels or None,
     )
 
 
-def _output(model: bytes, tensor: TableReader) -> OutputMetadata:
+def _output(tensor: Any, packed: _PackedFiles) -> OutputMetadata:
     return OutputMetadata(
-        name=tensor.string(fields.TENSOR_NAME),
-        description=tensor.string(fields.TENSOR_DESCRIPTION),
-        label_files=_label_files(model, tensor),
+        name=_text(tensor.Name()),
+        description=_text(tensor.Description()),
+        label_files=tuple(
+            LabelFile(name, locale, packed.labels(name))
+            for name, locale in _files(tensor, schema.AssociatedFileType.TENSOR_AXIS_LABELS)
+        ),
         score_threshold=_score_threshold(tensor),
-        calibration=_calibration(model, tensor),
+        calibration=_calibration(tensor, packed),
     )
 
 
-def _label_files(model: bytes, tensor: TableReader) -> tuple[LabelFile, ...]:
-    return tuple(
-        LabelFile(
-            name=name,
-            locale=file.string(fields.FILE_LOCALE) or None,
-            labels=_packed_labels(model, name),
-        )
-        for file, name in _files(tensor, fields.LABELS)
-    )
-
-
-def _score_threshold(tensor: TableReader) -> float | None:
-    options = _unit(tensor, fields.SCORE_THRESHOLDING)
+def _score_threshold(tensor: Any) -> float | None:
+    options = _unit(tensor, schema.ScoreThresholdingOptionsT)
     if options is None:
         return None
-    threshold = options.float32(fields.THRESHOLDING_SCORE) or 0.0
+    threshold = float(options.globalScoreThreshold)
     if not math.isfinite(threshold):
         raise ModelError(f"the model's metadata has a score threshold that is none: {threshold}")
     return threshold
 
 
-def _calibration(model: bytes, tensor: TableReader) -> CalibrationMetadata | None:
-    options = _unit(tensor, fields.SCORE_CALIBRATION)
+def _calibration(tensor: Any, packed: _PackedFiles) -> CalibrationMetadata | None:
+    options = _unit(tensor, schema.ScoreCalibrationOptionsT)
     if options is None:
         return None
-    _, name = next(iter(_files(tensor, fields.CALIBRATION)), (None, None))
-    if name is None:
+    files = _files(tensor, schema.AssociatedFileType.TENSOR_AXIS_SCORE_CALIBRATION)
+    if not files:
         raise ModelError("the model's metadata calibrates scores, but names no file to do it by")
     return CalibrationMetadata(
-        transformation=_transformation(options.ubyte(fields.CALIBRATION_TRANSFORMATION) or 0),
-        default_score=options.float32(fields.CALIBRATION_DEFAULT_SCORE) or 0.0,
-        parameters=_packed_parameters(model, name),
+        transformation=_transformation(options.scoreTransformation),
+        default_score=float(options.defaultScore),
+        parameters=packed.parameters(files[0][0]),
     )
 
 
 def _transformation(number: int) -> str:
-    if number >= len(fields.TRANSFORMATIONS):
+    """The name of a transformation: they stand in the order of ScoreTransformationType."""
+    known = list(TRANSFORMATIONS)
+    if number >= len(known):
         raise ModelError(
             f"the model's metadata calibrates scores by transformation {number}, and only 0 to"
-            f" {len(fields.TRANSFORMATIONS) - 1} are known: {', '.join(fields.TRANSFORMATIONS)}"
+            f" {len(known) - 1} are known: {', '.join(known)}"
         )
-    return fields.TRANSFORMATIONS[number]
+    return known[number]
 
 
 def _packed_labels(model: bytes, name: str) -> tuple[str, ...]:
@@ -310,28 +335,35 @@ def _unreadable(kind: str, name: str) -> Iterator[None]:
 
 def _packed_file(model: bytes, name: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(model)) as archive:
-        return archive.read(name)
+        entry = archive.getinfo(name)
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ModelError(f"the model's packed file {name!r} is neither stored nor deflated")
+        if sum(each.file_size for each in archive.infolist()) > _LARGEST_UNPACKED:
+            raise ModelError("the model's packed files are larger than 64 MB")
+        with archive.open(entry) as file:
+            return file.read(_LARGEST_UNPACKED)  # bounded, unlike a read of all
 
 
-def _files(tensor: TableReader, kind: int) -> list[tuple[TableReader, str]]:
-    """The associated files of a type, each with its name."""
-    files = tensor.tables(fields.TENSOR_FILES)
-    named = [(file, file.string(fields.FILE_NAME)) for file in files if _type(file) == kind]
-    return [(file, name) for file, name in named if name is not None]
+def _files(tensor: Any, kind: int) -> list[tuple[str, str | None]]:
+    """The name and locale of each associated file of a type, without those that have no name."""
+    files = [each for each in _tables(tensor, "AssociatedFiles") if each.Type() == kind]
+    named = [(_text(each.Name()), _text(each.Locale()) or None) for each in files]
+    return [(name, locale) for name, locale in named if name is not None]
 
 
-def _type(file: TableReader) -> int:
-    return file.ubyte(fields.FILE_TYPE) or 0
+def _unit(tensor: Any, kind: type[Any]) -> Any:
+    """The options of the first process unit of a kind; None where there is none."""
+    units = map(schema.ProcessUnitT.InitFromObj, _tables(tensor, "ProcessUnits"))
+    return next((unit.options for unit in units if isinstance(unit.options, kind)), None)
 
 
-def _unit(tensor: TableReader, kind: int) -> TableReader | None:
-    """The options of the process unit of a kind."""
-    units = [_held(unit, kind) for unit in tensor.tables(fields.TENSOR_UNITS)]
-    return next((options for options in units if options is not None), None)
+def _tables(table: Any, vector: str) -> list[Any]:
+    """The tables in a vector of a generated class, by the name of its accessor."""
+    count = getattr(table, f"{vector}Length")()
+    if count > _MOST_ENTRIES:
+        raise ValueError(f"{count} entries in {vector}")
+    return [getattr(table, vector)(i) for i in range(count)]
 
 
-def _held(union: TableReader | None, kind: int) -> TableReader | None:
-    """What a union holds, where it holds that kind of thing."""
-    if union is None or union.ubyte(fields.UNION_KIND) != kind:
-        return None
-    return union.table(fields.UNION_CONTENT)
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode()

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import io
-import math
-import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-import flatbuffers
-from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert import schema_py_generated as tflite
 
 from models import graphs
-from models import metadata_schema as fields
+from models import metadata_schema_generated as schema
+from models.calibration import TRANSFORMATIONS, fits_float32
 from models.errors import ModelError
-from models.flatbuffer_tables import (
-    Scalar,
-    float32,
-    ubyte,
-    uint,
-    write_strings,
-    write_table,
-    write_vector,
-)
 from models.metadata import (
+    METADATA_NAME,
     CalibrationMetadata,
     InputMetadata,
-    LabelFile,
     ModelMetadata,
     OutputMetadata,
     damage_is_a_model_error,
     require_tflite,
 )
+
+_METADATA_IDENTIFIER: Final = b"M001"
 
 
 def pack(model: bytes, metadata: ModelMetadata) -> bytes:
@@ -62,7 +53,7 @@ def pack(model: bytes, metadata: ModelMetadata) -> bytes:
         complete = _complete(metadata, ports(model))
     with _text():
         files = _packed_files(complete)
-        content = _write_model(complete)
+        content = _flatbuffer(complete)
     with damage_is_a_model_error():
         described = _with_metadata(model, content)
     return _with_files(described, files)
@@ -164,20 +155,21 @@ def _calibration_name(index: int) -> str:
     return f"score_calibration_{index}.txt" if index else "score_calibration.txt"
 
 
-def _write_model(metadata: ModelMetadata) -> bytes:
-    builder = flatbuffers.Builder()
-    texts = {
-        fields.MODEL_NAME: metadata.name,
-        fields.MODEL_DESCRIPTION: metadata.description,
-        fields.MODEL_VERSION: metadata.version,
-        fields.MODEL_AUTHOR: metadata.author,
-        fields.MODEL_LICENSE: metadata.license,
-        fields.MODEL_MIN_PARSER_VERSION: _min_parser_version(metadata),
-    }
-    written: dict[int, int | Scalar] = {**write_strings(builder, texts)}
-    written[fields.MODEL_GRAPHS] = write_vector(builder, [_write_graph(builder, metadata)])
-    builder.Finish(write_table(builder, written), fields.METADATA_IDENTIFIER)
-    return bytes(builder.Output())
+def _flatbuffer(metadata: ModelMetadata) -> bytes:
+    graph = schema.SubGraphMetadataT(
+        inputTensorMetadata=[_input(each) for each in metadata.inputs],
+        outputTensorMetadata=[_output(i, each) for i, each in enumerate(metadata.outputs)],
+    )
+    root = schema.ModelMetadataT(
+        name=metadata.name,
+        description=metadata.description,
+        version=metadata.version,
+        subgraphMetadata=[graph],
+        author=metadata.author,
+        license=metadata.license,
+        minParserVersion=_min_parser_version(metadata),
+    )
+    return graphs.serialise(root, _METADATA_IDENTIFIER)
 
 
 def _min_parser_version(metadata: ModelMetadata) -> str:
@@ -189,96 +181,73 @@ def _is_audio(given: InputMetadata) -> bool:
     return given.sample_rate_hz is not None or given.channels is not None
 
 
-def _write_graph(builder: flatbuffers.Builder, metadata: ModelMetadata) -> int:
-    inputs = [_write_input(builder, each) for each in metadata.inputs]
-    written = {fields.GRAPH_INPUTS: write_vector(builder, inputs)}
-    outputs = [_write_output(builder, i, each) for i, each in enumerate(metadata.outputs)]
-    written[fields.GRAPH_OUTPUTS] = write_vector(builder, outputs)
-    return write_table(builder, written)
-
-
-def _write_input(builder: flatbuffers.Builder, given: InputMetadata) -> int:
-    written: dict[int, int | Scalar] = {}
+def _input(given: InputMetadata) -> Any:
+    tensor = schema.TensorMetadataT(name=given.name, description=given.description)
     if _is_audio(given):
-        audio = {
-            fields.AUDIO_SAMPLE_RATE: _count("sample rate", given.sample_rate_hz),
-            fields.AUDIO_CHANNELS: _count("number of channels", given.channels),
-        }
-        written[fields.TENSOR_CONTENT] = _write_union(builder, fields.AUDIO_PROPERTIES, audio)
-    return write_table(builder, _write_names(builder, given) | written)
+        audio = schema.AudioPropertiesT(
+            sampleRate=_count("sample rate", given.sample_rate_hz),
+            channels=_count("number of channels", given.channels),
+        )
+        tensor.content = schema.ContentT(schema.ContentProperties.AudioProperties, audio)
+    return tensor
 
 
-def _write_output(builder: flatbuffers.Builder, index: int, given: OutputMetadata) -> int:
-    written: dict[int, int | Scalar] = {}
-    if files := _write_files(builder, index, given):
-        written[fields.TENSOR_FILES] = write_vector(builder, files)
-    if units := _write_units(builder, given):
-        written[fields.TENSOR_UNITS] = write_vector(builder, units)
-    return write_table(builder, _write_names(builder, given) | written)
+def _output(index: int, given: OutputMetadata) -> Any:
+    return schema.TensorMetadataT(
+        name=given.name,
+        description=given.description,
+        processUnits=_units(given) or None,
+        associatedFiles=_files(index, given) or None,
+    )
 
 
-def _write_names(
-    builder: flatbuffers.Builder, given: InputMetadata | OutputMetadata
-) -> dict[int, int | Scalar]:
-    texts = {fields.TENSOR_NAME: given.name, fields.TENSOR_DESCRIPTION: given.description}
-    return {**write_strings(builder, texts)}
-
-
-def _write_files(builder: flatbuffers.Builder, index: int, given: OutputMetadata) -> list[int]:
-    files = [_write_file(builder, file, fields.LABELS) for file in given.label_files]
+def _files(index: int, given: OutputMetadata) -> list[Any]:
+    types = schema.AssociatedFileType
+    files = [
+        schema.AssociatedFileT(file.name, types.TENSOR_AXIS_LABELS, file.locale)
+        for file in given.label_files
+    ]
     if given.calibration is not None:
-        file = LabelFile(_calibration_name(index), None, ())
-        files.append(_write_file(builder, file, fields.CALIBRATION))
+        name = _calibration_name(index)
+        files.append(schema.AssociatedFileT(name, types.TENSOR_AXIS_SCORE_CALIBRATION))
     return files
 
 
-def _write_file(builder: flatbuffers.Builder, file: LabelFile, kind: int) -> int:
-    texts = {fields.FILE_NAME: file.name, fields.FILE_LOCALE: file.locale}
-    return write_table(builder, {**write_strings(builder, texts), fields.FILE_TYPE: ubyte(kind)})
-
-
-def _write_units(builder: flatbuffers.Builder, given: OutputMetadata) -> list[int]:
+def _units(given: OutputMetadata) -> list[Any]:
+    kinds = schema.ProcessUnitOptions
     units = []
     if given.calibration is not None:
         calibration = _calibration_options(given.calibration)
-        units.append(_write_union(builder, fields.SCORE_CALIBRATION, calibration))
+        units.append(schema.ProcessUnitT(kinds.ScoreCalibrationOptions, calibration))
     if given.score_threshold is not None:
-        threshold = {fields.THRESHOLDING_SCORE: _score("score threshold", given.score_threshold)}
-        units.append(_write_union(builder, fields.SCORE_THRESHOLDING, threshold))
+        score = _score("score threshold", given.score_threshold)
+        threshold = schema.ScoreThresholdingOptionsT(score)
+        units.append(schema.ProcessUnitT(kinds.ScoreThresholdingOptions, threshold))
     return units
 
 
-def _calibration_options(given: CalibrationMetadata) -> dict[int, Scalar]:
-    if given.transformation not in fields.TRANSFORMATIONS:
-        known = ", ".join(fields.TRANSFORMATIONS)
-        raise ModelError(f"{given.transformation!r} is no transformation of scores: use {known}")
-    return {
-        fields.CALIBRATION_TRANSFORMATION: ubyte(
-            fields.TRANSFORMATIONS.index(given.transformation)
-        ),
-        fields.CALIBRATION_DEFAULT_SCORE: _score("default score", given.default_score),
-    }
+def _calibration_options(given: CalibrationMetadata) -> Any:
+    known = list(TRANSFORMATIONS)
+    if given.transformation not in known:
+        raise ModelError(
+            f"{given.transformation!r} is no transformation of scores: use {', '.join(known)}"
+        )
+    return schema.ScoreCalibrationOptionsT(
+        scoreTransformation=known.index(given.transformation),
+        defaultScore=_score("default score", given.default_score),
+    )
 
 
-def _write_union(builder: flatbuffers.Builder, kind: int, content: dict[int, Scalar]) -> int:
-    held = write_table(builder, content)
-    return write_table(builder, {fields.UNION_KIND: ubyte(kind), fields.UNION_CONTENT: held})
-
-
-def _count(what: str, given: int | None) -> Scalar:
+def _count(what: str, given: int | None) -> int:
     if given is not None and not 0 < given < 2**32:
         raise ModelError(f"a {what} of {given} is not possible")
-    return uint(given or 0)
+    return given or 0
 
 
-def _score(what: str, given: float) -> Scalar:
-    try:
-        struct.pack("<f", given)
-    except OverflowError:
-        given = math.inf
-    if not math.isfinite(given):
+def _score(what: str, given: float) -> float:
+    if not fits_float32(given):
         raise ModelError(f"a {what} must be a number that float32 can hold")
-    return float32(given)
+    return given
 
 
 def _with_metadata(model: bytes, content: bytes) -> bytes:
@@ -292,10 +261,10 @@ def _with_metadata(model: bytes, content: bytes) -> bytes:
 def _metadata_entry(graph: Any) -> Any:
     graph.metadata = graph.metadata or []
     for entry in graph.metadata:
-        if entry.name == fields.METADATA_NAME.encode():
+        if entry.name == METADATA_NAME:
             return entry
-    graph.buffers.append(schema.BufferT())
-    entry = schema.MetadataT(fields.METADATA_NAME.encode(), len(graph.buffers) - 1)
+    graph.buffers.append(tflite.BufferT())
+    entry = tflite.MetadataT(METADATA_NAME, len(graph.buffers) - 1)
     graph.metadata.append(entry)
     return entry
 

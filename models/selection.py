@@ -12,10 +12,10 @@ from fnmatch import fnmatchcase
 import numpy as np
 from numpy.typing import NDArray
 
+from models.calibration import fits_float32
 from models.errors import ModelError
 from models.heads import Head
 
-_MOST = float(np.finfo(np.float32).max)
 _SHOWN = 100
 """Characters that a message shows of what a file holds."""
 
@@ -117,7 +117,7 @@ def _number(text: str, line: int) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not abs(number) <= _MOST:
+    if not fits_float32(number):
         raise ModelError(
             f"line {line}: the min_score {text[:_SHOWN]!r} is not a number that float32 holds"
         )
