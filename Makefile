@@ -44,8 +44,8 @@ lint: $(SETUP)
 
 fuzz: $(SETUP)
 	EARMARK_KILLS=50 EARMARK_FUZZ_FILES=2400 EARMARK_SOAK_OBJECTS=40000 \
-	  $(BIN)/pytest tests/pipelines/test_damage.py tests/pipelines/test_resuming.py \
-	  tests/pipelines/test_memory.py
+	  $(BIN)/pytest tests/pipelines/runs/test_damage.py tests/pipelines/runs/test_resuming.py \
+	  tests/pipelines/engines/test_memory.py
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks --write $(BENCH)
