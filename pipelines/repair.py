@@ -24,7 +24,6 @@ from earmark.transforms.output import (
     locked,
     repair,
 )
-from earmark.transforms.printing import printable
 from earmark.transforms.storage import (
     UNUSABLE_ERRORS,
     join,
@@ -34,6 +33,7 @@ from earmark.transforms.storage import (
     run_id_of,
     shown,
 )
+from earmark.transforms.text import printable
 
 _SHOWN = 20
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import ClassVar
 
 from earmark.transforms.elements import Trouble
-from earmark.transforms.printing import printable
+from earmark.transforms.text import printable
 
 
 class AudioError(Exception):

@@ -17,8 +17,8 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.listing.globs import is_glob
-from earmark.transforms.printing import printable
 from earmark.transforms.storage import ListingError, file_kind, local_path, local_uri, shown
+from earmark.transforms.text import printable
 
 _BATCH_ROWS = 4096
 _LONGEST_LINE = 1_000_000

@@ -13,7 +13,6 @@ from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
-from earmark.transforms.secrets import holds_credentials
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
     AUDIO_EXTENSIONS,
@@ -31,6 +30,7 @@ from earmark.transforms.storage import (
     shown,
     status_of,
 )
+from earmark.transforms.text import holds_credentials
 
 
 def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:

@@ -8,9 +8,9 @@ import stat
 from apache_beam.io.filesystem import FileMetadata
 
 from earmark.transforms.elements import AudioObject
-from earmark.transforms.secrets import holds_credentials, masked
 from earmark.transforms.storage.paths import local_path, local_uri
 from earmark.transforms.storage.stores import UNUSABLE_ERRORS, is_missing, stat_object, version_of
+from earmark.transforms.text import holds_credentials, masked
 
 
 def look_up(uri: str) -> AudioObject:

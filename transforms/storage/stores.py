@@ -26,8 +26,8 @@ from tenacity import (
 )
 
 from earmark.transforms.errors import store_errors
-from earmark.transforms.printing import printable
 from earmark.transforms.storage.paths import ListingError, local_path, scheme, shown
+from earmark.transforms.text import printable
 
 STORE_ERRORS: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, *store_errors())
 """What reading and writing objects raises."""
