@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models.errors import ModelError
+from earmark.models.errors import ModelError, nearest
 from earmark.models.metadata import fits_float32
 from earmark.models.scores.heads import Head
 
@@ -127,7 +126,7 @@ def _number(text: str, line: int) -> float:
 def _named(label: str, labels: Sequence[str]) -> NDArray[np.bool_]:
     """Which classes have a label."""
     if label not in labels:
-        raise ModelError(f"the model has no label {label!r}{_nearest(label, labels)}")
+        raise ModelError(f"the model has no label {label!r}{nearest(label, labels, show=repr)}")
     return np.array([each == label for each in labels])
 
 
@@ -144,10 +143,3 @@ def _matching(pattern: str, labels: Sequence[str]) -> NDArray[np.bool_]:
 def _literal_brackets(pattern: str) -> str:
     """The pattern with `[` as a sign like any other: labels may hold it, classes nobody writes."""
     return pattern.replace("[", "[[]")
-
-
-def _nearest(label: str, labels: Iterable[str]) -> str:
-    """A hint at the label that was meant, whatever its case."""
-    by_lower = {each.lower(): each for each in labels}
-    near = difflib.get_close_matches(label.lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""

@@ -22,7 +22,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from earmark import __version__
 from earmark.models.classifier import AudioClassifier, load_classifier
-from earmark.models.errors import ModelError
+from earmark.models.errors import ModelError, nearest
 from earmark.models.sources import BUILTIN, ModelSource
 from earmark.pipelines.engines import (
     check_seen_by_workers,
@@ -32,7 +32,7 @@ from earmark.pipelines.engines import (
     use_all_cores,
     worker_threads,
 )
-from earmark.pipelines.errors import RunError, UsageError, nearest
+from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import StoppedError, watch_signals
 from earmark.pipelines.limits import check_open_files, files_for
 from earmark.pipelines.options import ClassifyOptions, ModelUse, find_model, read_model_use

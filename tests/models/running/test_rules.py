@@ -167,7 +167,7 @@ WRONG: Mapping[str, tuple[bytes, ModelOptions, str]] = {
     "a head that is not there": (
         SEVERAL,
         ModelOptions(heads=("bird",)),
-        "has no head 'bird', did you mean birds? (there is birds, hours)",
+        "has no head 'bird'; did you mean birds? (there is birds, hours)",
     ),
     "no locale at all": (ONE, ModelOptions(locale="de"), "locale 'de' (there is none)"),
     "another locale": (
