@@ -1,4 +1,4 @@
-"""What is told of trouble with a model, and of words that nobody knows."""
+"""Errors about models, and hints in their messages."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ from earmark.models.metadata.reading import (
     LabelFile,
     ModelMetadata,
     OutputMetadata,
-    damage_is_a_model_error,
+    damage_as_model_error,
     lines_of,
     read,
 )
-from earmark.models.metadata.writing import Ports, fits_float32, pack, ports
+from earmark.models.metadata.writing import Ports, fits_float32, pack, read_ports
 
 __all__ = [
     "TRANSFORMATIONS",
@@ -21,10 +21,10 @@ __all__ = [
     "ModelMetadata",
     "OutputMetadata",
     "Ports",
-    "damage_is_a_model_error",
+    "damage_as_model_error",
     "fits_float32",
     "lines_of",
     "pack",
-    "ports",
     "read",
+    "read_ports",
 ]

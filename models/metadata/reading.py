@@ -1,4 +1,4 @@
-"""What a .tflite file says about itself: TFLite Model Metadata and the files packed with it.
+"""Reading TFLite Model Metadata: what a .tflite file says about itself, and the files in it.
 
 The metadata is a flatbuffer of its own inside the model's, in the buffer that the model's list of
 metadata calls TFLITE_METADATA; label files and the like are a zip archive that follows the model in
@@ -13,11 +13,11 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ai_edge_litert import schema_py_generated as tflite
 
@@ -25,24 +25,31 @@ from earmark.models import graphs
 from earmark.models.errors import ModelError
 from earmark.models.metadata import schema_generated as schema
 
+_T = TypeVar("_T")
+
 METADATA_NAME: Final = b"TFLITE_METADATA"
 
 TRANSFORMATIONS: Final = ("identity", "log", "inverse_logistic")
-"""What may be done to a score before it is calibrated, in the order of ScoreTransformationType."""
+"""Functions of a score before calibration, in the order of ScoreTransformationType."""
+
+_DAMAGE = (
+    *(struct.error, TypeError, ValueError, LookupError, EOFError, RuntimeError),
+    *(zlib.error, zipfile.BadZipFile),
+)
 
 _MOST_ENTRIES = 256
 _LARGEST_UNPACKED = 1 << 26
-"""What a file may hold that was made to keep its reader busy: entries of a list in the metadata,
-which entries of other lists may all point to, and bytes of all packed files."""
+"""Limits for hostile files: entries in a list of the metadata, which may all point to one other
+list, and bytes of all packed files."""
 
 
 class LabelFile(NamedTuple):
     """A packed file that names the classes of an output.
 
     Attributes:
-      name: of the packed file.
-      locale: the language of its labels, as in "de" or "pt-BR"; None where the metadata says none.
-      labels: in the output's order.
+      name: the name of the packed file.
+      locale: the language of the labels, such as "de" or "pt-BR"; None where there is none.
+      labels: the labels in the order of the output's classes.
     """
 
     name: str
@@ -51,12 +58,12 @@ class LabelFile(NamedTuple):
 
 
 class CalibrationMetadata(NamedTuple):
-    """How the scores of an output are to be calibrated.
+    """How to calibrate the scores of an output.
 
     Attributes:
-      transformation: of a score, before it is calibrated: "identity", "log" or "inverse_logistic".
-      default_score: of classes without parameters, and of scores below a class's minimum.
-      parameters: the text of the packed file, as it is: a line for each class, empty or
+      transformation: one of TRANSFORMATIONS, applied to a score before it is calibrated.
+      default_score: the score of classes without parameters, and of scores below a class's minimum.
+      parameters: the text of the packed file: a line for each class, empty or
         "scale,slope,offset" or "scale,slope,offset,min_score".
     """
 
@@ -67,12 +74,13 @@ class CalibrationMetadata(NamedTuple):
 
 @dataclass(frozen=True)
 class InputMetadata:
-    """What a model says about one of its inputs; None where it does not say.
+    """The metadata of a model's input; None for fields that it leaves out.
 
     Attributes:
-      name: of the input, as is the description.
-      sample_rate_hz: of the audio that it takes.
-      channels: of the audio that it takes.
+      name: the name of the input.
+      description: a text about the input.
+      sample_rate_hz: the sample rate of the audio that the input takes.
+      channels: how many channels the input takes.
     """
 
     name: str | None = None
@@ -83,13 +91,14 @@ class InputMetadata:
 
 @dataclass(frozen=True)
 class OutputMetadata:
-    """What a model says about one of its outputs; None where it does not say.
+    """The metadata of a model's output; None for fields that it leaves out.
 
     Attributes:
-      name: of the output, as is the description.
-      label_files: that name its classes, in the file's order.
-      score_threshold: scores below it do not count.
-      calibration: of its scores.
+      name: the name of the output.
+      description: a text about the output.
+      label_files: the files that name the classes, in the metadata's order.
+      score_threshold: the lowest score that counts.
+      calibration: how to calibrate the scores.
     """
 
     name: str | None = None
@@ -100,29 +109,33 @@ class OutputMetadata:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Of its classes, from the file of no language; where all have one, from the first."""
+        """The labels of the file without a locale; where all have one, of the first."""
         neutral = [file for file in self.label_files if file.locale is None]
         return next((file.labels for file in (*neutral, *self.label_files)), None)
 
     @property
     def locales(self) -> tuple[str, ...]:
-        """The languages that its classes have names in."""
+        """The locales of the label files."""
         return tuple(dict.fromkeys(file.locale for file in self.label_files if file.locale))
 
     def display_names(self, locale: str) -> tuple[str, ...] | None:
-        """The names of its classes in a language."""
+        """The labels of a locale; None where there are none."""
         return next((file.labels for file in self.label_files if file.locale == locale), None)
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a model says about itself; None where it does not say.
+    """The metadata of a model; None for fields that it leaves out.
 
     Attributes:
-      name: of the model, as are description, version, author and license.
-      min_parser_version: of the schema, that it takes to understand the metadata.
-      inputs: in the graph's order.
-      outputs: in the graph's order.
+      name: the model's name.
+      description: a text about the model.
+      version: the model's version.
+      author: who made the model.
+      license: a short name or a URL.
+      min_parser_version: the version of the schema that the metadata needs.
+      inputs: the metadata of the inputs, in the graph's order.
+      outputs: the metadata of the outputs, in the graph's order.
     """
 
     name: str | None = None
@@ -136,35 +149,34 @@ class ModelMetadata:
 
     @property
     def sample_rate_hz(self) -> int | None:
-        """Of the audio that the first input takes."""
+        """The sample rate of the first input."""
         return self.inputs[0].sample_rate_hz if self.inputs else None
 
     @property
     def channels(self) -> int | None:
-        """Of the audio that the first input takes."""
+        """How many channels the first input takes."""
         return self.inputs[0].channels if self.inputs else None
 
     def output(self, position: int) -> OutputMetadata:
-        """What is said about an output, by its place in the model: nothing, if it says of none."""
+        """The metadata of the output at this index; without any fields where no output has any."""
         return self.outputs[position] if self.outputs else OutputMetadata()
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Of the classes of the first output."""
+        """The labels of the first output's classes."""
         return self.outputs[0].labels if self.outputs else None
 
 
 def read(model: bytes) -> ModelMetadata:
-    """Read what a .tflite file says about itself: nothing but Nones where it has no metadata.
+    """Read the metadata of a .tflite file; all fields are None where it has none.
 
     Raises:
-      ModelError: these bytes are no TFLite model, or one that is damaged or truncated, or its
-        score calibration is none.
+      ModelError: these bytes are not a TFLite model, or a damaged one, or its metadata is invalid.
     """
     require_tflite(model)
-    with damage_is_a_model_error():
+    with damage_as_model_error():
         content = _metadata_buffer(model)
-        return ModelMetadata() if content is None else _model(content, _PackedFiles(model))
+        return ModelMetadata() if content is None else _model(content, _Packed.of(model))
 
 
 def require_tflite(model: bytes) -> None:
@@ -176,37 +188,27 @@ def require_tflite(model: bytes) -> None:
 
 
 def lines_of(content: bytes) -> tuple[str, ...]:
-    """The lines of a label file, UTF-8 with either line ending, one for each class.
+    """The lines of a label file in UTF-8, with Unix or Windows line ends, one for each class.
 
     Raises:
-      UnicodeDecodeError: it is not UTF-8.
+      UnicodeDecodeError: the file is not UTF-8.
     """
     lines = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     return tuple(lines[:-1] if lines[-1] == "" else lines)
 
 
 @contextmanager
-def damage_is_a_model_error(trouble: str = "the model is damaged or cut short") -> Iterator[None]:
-    """Raise what reading damaged bytes raises as a ModelError that begins with this trouble.
+def damage_as_model_error(trouble: str = "the model is damaged or cut short") -> Iterator[None]:
+    """Raise the errors that come of damaged bytes as a ModelError that begins with `trouble`.
 
-    Offsets that lead nowhere (a TypeError where they lead before the start), text that is none, an
-    archive that is broken, lacks the file, or is encrypted or packed in a way unknown here (both
-    RuntimeErrors).
+    They come of offsets out of range (a TypeError for negative ones), invalid UTF-8, and archives
+    that are broken, lack a file, are encrypted or use an unknown compression (RuntimeErrors).
     """
     try:
         yield
     except ModelError:
         raise
-    except (
-        struct.error,
-        TypeError,
-        ValueError,
-        LookupError,
-        zlib.error,
-        zipfile.BadZipFile,
-        EOFError,
-        RuntimeError,
-    ) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{trouble} ({error})") from error
 
 
@@ -220,9 +222,9 @@ def _metadata_buffer(model: bytes) -> bytes | None:
 
 
 class _Checked(bytes):
-    """Bytes that raise an IndexError for a slice beyond their end, as text that is cut short is.
+    """Bytes that raise an IndexError for a slice beyond their end.
 
-    Flatbuffers checks numbers and tables, and cuts strings short without a word.
+    The flatbuffers library checks the bounds of numbers and tables, but silently truncates strings.
     """
 
     def __getitem__(self, key: Any) -> Any:
@@ -231,15 +233,20 @@ class _Checked(bytes):
         return super().__getitem__(key)
 
 
-class _PackedFiles:
-    """The files that are packed with a model, each read once, however often it is named."""
+class _Packed(NamedTuple):
+    """Functions that read a packed file by its name, once however many outputs name it."""
 
-    def __init__(self, model: bytes) -> None:
-        self.labels = cache(partial(_packed_labels, model))
-        self.parameters = cache(partial(_packed_parameters, model))
+    labels: Callable[[str], tuple[str, ...]]
+    parameters: Callable[[str], str]
+
+    @classmethod
+    def of(cls, model: bytes) -> _Packed:
+        labels = partial(_packed_file, model, "label file", lines_of)
+        parameters = partial(_packed_file, model, "score calibration file", bytes.decode)
+        return cls(cache(labels), cache(parameters))
 
 
-def _model(content: bytes, packed: _PackedFiles) -> ModelMetadata:
+def _model(content: bytes, packed: _Packed) -> ModelMetadata:
     root = schema.ModelMetadata.GetRootAs(_Checked(content))
     graph = next(iter(_tables(root, "SubgraphMetadata")), None)
     inputs = _tables(graph, "InputTensorMetadata") if graph else []
@@ -267,7 +274,7 @@ def _input(tensor: Any) -> InputMetadata:
     )
 
 
-def _output(tensor: Any, packed: _PackedFiles) -> OutputMetadata:
+def _output(tensor: Any, packed: _Packed) -> OutputMetadata:
     return OutputMetadata(
         name=_text(tensor.Name()),
         description=_text(tensor.Description()),
@@ -286,17 +293,17 @@ def _score_threshold(tensor: Any) -> float | None:
         return None
     threshold = float(options.globalScoreThreshold)
     if not math.isfinite(threshold):
-        raise ModelError(f"the model's metadata has a score threshold that is none: {threshold}")
+        raise ModelError(f"the model's metadata has an invalid score threshold: {threshold}")
     return threshold
 
 
-def _calibration(tensor: Any, packed: _PackedFiles) -> CalibrationMetadata | None:
+def _calibration(tensor: Any, packed: _Packed) -> CalibrationMetadata | None:
     options = _unit(tensor, schema.ScoreCalibrationOptionsT)
     if options is None:
         return None
     files = _files(tensor, schema.AssociatedFileType.TENSOR_AXIS_SCORE_CALIBRATION)
     if not files:
-        raise ModelError("the model's metadata calibrates scores, but names no file to do it by")
+        raise ModelError("the model's metadata calibrates scores, but names no calibration file")
     return CalibrationMetadata(
         transformation=_transformation(options.scoreTransformation),
         default_score=float(options.defaultScore),
@@ -313,27 +320,17 @@ def _transformation(number: int) -> str:
     return TRANSFORMATIONS[number]
 
 
-def _packed_labels(model: bytes, name: str) -> tuple[str, ...]:
-    with _unreadable("label file", name):
-        return lines_of(_packed_file(model, name))
-
-
-def _packed_parameters(model: bytes, name: str) -> str:
-    with _unreadable("score calibration file", name):
-        return _packed_file(model, name).decode()
-
-
-@contextmanager
-def _unreadable(kind: str, name: str) -> Iterator[None]:
+def _packed_file(model: bytes, kind: str, parse: Callable[[bytes], _T], name: str) -> _T:
     trouble = f"the model's {kind} {name!r} cannot be read from it; is it"
-    with damage_is_a_model_error(f"{trouble} cut short?"):
+    with damage_as_model_error(f"{trouble} cut short?"):
+        content = _unpacked(model, name)
         try:
-            yield
+            return parse(content)
         except UnicodeDecodeError as error:
             raise ModelError(f"{trouble} UTF-8? ({error})") from error
 
 
-def _packed_file(model: bytes, name: str) -> bytes:
+def _unpacked(model: bytes, name: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(model)) as archive:
         entry = archive.getinfo(name)
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -345,7 +342,7 @@ def _packed_file(model: bytes, name: str) -> bytes:
 
 
 def _files(tensor: Any, kind: int) -> list[tuple[str, str | None]]:
-    """The name and locale of each associated file of a type, without those that have no name."""
+    """The name and locale of each associated file of a type; files without a name are left out."""
     files = [each for each in _tables(tensor, "AssociatedFiles") if each.Type() == kind]
     named = [(_text(each.Name()), _text(each.Locale()) or None) for each in files]
     return [(name, locale) for name, locale in named if name is not None]

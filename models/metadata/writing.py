@@ -1,11 +1,10 @@
-"""Giving a .tflite file its metadata and the files packed with it: see `models/metadata.py`."""
+"""Writing the metadata of a .tflite file, and the files packed with it: see `reading.py`."""
 
 from __future__ import annotations
 
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +21,7 @@ from earmark.models.metadata.reading import (
     InputMetadata,
     ModelMetadata,
     OutputMetadata,
-    damage_is_a_model_error,
+    damage_as_model_error,
     require_tflite,
 )
 
@@ -30,32 +29,31 @@ _METADATA_IDENTIFIER: Final = b"M001"
 
 
 def pack(model: bytes, metadata: ModelMetadata) -> bytes:
-    """Give a .tflite model metadata and packed files, in place of any that it has.
+    """Replace the metadata and the packed files of a .tflite model.
 
-    The same arguments give the same bytes. Inputs and outputs of the graph that the metadata does
-    not reach are described by nothing, since other readers want as many descriptions as there are
-    inputs and outputs. A line end at the end of a score calibration file is left out: they take it
-    for another class.
+    The same arguments give the same bytes. Inputs and outputs that the metadata leaves out get
+    empty descriptions, since other readers expect one for each. A line end at the end of a score
+    calibration file is left out, since they take it for another class.
 
     Args:
-      model: a whole .tflite file.
-      metadata: all that it is to say about itself, but for min_parser_version, which follows from
-        the rest.
+      model: the content of a .tflite file.
+      metadata: everything to write but min_parser_version, which follows from the rest.
 
     Returns:
-      A whole .tflite file.
+      The content of the .tflite file with this metadata.
 
     Raises:
-      ModelError: the bytes are no TFLite model, or a damaged one, or the metadata describes what
-        the model has not, or cannot be written.
+      ModelError: the bytes are not a TFLite model, or a damaged one, or the metadata does not fit
+        the model or cannot be written.
     """
     require_tflite(model)
-    with damage_is_a_model_error():
-        complete = _complete(metadata, ports(model))
-    with _text():
-        files = _packed_files(complete)
-        content = _flatbuffer(complete)
-    with damage_is_a_model_error():
+    with damage_as_model_error():
+        complete = _complete(metadata, read_ports(model))
+    try:
+        files, content = _packed_files(complete), _flatbuffer(complete)
+    except UnicodeEncodeError as error:
+        raise ModelError(f"{error.object!r} cannot be written as UTF-8") from error
+    with damage_as_model_error():
         described = _with_metadata(model, content)
     return _with_files(described, files)
 
@@ -64,16 +62,16 @@ class Ports(NamedTuple):
     """The inputs and outputs of a graph.
 
     Attributes:
-      inputs: how many.
-      classes: of each output, the size of its last dimension; None where that may vary.
+      inputs: how many inputs it has.
+      classes: the size of each output's last dimension; None for one of no fixed size.
     """
 
     inputs: int
     classes: tuple[int | None, ...]
 
 
-def ports(model: bytes) -> Ports:
-    """The inputs and outputs of a model, of whose bytes any may be damaged."""
+def read_ports(model: bytes) -> Ports:
+    """Read the inputs and outputs of a model; damaged bytes raise any error of its parser."""
     graph = graphs.parse(model).subgraphs[0]
     outputs = [] if graph.outputs is None else graph.outputs
     return Ports(
@@ -94,11 +92,11 @@ def _classes(tensor: Any) -> int | None:
     return None
 
 
-def _complete(metadata: ModelMetadata, there: Ports) -> ModelMetadata:
-    """The metadata with as many inputs and outputs as the graph has."""
-    inputs = _padded(metadata.inputs, there.inputs, InputMetadata(), "input")
-    outputs = _padded(metadata.outputs, len(there.classes), OutputMetadata(), "output")
-    trimmed = map(_tidied, outputs, there.classes)
+def _complete(metadata: ModelMetadata, ports: Ports) -> ModelMetadata:
+    """The metadata, padded to the inputs and outputs that the graph has."""
+    inputs = _padded(metadata.inputs, ports.inputs, InputMetadata(), "input")
+    outputs = _padded(metadata.outputs, len(ports.classes), OutputMetadata(), "output")
+    trimmed = map(_tidied, outputs, ports.classes)
     return replace(metadata, inputs=inputs, outputs=tuple(trimmed))
 
 
@@ -109,10 +107,10 @@ def _padded(described: tuple[Any, ...], count: int, blank: Any, kind: str) -> tu
 
 
 def _tidied(output: OutputMetadata, classes: int | None) -> OutputMetadata:
-    """The output with a calibration as the Task Library takes it.
+    """The output with a calibration as the Task Library reads it.
 
-    Of lines without white space around them, and without an end to the last, unless the last
-    class's line is an empty one.
+    Lines have no white space around them, and the last one has no line end, unless the line of
+    the last class is empty.
     """
     given = output.calibration
     if given is None:
@@ -123,31 +121,35 @@ def _tidied(output: OutputMetadata, classes: int | None) -> OutputMetadata:
     return replace(output, calibration=given._replace(parameters="\n".join(lines)))
 
 
-@contextmanager
-def _text() -> Iterator[None]:
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        raise ModelError(f"{error.object!r} cannot be written as UTF-8") from error
-
-
 def _packed_files(metadata: ModelMetadata) -> dict[str, bytes]:
-    """The content of each file, by its name."""
-    files: dict[str, bytes] = {}
+    """The content of each packed file, by name."""
+    packed: dict[str, bytes] = {}
     for index, output in enumerate(metadata.outputs):
-        for name, content in _files_of(index, output):
-            if files.setdefault(name, content) != content:
-                raise ModelError(f"two different files are to be packed as {name!r}: rename one")
-    return files
+        for file in _files(index, output):
+            if packed.setdefault(file.name, file.content) != file.content:
+                raise ModelError(
+                    f"two different files are to be packed as {file.name!r}: rename one"
+                )
+    return packed
 
 
-def _files_of(index: int, output: OutputMetadata) -> Iterator[tuple[str, bytes]]:
-    for file in output.label_files:
-        if not file.name or set(file.name) & set("/\\\0"):
-            raise ModelError(f"{file.name!r} cannot be the name of a packed file: use a plain one")
-        yield file.name, _lines(file.labels)
+class _File(NamedTuple):
+    name: str
+    type: int
+    content: bytes
+    locale: str | None = None
+
+
+def _files(index: int, output: OutputMetadata) -> Iterator[_File]:
+    types = schema.AssociatedFileType
+    for name, locale, labels in output.label_files:
+        if not name or set(name) & set("/\\\0"):
+            raise ModelError(f"{name!r} cannot be the name of a packed file: use a plain one")
+        yield _File(name, types.TENSOR_AXIS_LABELS, _lines(labels), locale)
     if output.calibration is not None:
-        yield _calibration_name(index), output.calibration.parameters.encode()
+        name = f"score_calibration_{index}.txt" if index else "score_calibration.txt"
+        content = output.calibration.parameters.encode()
+        yield _File(name, types.TENSOR_AXIS_SCORE_CALIBRATION, content)
 
 
 def _lines(labels: Sequence[str]) -> bytes:
@@ -155,10 +157,6 @@ def _lines(labels: Sequence[str]) -> bytes:
         if "\n" in label or "\r" in label:
             raise ModelError(f"a label must be a single line, and {label!r} is not")
     return "".join(f"{label}\n" for label in labels).encode()
-
-
-def _calibration_name(index: int) -> str:
-    return f"score_calibration_{index}.txt" if index else "score_calibration.txt"
 
 
 def _flatbuffer(metadata: ModelMetadata) -> bytes:
@@ -179,7 +177,7 @@ def _flatbuffer(metadata: ModelMetadata) -> bytes:
 
 
 def _min_parser_version(metadata: ModelMetadata) -> str:
-    """The first version of the schema that knows all that is written: 1.3.0 brought audio."""
+    """The first version of the schema with all fields that are written: 1.3.0 added audio."""
     return "1.3.0" if any(_is_audio(each) for each in metadata.inputs) else "1.0.0"
 
 
@@ -203,20 +201,12 @@ def _output(index: int, given: OutputMetadata) -> Any:
         name=given.name,
         description=given.description,
         processUnits=_units(given) or None,
-        associatedFiles=_files(index, given) or None,
+        associatedFiles=[
+            schema.AssociatedFileT(file.name, file.type, file.locale)
+            for file in _files(index, given)
+        ]
+        or None,
     )
-
-
-def _files(index: int, given: OutputMetadata) -> list[Any]:
-    types = schema.AssociatedFileType
-    files = [
-        schema.AssociatedFileT(file.name, types.TENSOR_AXIS_LABELS, file.locale)
-        for file in given.label_files
-    ]
-    if given.calibration is not None:
-        name = _calibration_name(index)
-        files.append(schema.AssociatedFileT(name, types.TENSOR_AXIS_SCORE_CALIBRATION))
-    return files
 
 
 def _units(given: OutputMetadata) -> list[Any]:
@@ -235,7 +225,7 @@ def _units(given: OutputMetadata) -> list[Any]:
 def _calibration_options(given: CalibrationMetadata) -> Any:
     if given.transformation not in TRANSFORMATIONS:
         known = ", ".join(TRANSFORMATIONS)
-        raise ModelError(f"{given.transformation!r} is no transformation of scores: use {known}")
+        raise ModelError(f"{given.transformation!r} is not a score transformation: use {known}")
     return schema.ScoreCalibrationOptionsT(
         scoreTransformation=TRANSFORMATIONS.index(given.transformation),
         defaultScore=_score("default score", given.default_score),
@@ -255,7 +245,7 @@ def _score(what: str, given: float) -> float:
 
 
 def _with_metadata(model: bytes, content: bytes) -> bytes:
-    """The model with these bytes as its metadata, and without what followed it in the file."""
+    """The model with these bytes as its metadata, and without packed files."""
     graph = graphs.parse(model)
     entry = _metadata_entry(graph)
     graph.buffers[entry.buffer].data = list(content)
@@ -284,9 +274,9 @@ def _with_files(model: bytes, files: dict[str, bytes]) -> bytes:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """Stored, since the Task Library maps packed files as they lie.
+    """An entry that is not compressed, as the Task Library maps packed files into memory.
 
-    Of a fixed date and system, so that the bytes depend on nothing else.
+    Its date and system are fixed, so that the bytes depend on nothing else.
     """
     entry = zipfile.ZipInfo(name)
     entry.create_system = 3

@@ -4,9 +4,9 @@ from earmark.models.scores.calibration import make_calibration
 from earmark.models.scores.heads import Head, ModelOptions, as_scores, choose_heads
 from earmark.models.scores.selection import (
     DEFAULT_MIN_SCORE,
-    least_scores,
-    listed_labels,
+    parse_label_list,
     parse_thresholds,
+    score_thresholds,
 )
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "ModelOptions",
     "as_scores",
     "choose_heads",
-    "least_scores",
-    "listed_labels",
     "make_calibration",
+    "parse_label_list",
     "parse_thresholds",
+    "score_thresholds",
 ]

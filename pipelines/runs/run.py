@@ -148,8 +148,8 @@ class Run:
     @property
     def hearing(self) -> Hearing:
         """How its recordings are heard."""
-        least_scores = self.use.least_scores(self.classifier)
-        return Hearing(self.options, self.load, self.made_by, least_scores)
+        score_thresholds = self.use.score_thresholds(self.classifier)
+        return Hearing(self.options, self.load, self.made_by, score_thresholds)
 
 
 def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
@@ -171,7 +171,7 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
         model = find_model(options.model)
         load = partial(load_classifier, model, use.options, read=read_uri)
         classifier = load()
-        use.least_scores(classifier)
+        use.score_thresholds(classifier)
         check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
     except (ModelError, ListingError) as error:
         raise UsageError(str(error)) from error

@@ -145,8 +145,8 @@ def test_windows_line_ends_of_a_calibration_become_plain_ones(bare: bytes) -> No
     [
         ({"labels": ["a", "b"]}, "2 labels are given, but output 0 has 3 classes: give one for"),
         ({"labels": "abcd", "locale": "de"}, "4 labels are given, but output 0 has 3 classes"),
-        ({"labels": ENGLISH, "locale": "../de"}, "'../de' is no locale"),
-        ({"labels": ENGLISH, "locale": ""}, "'' is no locale"),
+        ({"labels": ENGLISH, "locale": "../de"}, "'../de' is not a locale"),
+        ({"labels": ENGLISH, "locale": ""}, "'' is not a locale"),
         ({"locale": "de"}, "a locale, 'de', is given, but no labels"),
         ({"labels": ["a", "b\n", "c"]}, "single line"),
         ({"labels": ENGLISH, "head": 1}, "no head 1: the model has 1, counted from 0"),

@@ -146,7 +146,7 @@ def test_labels_that_are_not_utf_8_are_refused(bare: bytes) -> None:
 
 
 def test_a_calibration_without_its_file_is_refused(bare: bytes) -> None:
-    with pytest.raises(ModelError, match="calibrates scores, but names no file"):
+    with pytest.raises(ModelError, match="calibrates scores, but names no calibration file"):
         metadata.read(with_files(bare, {"labels.txt": None}, transformation=1))
 
 
