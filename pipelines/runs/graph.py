@@ -51,13 +51,13 @@ class Hearing:
       options: what counts as heard, and where it goes.
       load: gives the classifier, in each worker.
       made_by: the run, and the model that load gives.
-      least_scores: float32 [classes], of all heads one after another: what counts as heard.
+      score_thresholds: float32 [classes], of all heads one after another: what counts as heard.
     """
 
     options: ClassifyOptions
     load: Callable[[], AudioClassifier]
     made_by: Provenance
-    least_scores: NDArray[np.float32]
+    score_thresholds: NDArray[np.float32]
 
 
 def scope(options: ClassifyOptions, made_by: Provenance) -> Scope:
@@ -223,7 +223,7 @@ class _Hear(beam.PTransform):  # type: ignore[misc]
         detecting = Detecting(
             made_by.grid,
             made_by.heads,
-            self.hearing.least_scores,
+            self.hearing.score_thresholds,
             options.top_k,
             None if made_by.embedding_size is None else Aside(folder, made_by.embedding_dtype),
         )

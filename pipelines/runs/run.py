@@ -22,7 +22,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from earmark import __version__
 from earmark.models.classifier import AudioClassifier, load_classifier
-from earmark.models.errors import ModelError
+from earmark.models.errors import ModelError, nearest
 from earmark.models.sources import BUILTIN, ModelSource
 from earmark.pipelines.engines import (
     check_seen_by_workers,
@@ -32,7 +32,7 @@ from earmark.pipelines.engines import (
     use_all_cores,
     worker_threads,
 )
-from earmark.pipelines.errors import RunError, UsageError, nearest
+from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import StoppedError, watch_signals
 from earmark.pipelines.limits import check_open_files, files_for
 from earmark.pipelines.options import ClassifyOptions, ModelUse, find_model, read_model_use
@@ -146,8 +146,8 @@ class Run:
     @property
     def hearing(self) -> Hearing:
         """How its recordings are heard."""
-        least_scores = self.use.least_scores(self.classifier)
-        return Hearing(self.options, self.load, self.made_by, least_scores)
+        score_thresholds = self.use.score_thresholds(self.classifier)
+        return Hearing(self.options, self.load, self.made_by, score_thresholds)
 
 
 def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
@@ -169,7 +169,7 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
         model = find_model(options.model)
         load = partial(load_classifier, model, use.options, read=read_uri)
         classifier = load()
-        use.least_scores(classifier)
+        use.score_thresholds(classifier)
         check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
     except (ModelError, ListingError) as error:
         raise UsageError(str(error)) from error
