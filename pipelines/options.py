@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from transforms.notifications import parse_source
-from transforms.recording_time import check_time_pattern
 from transforms.resampling import SEGMENT_S
+from transforms.time_names import check_time_pattern
 
 _T = TypeVar("_T")
 

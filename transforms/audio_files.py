@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.container_headers import Promise, nothing_decoded, read_promise
+from transforms.declared_length import DeclaredLength
 from transforms.elements import AudioHeader
 from transforms.errors import (
     AudioError,
@@ -23,9 +23,11 @@ from transforms.errors import (
     ReadError,
     UnsupportedError,
 )
+from transforms.file_parts import FilePart
+from transforms.formats import Decoder
 from transforms.libav_decoder import LibavDecoder, open_libav
 from transforms.ogg_chains import open_ogg
-from transforms.plain_sound import PlainDecoder
+from transforms.plain_sound import plain_decoder
 from transforms.sniffing import Sniffed, sniff
 from transforms.soundfile_decoder import SoundfileDecoder, open_soundfile
 
@@ -85,8 +87,7 @@ def open_audio(path: str) -> Iterator[AudioReader]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_open_file(path))
-            sniffed = sniff(file)
-            decoder = _open_decoder(stack, file, sniffed, read_promise(file, sniffed))
+            decoder = _open_decoder(stack, file, sniff(FilePart(file)))
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
         _check_rate(decoder.header)
@@ -183,49 +184,36 @@ def _open_file(path: str) -> BinaryIO:
     return Path(path).open("rb", buffering=0)
 
 
-_SOUNDFILE_FORMATS = {"wav", "rf64", "w64", "flac", "aiff", "au"}
-
-
-def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed, promise: Promise) -> _Decoder:
-    """Opens a file with the library that suits its format, and with the other where that fails.
-
-    libsndfile is the one for plain sound. It is not for MPEG and Apple's CAF, with which it writes
-    to the terminal, nor for Ogg, where it is slower, and stops without a word behind the first of
-    chained streams.
-    """
+def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> _Decoder:
+    """Opens a file with the library that suits its format, and with the other where that fails."""
+    format_, content = sniffed
+    declared = format_.declared_length(content)
     verdicts: list[AudioError] = []
-    if sniffed.format in _SOUNDFILE_FORMATS and not promise.is_mpeg:
+    if format_.decoder is Decoder.LIBSNDFILE and not declared.is_mpeg:
         try:
-            return _plain(file, stack.enter_context(open_soundfile(file, sniffed, promise)))
+            return _plain(content, stack.enter_context(open_soundfile(file, format_, declared)))
         except AudioError as verdict:
             verdicts.append(verdict)
     try:
-        if sniffed.format == "ogg":
-            return stack.enter_context(open_ogg(file, sniffed))
-        return _plain(file, stack.enter_context(open_libav(file, sniffed, promise)))
+        if format_.decoder is Decoder.OGG_CHAINS:
+            return stack.enter_context(open_ogg(content, format_))
+        return _plain(content, stack.enter_context(open_libav(content, format_, declared)))
     except AudioError as verdict:
         verdicts.append(verdict)
-    raise _most_telling(verdicts, promise)
+    raise _most_telling(verdicts, declared)
 
 
-def _plain(file: BinaryIO, opened: SoundfileDecoder | LibavDecoder) -> _Decoder:
+def _plain(content: FilePart, opened: SoundfileDecoder | LibavDecoder) -> _Decoder:
     """Leaves the library aside where it would do nothing but read on."""
-    if opened.plain is None:
-        return opened
-    position = file.tell()
-    decoder = PlainDecoder(file, opened.plain, opened.header, opened.promise)
-    if decoder.agrees(opened.first):
-        return decoder
-    file.seek(position)
-    return opened
+    return plain_decoder(content, opened) or opened
 
 
-def _most_telling(verdicts: list[AudioError], promise: Promise) -> AudioError:
+def _most_telling(verdicts: list[AudioError], declared: DeclaredLength) -> AudioError:
     """Of the libraries' verdicts on a file, the one that says most; a known cut says still more."""
     kinds = (ReadError, UnsupportedError, NoAudioStreamError, NoSamplesError, DamagedError)
     best = min(verdicts, key=lambda verdict: kinds.index(type(verdict)))
-    is_cut = isinstance(best, (DamagedError, NoAudioStreamError)) and not promise.is_kept
-    return nothing_decoded(promise) if is_cut else best
+    is_cut = isinstance(best, (DamagedError, NoAudioStreamError)) and not declared.is_whole
+    return declared.nothing_decoded() if is_cut else best
 
 
 _RATES_HZ = range(4000, 384_001)

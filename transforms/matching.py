@@ -14,9 +14,9 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.elements import AudioObject
+from transforms.formats import AUDIO_EXTENSIONS
 from transforms.patterns import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     Glob,
     ListingError,
     absolute,

@@ -14,10 +14,10 @@ from transforms.archives import (
     split_at_archives,
 )
 from transforms.elements import AudioObject
+from transforms.formats import AUDIO_EXTENSIONS
 from transforms.matching import Found, list_pattern, look_up, means
 from transforms.patterns import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     Glob,
     file_kind,
     is_glob,

@@ -32,6 +32,7 @@ from transforms.errors import (
     TruncatedError,
     UnsupportedError,
 )
+from transforms.file_parts import FilePart
 
 Samples = NDArray[np.float32]
 RATE_HZ = 48000
@@ -417,7 +418,7 @@ def test_a_chain_that_cannot_be_read_on_is_a_read_error(
 
     content = ogg(tmp_path / "a", "VORBIS", 44100, 1) + ogg(tmp_path / "b", "OPUS", 48000, 1)
     with open_audio(str(saved(tmp_path / "chain", content))) as reader:
-        monkeypatch.setattr("transforms.ogg_chains._read_at", fail)
+        monkeypatch.setattr(FilePart, "read_at", fail)
         with pytest.raises(ReadError, match="Stale file handle"):
             list(reader.blocks(4800))
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.errors import ReadError
-from transforms.recording_time import RecordedAt, check_time_pattern, recorded_at
+from transforms.recording_time import RecordedAt, recorded_at
+from transforms.time_names import check_time_pattern
 
 UTC = timezone.utc
 BERLIN = ZoneInfo("Europe/Berlin")
