@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,26 +26,53 @@ from transforms.errors import (
 from transforms.file_parts import FilePart
 from transforms.formats import Decoder
 from transforms.libav_decoder import LibavDecoder, open_libav
-from transforms.ogg_chains import open_ogg
-from transforms.plain_sound import plain_decoder
+from transforms.ogg_chains import OggDecoder, open_ogg
+from transforms.plain_sound import PlainDecoder, plain_decoder
 from transforms.sniffing import Sniffed, sniff
 from transforms.soundfile_decoder import SoundfileDecoder, open_soundfile
 
 
-class AudioReader(Protocol):
-    """A recording, open to be read once."""
+@contextmanager
+def open_audio(path: str) -> Iterator[AudioReader]:
+    """Opens a local audio or video file; its format is told by its content, not by its name.
 
-    @property
-    def header(self) -> AudioHeader:
-        """What the recording is."""
+    Raises:
+      ReadError: there is no such file, or it cannot be read.
+      EmptyFileError: it holds no bytes.
+      NotAudioError: it is of no format that is known here.
+      NoAudioStreamError: it holds no sound.
+      UnsupportedError: its codec or sample rate is not known here, or it is encrypted.
+      DamagedError: nothing of it can be decoded.
+      NoSamplesError: it is whole, and there is no sample in it.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_open_file(path))
+            decoder = _open_decoder(stack, file, sniff(FilePart(file)))
+        except OSError as error:
+            raise ReadError(error.strerror or str(error)) from error
+        _check_rate(decoder.header)
+        yield AudioReader(decoder)
 
-    @property
-    def library(self) -> str:
-        """What decodes it: libsndfile, libav, or numpy for what needs no decoding."""
 
-    @property
-    def can_seek(self) -> bool:
-        """Whether any sample can be reached without decoding what lies before it."""
+_Decoder: TypeAlias = SoundfileDecoder | LibavDecoder | OggDecoder | PlainDecoder
+"""One library's view of a recording: chunks of about the size wanted, then an AudioError."""
+
+
+class AudioReader:
+    """A recording, open to be read once.
+
+    Attributes:
+      header: what the recording is.
+      library: what decodes it: libsndfile, libav, or numpy for what needs no decoding.
+      can_seek: whether any sample can be reached without decoding what lies before it.
+    """
+
+    def __init__(self, decoder: _Decoder) -> None:
+        self._decoder = decoder
+        self.header = decoder.header
+        self.library = decoder.library
+        self.can_seek = decoder.can_seek
 
     def blocks(
         self, block_samples: int, start: int = 0, stop: int | None = None
@@ -69,66 +96,14 @@ class AudioReader(Protocol):
           DamagedError: after the last good block; the decoder gave up.
           ReadError: after the last good block; the file could not be read on.
         """
-
-
-@contextmanager
-def open_audio(path: str) -> Iterator[AudioReader]:
-    """Opens a local audio or video file; its format is told by its content, not by its name.
-
-    Raises:
-      ReadError: there is no such file, or it cannot be read.
-      EmptyFileError: it holds no bytes.
-      NotAudioError: it is of no format that is known here.
-      NoAudioStreamError: it holds no sound.
-      UnsupportedError: its codec or sample rate is not known here, or it is encrypted.
-      DamagedError: nothing of it can be decoded.
-      NoSamplesError: it is whole, and there is no sample in it.
-    """
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(_open_file(path))
-            decoder = _open_decoder(stack, file, sniff(FilePart(file)))
-        except OSError as error:
-            raise ReadError(error.strerror or str(error)) from error
-        _check_rate(decoder.header)
-        yield _Recording(decoder)
-
-
-class _Decoder(Protocol):
-    """One library's view of a recording: chunks of about the size wanted, then an AudioError."""
-
-    @property
-    def header(self) -> AudioHeader: ...
-
-    @property
-    def library(self) -> str: ...
-
-    @property
-    def can_seek(self) -> bool: ...
-
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]: ...
-
-
-class _Recording:
-    def __init__(self, decoder: _Decoder) -> None:
-        self._decoder = decoder
-        self.header = decoder.header
-        self.library = decoder.library
-        self.can_seek = decoder.can_seek
-
-    def blocks(
-        self, block_samples: int, start: int = 0, stop: int | None = None
-    ) -> Iterator[NDArray[np.float32]]:
         if start and not self.can_seek:
             raise ValueError(f"a recording of {self.header.codec} can only be read from its start")
         chunks = self._decoder.chunks(block_samples, start)
         if stop is not None:
-            chunks = _up_to(chunks, stop - start, self._is_end(stop))
+            declared = self.header.declared_samples
+            is_end = declared is not None and stop >= declared
+            chunks = _up_to(chunks, stop - start, is_end)
         return _regroup(chunks, block_samples)
-
-    def _is_end(self, stop: int) -> bool:
-        declared = self.header.declared_samples
-        return declared is not None and stop >= declared
 
 
 def _up_to(
@@ -191,21 +166,18 @@ def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> _Decode
     verdicts: list[AudioError] = []
     if format_.decoder is Decoder.LIBSNDFILE and not declared.is_mpeg:
         try:
-            return _plain(content, stack.enter_context(open_soundfile(file, format_, declared)))
+            sound = stack.enter_context(open_soundfile(file, format_, declared))
+            return plain_decoder(content, sound) or sound
         except AudioError as verdict:
             verdicts.append(verdict)
     try:
         if format_.decoder is Decoder.OGG_CHAINS:
             return stack.enter_context(open_ogg(content, format_))
-        return _plain(content, stack.enter_context(open_libav(content, format_, declared)))
+        opened = stack.enter_context(open_libav(content, format_, declared))
+        return plain_decoder(content, opened) or opened
     except AudioError as verdict:
         verdicts.append(verdict)
     raise _most_telling(verdicts, declared)
-
-
-def _plain(content: FilePart, opened: SoundfileDecoder | LibavDecoder) -> _Decoder:
-    """Leaves the library aside where it would do nothing but read on."""
-    return plain_decoder(content, opened) or opened
 
 
 def _most_telling(verdicts: list[AudioError], declared: DeclaredLength) -> AudioError:

@@ -38,6 +38,10 @@ class Duration(Enum):
     COUNTED = auto()
     """It is the header's count of samples."""
 
+    def is_told(self, is_whole: bool) -> bool:
+        """Whether a file's header tells it, given whether nothing of the file is missing."""
+        return is_whole if self is Duration.IF_WHOLE else self is not Duration.GUESSED
+
 
 @dataclass(frozen=True)
 class Format:

@@ -102,8 +102,7 @@ class LibavDecoder:
             channels=first.layout.nb_channels,
             declared_samples=self.declared.samples,
         )
-        is_big_endian = self._codec.codec.canonical_name.endswith("be")
-        self.byte_order = ">" if is_big_endian else "<"
+        self.byte_order = ">" if self._codec.codec.canonical_name.endswith("be") else "<"
 
     @property
     def first(self) -> NDArray[np.float32]:
@@ -127,14 +126,14 @@ class LibavDecoder:
         """
         frames = self._counted(alike(self._frames, self._shape))
         yield from joined(alike(frames, like._shape) if like else frames, wanted)
-        self._check_end(self._heard)
+        self._check_end()
 
     def _counted(self, frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
         for frame in frames:
             self._heard += frame.samples
             yield frame
 
-    def _check_end(self, heard: int) -> None:
+    def _check_end(self) -> None:
         """Raises what went wrong, if anything.
 
         Trouble with the last packets is none where all that was declared is there: junk and tags
@@ -142,7 +141,7 @@ class LibavDecoder:
         """
         if self._trouble and self._gave_up and self.declared.is_whole:
             raise self._trouble
-        rate = self.header.sample_rate_hz
+        heard, rate = self._heard, self.header.sample_rate_hz
         reached = max(heard, round(self._reached_s() * rate)) if self.declared.tolerance else heard
         self.declared.check_end(heard, reached, rate)
         if self._trouble and (self._gave_up or self.declared.samples is None):
@@ -214,17 +213,11 @@ def _demux(container: InputContainer) -> Iterator[Packet[Any]]:
     Where a stream begins in mid-file, PyAV trips over it (seen in 18.1), but not before it has
     flushed those that were there from the start.
     """
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
+    try:
+        yield from container.demux()
+    except IndexError as error:
+        if isinstance(error, av.FFmpegError):
             raise
-        except IndexError:
-            return
-        if packet is None:
-            return
-        yield packet
 
 
 @contextmanager
@@ -307,10 +300,7 @@ def _in_samples(
     if samples is not None:
         return declared._replace(samples=samples)
     seconds = declared.seconds
-    is_told = (
-        declared.is_whole if duration is Duration.IF_WHOLE else duration is not Duration.GUESSED
-    )
-    if seconds is None and is_told:
+    if seconds is None and duration.is_told(declared.is_whole):
         seconds = _duration_s(container, stream)
     if seconds is None:
         return declared

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,26 +51,21 @@ def find_links(content: FilePart) -> Iterator[FilePart]:
     (RFC 3533, 4).
     """
     start, group_end = 0, None
-    for page in _first_pages(content):
-        if group_end is not None and page.start > group_end:
-            yield content.part(start, page.start)
-            start = page.start
-        group_end = page.end
+    for page, page_end in _first_pages(content):
+        if group_end is not None and page > group_end:
+            yield content.part(start, page)
+            start = page
+        group_end = page_end
     yield content.part(start)
 
 
-class _Page(NamedTuple):
-    start: int
-    end: int
-
-
-def _first_pages(content: FilePart) -> Iterator[_Page]:
-    """Yields the pages that are marked as the first of a stream."""
+def _first_pages(content: FilePart) -> Iterator[tuple[int, int]]:
+    """Yields where pages begin and end that are marked as the first of a stream."""
     for at in _find_all(content, re.compile(rb"OggS\0[\2\3\6\7]")):
         head = content.read_at(at, 27 + 255)
         if len(head) > 27:
             segments = head[26]
-            yield _Page(at, at + 27 + segments + sum(head[27 : 27 + segments]))
+            yield at, at + 27 + segments + sum(head[27 : 27 + segments])
 
 
 def _find_all(content: FilePart, pattern: re.Pattern[bytes]) -> Iterator[int]:

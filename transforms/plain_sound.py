@@ -6,40 +6,19 @@ where the same comes out here, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.declared_length import DeclaredLength, pcm_sample_bytes
-from transforms.elements import AudioHeader
+from transforms.declared_length import pcm_sample_bytes
 from transforms.errors import ReadError
 from transforms.file_parts import FilePart
+from transforms.libav_decoder import LibavDecoder
+from transforms.soundfile_decoder import SoundfileDecoder
 
-
-class Opened(Protocol):
-    """A recording that a library has opened."""
-
-    @property
-    def header(self) -> AudioHeader:
-        """What the recording is."""
-
-    @property
-    def declared(self) -> DeclaredLength:
-        """How long its header says that it is, and where the sound begins."""
-
-    @property
-    def samples(self) -> int | None:
-        """How many there are, per channel, by the library's count; None where it has none."""
-
-    @property
-    def byte_order(self) -> str:
-        """Of uncompressed sound, "<" or ">", as numpy names it."""
-
-    @property
-    def first(self) -> NDArray[np.float32]:
-        """The first of the recording, float32 [n, channels]."""
+Opened: TypeAlias = SoundfileDecoder | LibavDecoder
 
 
 def plain_decoder(content: FilePart, opened: Opened) -> PlainDecoder | None:
@@ -48,7 +27,7 @@ def plain_decoder(content: FilePart, opened: Opened) -> PlainDecoder | None:
     That is where samples are compressed, or lie in a place unknown here, or are not those that the
     library found.
     """
-    if opened.header.codec not in _DECODE or opened.declared.sound_start is None:
+    if opened.header.codec not in _TYPES or opened.declared.sound_start is None:
         return None
     decoder = PlainDecoder(content, opened)
     is_alike = opened.samples in (None, decoder.samples) and decoder.agrees(opened.first)
@@ -68,9 +47,8 @@ class PlainDecoder:
 
     def __init__(self, content: FilePart, opened: Opened) -> None:
         self.header, self._declared = opened.header, opened.declared
-        codec, self._byte_order = self.header.codec, opened.byte_order
-        self._decode = _DECODE[codec]
-        self._sample_bytes = (pcm_sample_bytes(codec) or 0) * self.header.channels
+        self._byte_order = opened.byte_order
+        self._sample_bytes = (pcm_sample_bytes(self.header.codec) or 0) * self.header.channels
         start, size = self._declared.sound_start or 0, self._declared.sound_bytes
         self._sound = content.part(start, None if size is None else start + size)
         self.samples = self._sound.size // self._sample_bytes
@@ -102,51 +80,39 @@ class PlainDecoder:
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
         content = content[: there - there % self._sample_bytes + 1]
-        return self._decode(content, self._byte_order).reshape(-1, self.header.channels)
+        values = _as_float32(content, self.header.codec, self._byte_order)
+        return values.reshape(-1, self.header.channels)
 
 
-def _integers(type_: str, zero: int = 0) -> _Decode:
-    """Integers, `zero` of which is silence, and whose least value is full scale."""
-    scale = np.float32(0.5 ** (8 * np.dtype(type_).itemsize - 1))
-
-    def decode(content: NDArray[np.uint8], byte_order: str) -> NDArray[np.float32]:
-        values = content[:-1].view(byte_order + type_).astype(np.float32)
-        if zero:
-            values -= np.float32(zero)
-        values *= scale
+def _as_float32(content: NDArray[np.uint8], codec: str, byte_order: str) -> NDArray[np.float32]:
+    """The values of samples of a codec, which a byte more follows."""
+    if codec == "pcm_s24":
+        numbers = _three_bytes(content, byte_order)
+    else:
+        numbers = content[:-1].view(byte_order + _TYPES[codec])
+    with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 become infinite
+        values: NDArray[np.float32] = numbers.astype(np.float32, copy=False)
+    if numbers.dtype.kind == "f":
         return values
-
-    return decode
-
-
-def _three_bytes(content: NDArray[np.uint8], byte_order: str) -> NDArray[np.float32]:
-    """Integers of 24 bits, each read as one of 32 that ends within the next."""
-    samples = (len(content) - 1) // 3
-    overlapping = np.ndarray((samples,), byte_order + "i4", content, 0, (3,))
-    numbers = overlapping << 8 if byte_order == "<" else overlapping & -256
-    values: NDArray[np.float32] = numbers.astype(np.float32)
-    values *= np.float32(0.5**31)
+    if codec == "pcm_u8":
+        values -= np.float32(128)
+    values *= np.float32(0.5 ** (8 * numbers.itemsize - 1))  # the least integer is full scale
     return values
 
 
-def _floats(type_: str) -> _Decode:
-    def decode(content: NDArray[np.uint8], byte_order: str) -> NDArray[np.float32]:
-        numbers: NDArray[np.floating] = content[:-1].view(byte_order + type_)
-        with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 become infinite
-            values: NDArray[np.float32] = numbers.astype(np.float32, copy=False)
-        return values
-
-    return decode
+def _three_bytes(content: NDArray[np.uint8], byte_order: str) -> NDArray[Any]:
+    """Integers of 24 bits, each read as one of 32 that ends within the next."""
+    samples = (len(content) - 1) // 3
+    overlapping: NDArray[Any] = np.ndarray((samples,), byte_order + "i4", content, 0, (3,))
+    return overlapping << 8 if byte_order == "<" else overlapping & -256
 
 
-_Decode = Callable[[NDArray[np.uint8], str], NDArray[np.float32]]
-
-_DECODE: dict[str, _Decode] = {
-    "pcm_u8": _integers("u1", zero=128),
-    "pcm_s8": _integers("i1"),
-    "pcm_s16": _integers("i2"),
-    "pcm_s24": _three_bytes,
-    "pcm_s32": _integers("i4"),
-    "pcm_f32": _floats("f4"),
-    "pcm_f64": _floats("f8"),
+_TYPES = {
+    "pcm_u8": "u1",
+    "pcm_s8": "i1",
+    "pcm_s16": "i2",
+    "pcm_s24": "i4",
+    "pcm_s32": "i4",
+    "pcm_f32": "f4",
+    "pcm_f64": "f8",
 }
