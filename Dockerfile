@@ -25,6 +25,7 @@ ENV OPENBLAS_NUM_THREADS=1 \
 
 WORKDIR /opt/earmark/source
 COPY constraints.txt pyproject.toml setup.py README.md LICENSE ./
+COPY src src
 COPY models models
 COPY transforms transforms
 COPY pipelines pipelines

@@ -24,7 +24,7 @@ import soundfile
 from benchmarks.pairing import in_rounds
 from benchmarks.signals import Samples, recording
 from benchmarks.tables import Table, render
-from transforms.audio_files import open_audio
+from earmark.transforms.audio.reading import open_audio
 
 FRAME_S = 0.975
 

@@ -21,7 +21,7 @@ def classify(setting: Setting, archive: Path, files: int, *options: object) -> C
     output = Path(tempfile.mkdtemp(dir=setting.work))
     try:
         where = ("--input", archive, "--output", output, "--model", setting.model)
-        cost = run(python("pipelines.classify", *where, *options)).cost
+        cost = run(python("earmark.pipelines.classify", *where, *options)).cost
         heard = _scored(output)
     finally:
         shutil.rmtree(output)

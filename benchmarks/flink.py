@@ -27,8 +27,8 @@ from benchmarks.pairing import Ratio, in_rounds, ratio
 from benchmarks.processes import ROOT, Cost, ProcessError, descendants, peak_mb
 from benchmarks.setting import Setting, prepared
 from benchmarks.tables import Table, figure, render, spread
-from models.errors import ModelError
-from models.sources import cache_folder
+from earmark.models.errors import ModelError
+from earmark.models.sources import cache_folder
 
 SCRIPT = ROOT / "scripts" / "flink-cluster"
 FORMAT = "flac"
@@ -43,7 +43,7 @@ _KINDS = {
     "TaskManagerRunner": "taskmanager",
     "FlinkJobServerDriver": "job server",
     "sdk_worker": "Python worker",
-    "decoder_process": "its decoding process",
+    "decoding.process": "its decoding process",
     "worker_pool": "worker pool",
 }
 """What processes of the cluster are, by what stands in their command lines."""

@@ -24,10 +24,10 @@ import numpy as np
 import soundfile as sf
 
 from benchmarks.pairing import in_rounds
-from models.classifier import AudioClassifier
-from models.cut_scoring import BATCH, CutScorer
-from models.cutting import cut
-from models.interpreters import Kernels
+from earmark.models.classifier import AudioClassifier
+from earmark.models.graphs.cutting import cut
+from earmark.models.running.cut_scoring import BATCH, CutScorer
+from earmark.models.running.interpreters import Kernels
 
 _TRIALS = 3
 

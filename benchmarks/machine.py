@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-from pipelines import __version__
+from earmark import __version__
 
 _LIBRARIES = ("numpy", "scipy", "ai-edge-litert", "soundfile", "av", "soxr", "apache-beam")
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.classifier import AudioClassifier
-from models.sources import resolve
+from earmark.models.classifier import AudioClassifier
+from earmark.models.sources import resolve
 
 
 @dataclass(frozen=True)

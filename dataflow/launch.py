@@ -10,8 +10,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from pipelines.cli import run_command
-from pipelines.options import ClassifyOptions
+from earmark.pipelines.cli import run_command
+from earmark.pipelines.options.model import ClassifyOptions
 
 _BEFORE_A_URI = re.compile(r",(?=[a-z][a-z0-9+.-]*://)")
 _SWITCHES = {

@@ -13,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models import graphs, metadata
-from models.errors import ModelError
-from models.heads import ModelOptions, as_scores, choose_heads
-from models.interface import Interface, read_interface
-from models.metadata import ModelMetadata, OutputMetadata
-from models.scorers import fastest_scorer
-from models.sources import ModelSource, ReadUri
+from earmark.models import graphs, metadata
+from earmark.models.errors import ModelError
+from earmark.models.metadata import ModelMetadata, OutputMetadata
+from earmark.models.running import Interface, fastest_scorer, read_interface
+from earmark.models.scores import ModelOptions, as_scores, choose_heads
+from earmark.models.sources import ModelSource, ReadUri
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000
 LEAST_RATE_HZ, MOST_RATE_HZ = 1000, 384_000

@@ -8,18 +8,20 @@ from dataclasses import replace
 from itertools import chain, count
 from typing import Any, Final, NamedTuple
 
-from models.calibration import calibration as checked_calibration
-from models.errors import ModelError
-from models.metadata import (
+from earmark.models.errors import ModelError
+from earmark.models.metadata import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
+    Ports,
     damage_is_a_model_error,
+    pack,
+    ports,
     read,
 )
-from models.metadata_writer import Ports, pack, ports
+from earmark.models.scores import make_calibration
 
 _LOCALE: Final = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 
@@ -181,7 +183,7 @@ def _check_counts(files: Sequence[LabelFile], given: int, head: int, classes: in
 def _check_calibration(given: CalibrationMetadata, head: int, classes: int | None) -> None:
     lines = given.parameters.removesuffix("\n").count("\n") + 1
     try:
-        checked_calibration(
+        make_calibration(
             given.transformation, given.default_score, given.parameters, classes or lines
         )
     except ModelError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from models.errors import ModelError, nearest
+from earmark.models.errors import ModelError, nearest
 
 ReadUri: TypeAlias = Callable[[str], bytes]
 """Reads the content at a URI; raises an OSError or a ValueError where it cannot."""
@@ -24,7 +24,7 @@ LARGEST_BYTES = 2_000_000_000
 """Of a .tflite file: offsets in it are of 32 bits, with a sign."""
 
 BUILTIN = "builtin"
-_BUILTIN_PATH = Path(__file__).with_name("builtin.tflite")
+_BUILTIN_PATH = Path(__file__).parent / "builtin" / "builtin.tflite"
 
 _log = logging.getLogger(__name__)
 

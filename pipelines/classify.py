@@ -9,14 +9,14 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.command_line import Command
-    from pipelines.run import Run
+    from earmark.pipelines.options import Command
+    from earmark.pipelines.runs import Run
 
 
 def command(arguments: Sequence[str]) -> None:
     """Hear an archive: see `hear`."""
     # Imported here, once libraries have been told to be quiet: Beam logs while it is imported.
-    from pipelines.command_line import CLASSIFY
+    from earmark.pipelines.options import CLASSIFY
 
     hear(arguments, CLASSIFY)
 
@@ -32,9 +32,9 @@ def hear(arguments: Sequence[str], asked: Command) -> None:
       UsageError: it cannot be done as it was asked for.
       RunError: it was begun, and failed.
     """
-    from pipelines.cli import quiet_libraries
-    from pipelines.command_line import parse
-    from pipelines.run import prepare
+    from earmark.pipelines.cli import quiet_libraries
+    from earmark.pipelines.options import parse
+    from earmark.pipelines.runs import prepare
 
     options, beam_flags = parse(arguments, asked)
     quiet_libraries(not options.verbose)
@@ -46,13 +46,11 @@ def hear(arguments: Sequence[str], asked: Command) -> None:
 
 
 def _look_ahead(run: Run) -> None:
-    from pipelines.errors import UsageError
-    from pipelines.forecast import show_forecast
-    from pipelines.screen import screen
-    from transforms.history import HistoryError
-    from transforms.parquet_files import BrokenTableError
-    from transforms.patterns import shown
-    from transforms.stores import UNUSABLE_ERRORS
+    from earmark.pipelines.console import screen
+    from earmark.pipelines.errors import UsageError
+    from earmark.pipelines.screen import show_forecast
+    from earmark.transforms.output import BrokenTableError, HistoryError
+    from earmark.transforms.storage import UNUSABLE_ERRORS, shown
 
     try:
         show_forecast(run, screen())
@@ -68,10 +66,9 @@ def carry_out(run: Run) -> dict[str, Any] | None:
     Returns:
       The content of the run's file; None if there was nothing to do.
     """
-    from pipelines.progress import watch
-    from pipelines.run import execute, holding_output
-    from pipelines.screen import say, screen
-    from pipelines.summary import show_end, show_start
+    from earmark.pipelines.console import say, screen
+    from earmark.pipelines.runs import execute, holding_output
+    from earmark.pipelines.screen import show_end, show_start, watch
 
     console = screen(errors=True)
     with holding_output(run, say):
@@ -84,8 +81,8 @@ def carry_out(run: Run) -> dict[str, Any] | None:
 
 def _print_to_stdout(show: Callable[[], None]) -> None:
     """Show what came of a run; that nobody can read it does not make the run a failure."""
-    from pipelines.screen import UnshownError, say
-    from pipelines.streams import lose_stdout
+    from earmark.pipelines.console import UnshownError, say
+    from earmark.pipelines.streams import lose_stdout
 
     try:
         show()
@@ -100,6 +97,6 @@ def _worker_tracebacks(shown: bool) -> AbstractContextManager[object]:
 
 
 if __name__ == "__main__":
-    from pipelines.cli import run_command
+    from earmark.pipelines.cli import run_command
 
     run_command(["classify", *sys.argv[1:]])

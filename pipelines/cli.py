@@ -11,21 +11,21 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
-from pipelines import __version__
-from pipelines.errors import RunError, UsageError, nearest
-from pipelines.interrupts import StoppedError, end_on_signals
-from pipelines.limits import LEAST_FILES, check_open_files, exhausted
-from pipelines.screen import UnshownError, log_to_stderr, say, show, show_bug
-from pipelines.streams import flush_stdout, prepare_streams
+from earmark import __version__
+from earmark.pipelines.console import UnshownError, log_to_stderr, say, show, show_bug
+from earmark.pipelines.errors import RunError, UsageError, nearest
+from earmark.pipelines.interrupts import StoppedError, end_on_signals
+from earmark.pipelines.limits import LEAST_FILES, check_open_files, exhausted
+from earmark.pipelines.streams import flush_stdout, prepare_streams
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
 COMMANDS = {
-    "classify": "pipelines.classify",
-    "demo": "pipelines.demo",
-    "embed": "pipelines.embed",
-    "model": "pipelines.model",
-    "repair": "pipelines.repair",
+    "classify": "earmark.pipelines.classify",
+    "demo": "earmark.pipelines.demo",
+    "embed": "earmark.pipelines.embed",
+    "model": "earmark.pipelines.model",
+    "repair": "earmark.pipelines.repair",
 }
 """The module of each command, imported when it is asked for: Beam's import takes a second."""
 

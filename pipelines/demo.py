@@ -14,14 +14,13 @@ import soundfile as sf
 from numpy.typing import NDArray
 from rich.table import Table
 
-from models.synthesis import synthesise
-from pipelines.classify import carry_out
-from pipelines.command_line import Parser
-from pipelines.errors import UsageError
-from pipelines.options import ClassifyOptions
-from pipelines.run import prepare
-from pipelines.screen import plain, screen
-from transforms.printing import printable
+from earmark.models.builtin import synthesise
+from earmark.pipelines.classify import carry_out
+from earmark.pipelines.console import plain, screen
+from earmark.pipelines.errors import UsageError
+from earmark.pipelines.options import ClassifyOptions, Parser
+from earmark.pipelines.runs import prepare
+from earmark.transforms.text import printable
 
 _MARKER = ".made-by-earmark-demo"
 _SEED = 20_240_528

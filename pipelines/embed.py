@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.classify import hear
-from pipelines.command_line import EMBED
+from earmark.pipelines.classify import hear
+from earmark.pipelines.options import EMBED
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Embed an archive: see `pipelines.classify.hear`."""
+    """Embed an archive: see `earmark.pipelines.classify.hear`."""
     hear(arguments, EMBED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from pipelines.errors import UsageError
+from earmark.pipelines.errors import UsageError
 
 try:
     import resource

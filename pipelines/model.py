@@ -11,20 +11,18 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
-from models.calibration import TRANSFORMATIONS
-from models.classifier import check_runs, parse_labels
-from models.describing import describe
-from models.errors import ModelError
-from models.metadata import CalibrationMetadata
-from models.sources import PUBLISHED, cache_folder, fetch
-from pipelines.command_line import Parser
-from pipelines.errors import UsageError, nearest
-from pipelines.model_facts import facts, show_facts
-from pipelines.model_use import find_model, read_calibration, read_text
-from pipelines.screen import plain, screen
-from transforms.local_copies import read_uri
-from transforms.printing import printable_json
-from transforms.whole_files import write_bytes
+from earmark.models.classifier import check_runs, parse_labels
+from earmark.models.describing import describe
+from earmark.models.errors import ModelError
+from earmark.models.metadata import CalibrationMetadata
+from earmark.models.scores import TRANSFORMATIONS
+from earmark.models.sources import PUBLISHED, cache_folder, fetch
+from earmark.pipelines.console import plain, screen
+from earmark.pipelines.errors import UsageError, nearest
+from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
+from earmark.pipelines.screen import facts, show_facts
+from earmark.transforms.storage import read_uri, write_bytes
+from earmark.transforms.text import printable_json
 
 _SAID = (
     *("labels", "sample_rate", "channels", "calibration", "score_threshold"),

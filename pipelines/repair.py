@@ -11,17 +11,29 @@ from datetime import datetime, timezone
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.command_line import Parser
-from pipelines.errors import RunError, UsageError
-from pipelines.screen import say, show
-from transforms.output_folder import SET_ASIDE, has_tables, link_in
-from transforms.output_lock import LockedError, locked
-from transforms.patterns import local_path, normal_path, shown
-from transforms.printing import printable
-from transforms.repairing import Damage, find_damage, repair
-from transforms.run_names import run_id_of
-from transforms.stores import UNUSABLE_ERRORS, reason
-from transforms.whole_files import join
+from earmark.pipelines.console import say, show
+from earmark.pipelines.errors import RunError, UsageError
+from earmark.pipelines.options import Parser
+from earmark.transforms.output import (
+    SET_ASIDE,
+    Damage,
+    LockedError,
+    find_damage,
+    has_tables,
+    link_in,
+    locked,
+    repair,
+)
+from earmark.transforms.storage import (
+    UNUSABLE_ERRORS,
+    join,
+    local_path,
+    normal_path,
+    reason,
+    run_id_of,
+    shown,
+)
+from earmark.transforms.text import printable
 
 _SHOWN = 20
 

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from models.sources import BUILTIN, PUBLISHED
+from earmark.models.sources import BUILTIN, PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[1]
 

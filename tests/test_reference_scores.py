@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.classifier import AudioClassifier
-from pipelines.cli import main
-from transforms.decoder_messages import Clock
-from transforms.decoding import decode_frames
-from transforms.elements import AudioObject, Span
-from transforms.framing import FrameGrid
-from transforms.scoring import score_block
+from earmark.models.classifier import AudioClassifier
+from earmark.pipelines.cli import main
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.stage import decode_frames
+from earmark.transforms.detecting.scoring import score_block
+from earmark.transforms.elements import AudioObject, Span
+from earmark.transforms.frames.grid import FrameGrid
 
 CLEAR_LEAD = 0.1
 

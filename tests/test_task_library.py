@@ -11,24 +11,24 @@ import pytest
 import soundfile as sf
 import soxr
 
-from models.classifier import AudioClassifier
-from models.errors import ModelError
-from models.heads import Head as EarmarkHead
-from models.heads import ModelOptions
-from models.metadata import (
+from earmark.models.classifier import AudioClassifier
+from earmark.models.errors import ModelError
+from earmark.models.metadata.reading import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from models.metadata_writer import pack
-from models.selection import least_scores
+from earmark.models.metadata.writing import pack
+from earmark.models.scores.heads import Head as EarmarkHead
+from earmark.models.scores.heads import ModelOptions
+from earmark.models.scores.selection import least_scores
+from earmark.transforms.detecting.aggregating import Detecting, find_hits
+from earmark.transforms.elements import AudioObject, FrameScores, HeadLabels, Span
+from earmark.transforms.frames.grid import FrameGrid
 from tests.models.small_models import Layer, Port, Steps, layered
 from tests.models.task_library import Head, TaskLibrary, TaskLibraryError
-from transforms.aggregation import Detecting, find_hits
-from transforms.elements import AudioObject, FrameScores, HeadLabels, Span
-from transforms.framing import FrameGrid
 
 SAMPLES = 64
 LABELS = ("wren", "robin, European", "", "crow", "rain", "wren's song")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dataflow.launch import command_line
-from pipelines.command_line import CLASSIFY, parse
-from pipelines.options import ClassifyOptions
+from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.options.model import ClassifyOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-
-from transforms.levels import SignalLevel
 
 
 class AudioObject(NamedTuple):
@@ -26,6 +25,19 @@ class AudioObject(NamedTuple):
     uri: str
     size_bytes: int | None
     version: str
+
+
+class Found(NamedTuple):
+    """A file that was listed.
+
+    Attributes:
+      object: the file.
+      skipped_as: the kind of files that it is left out with, such as '.txt'; None if it is to be
+        heard.
+    """
+
+    object: AudioObject
+    skipped_as: str | None = None
 
 
 class ToHear(NamedTuple):
@@ -56,7 +68,7 @@ class Superseded(NamedTuple):
 class Span:
     """A part of a recording, which one worker decodes; a short recording is a single span.
 
-    It begins where a recording may be cut: see transforms.resampling. A frame belongs to the span
+    It begins where a recording may be cut: see resampling. A frame belongs to the span
     in which it begins.
 
     Attributes:
@@ -117,6 +129,63 @@ class Trouble(NamedTuple):
     stage: str
     reason: str
     message: str
+
+
+ENERGY_BITS = 64
+"""Energies are integers in units of 2**-64: integers add up the same in any order."""
+
+
+@dataclass(frozen=True)
+class SignalLevel:
+    """Sums over sample values of all channels; two of them add up to the level of both parts.
+
+    Attributes:
+      values: how many sample values were measured; those that are no numbers are not.
+      energy: the sum of their squares, in units of 2**-64 of full scale squared.
+      peak: the largest magnitude; 1.0 is full scale.
+      clipped: how many values lie at full scale or beyond.
+      silent: how many values lie in silent seconds.
+    """
+
+    values: int = 0
+    energy: int = 0
+    peak: float = 0.0
+    clipped: int = 0
+    silent: int = 0
+
+    def __add__(self, other: SignalLevel) -> SignalLevel:
+        return SignalLevel(
+            self.values + other.values,
+            self.energy + other.energy,
+            max(self.peak, other.peak),
+            self.clipped + other.clipped,
+            self.silent + other.silent,
+        )
+
+    @property
+    def rms_dbfs(self) -> float | None:
+        """Root mean square in dB, where a full-scale square wave is 0; -inf in digital silence.
+
+        None, like the others, where there are no values.
+        """
+        if not self.values:
+            return None
+        return _decibels(math.sqrt(self.energy / (self.values << ENERGY_BITS)))
+
+    @property
+    def peak_dbfs(self) -> float | None:
+        """The largest magnitude in dB of full scale; -inf in digital silence."""
+        return _decibels(self.peak) if self.values else None
+
+    @property
+    def clipped_fraction(self) -> float | None:
+        """The share of values at full scale or beyond."""
+        return self.clipped / self.values if self.values else None
+
+    @property
+    def silent_fraction(self) -> float | None:
+        """The share of time in seconds whose RMS lies below -60 dBFS."""
+        return self.silent / self.values if self.values else None
 
 
 @dataclass(frozen=True)
@@ -371,3 +440,7 @@ class FailedClip:
 
 
 ClipResult: TypeAlias = HeardClip | FailedClip
+
+
+def _decibels(magnitude: float) -> float:
+    return 20 * math.log10(magnitude) if magnitude > 0 else -math.inf

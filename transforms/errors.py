@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import ClassVar
 
-from transforms.elements import Trouble
-from transforms.printing import printable
+from earmark.transforms.elements import Trouble
+from earmark.transforms.text import printable
 
 
 class AudioError(Exception):

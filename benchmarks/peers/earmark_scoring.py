@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.rounds import Task, serve
-from models.classifier import AudioClassifier
-from models.cut_scoring import BATCH
+from earmark.models.classifier import AudioClassifier
+from earmark.models.running.cut_scoring import BATCH
 
 
 def make_scorer(task: Task) -> Callable[[NDArray[np.float32]], None]:

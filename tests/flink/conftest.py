@@ -72,7 +72,7 @@ class Cluster:
 
     def kill_worker(self) -> bool:
         """kill -9 one of the Python workers that hear, which have a decoding process each."""
-        decoding = {_parent(pid) for pid in _processes("decoder_process")}
+        decoding = {_parent(pid) for pid in _processes("decoding.process")}
         for pid in decoding.intersection(self.workers()):
             os.kill(pid, signal.SIGKILL)
             return True

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from models.synthesis import SOUNDS, synthesise
+from earmark.models.builtin.synthesis import SOUNDS, synthesise
 
 FORMATS = {
     "wav": ("WAV", "PCM_16"),

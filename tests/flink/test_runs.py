@@ -45,7 +45,7 @@ class Run:
             options = (*options, "--model", "builtin")
         given = ["--input", inputs, "--output", output, "--embeddings", *options]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.classify", *map(str, given)],
+            [sys.executable, "-m", "earmark", "classify", *map(str, given)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

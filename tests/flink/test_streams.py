@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from models.synthesis import SOUNDS, synthesise
-from pipelines.cli import main
+from earmark.models.builtin.synthesis import SOUNDS, synthesise
+from earmark.pipelines.cli import main
 
 from .conftest import Cluster, eventually
 
@@ -78,7 +78,7 @@ class WatchProcess:
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "pipelines.classify"),
+                    *(sys.executable, "-m", "earmark", "classify"),
                     *(*map(str, arguments), "--window_s", "5", "--checkpointing_interval=2000"),
                     *(*cluster.options, *options),
                 ],

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.metadata_writer import pack
+from earmark.models.metadata.writing import pack
 from tests.models.fen import FEN
 from tests.models.small_models import Graph, Layer, Port, Steps, constant, layered, linear
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from models.metadata import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
+from earmark.models.metadata.reading import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
 
 ENGLISH = LabelFile("labels.txt", None, ("bittern", "water rail", "crake"))
 GERMAN = LabelFile("labels_de.txt", "de", ("Rohrdommel, große", "Wasserralle", "Ralle"))

@@ -16,12 +16,13 @@ import pytest
 import soundfile as sf
 import soxr
 
-from models import interpreters, metadata_writer
-from models.classifier import AudioClassifier, load_classifier, parse_labels, read_labels
-from models.errors import ModelError
-from models.heads import ModelOptions
-from models.metadata import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
-from models.sources import ModelSource
+from earmark.models.classifier import AudioClassifier, load_classifier, parse_labels, read_labels
+from earmark.models.errors import ModelError
+from earmark.models.metadata import writing as metadata_writer
+from earmark.models.metadata.reading import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
+from earmark.models.running import interpreters
+from earmark.models.scores.heads import ModelOptions
+from earmark.models.sources import ModelSource
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = np.random.default_rng(3).normal(size=(5, 64)).astype(np.float32)
@@ -344,7 +345,7 @@ def test_loading_says_nothing_on_stderr_but_hides_nothing_else(
     model = tmp_path / "five.tflite"
     model.write_bytes(five_classes)
     script = (
-        "import os, sys; from models import classifier, interpreters\n"
+        "import os, sys; from earmark.models import classifier, interpreters\n"
         "class Loud(interpreters.Interpreter):\n"
         "    def allocate_tensors(self):\n"
         "        os.write(2, b'a warning\\n')\n"

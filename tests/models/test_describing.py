@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from models import graphs, metadata
-from models.describing import describe
-from models.errors import ModelError
-from models.metadata import (
+from earmark.models.describing import describe
+from earmark.models.errors import ModelError
+from earmark.models.graphs import flatbuffers as graphs
+from earmark.models.metadata import reading as metadata
+from earmark.models.metadata.reading import (
     CalibrationMetadata,
     InputMetadata,
     LabelFile,
     ModelMetadata,
     OutputMetadata,
 )
-from models.metadata_writer import pack
+from earmark.models.metadata.writing import pack
 
 ENGLISH = ("bittern", "water rail", "crake")
 GERMAN = ("Rohrdommel", "Wasserralle", "Ralle")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import metadata_writer
-from models.classifier import AudioClassifier
-from models.errors import ModelError
-from models.heads import ModelOptions
-from models.metadata import LabelFile, ModelMetadata, OutputMetadata
+from earmark.models.classifier import AudioClassifier
+from earmark.models.errors import ModelError
+from earmark.models.metadata import writing as metadata_writer
+from earmark.models.metadata.reading import LabelFile, ModelMetadata, OutputMetadata
+from earmark.models.scores.heads import ModelOptions
 
 SAMPLES, UNITS = 64, 8
 RNG = np.random.default_rng(11)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from models import metadata
-from models.classifier import AudioClassifier
-from models.errors import ModelError
-from models.heads import ModelOptions
-from models.interpreters import Kernels
-from models.metadata import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
-from models.metadata_writer import pack
+from earmark.models.classifier import AudioClassifier
+from earmark.models.errors import ModelError
+from earmark.models.metadata import reading as metadata
+from earmark.models.metadata.reading import InputMetadata, LabelFile, ModelMetadata, OutputMetadata
+from earmark.models.metadata.writing import pack
+from earmark.models.running.interpreters import Kernels
+from earmark.models.scores.heads import ModelOptions
 from tests.models import yamnets
 from tests.models.recordings import FRAME, SAMPLE_RATE_HZ, mono, whole_frames
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from models import graphs
+from earmark.models.graphs import flatbuffers as graphs
 from tests.models import yamnets
 from tests.models.recordings import FRAME, SAMPLE_RATE_HZ, mono, whole_frames
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import sources
-from models.errors import ModelError
-from models.sources import YAMNET, ModelSource, PublishedModel, cache_folder, fetch, resolve
+from earmark.models import sources
+from earmark.models.errors import ModelError
+from earmark.models.sources import YAMNET, ModelSource, PublishedModel, cache_folder, fetch, resolve
 
 ROOT = Path(__file__).parents[2]
 CONTENT = np.random.default_rng(5).bytes(200_000)
@@ -212,7 +212,7 @@ def test_threads_that_fetch_at_once_all_get_the_model(home: Server, cache: Path)
 def test_processes_that_fetch_at_once_all_get_the_model(home: Server, cache: Path) -> None:
     model = published(f"{home.url}/right")
     script = (
-        "import sys; from models.sources import PublishedModel, fetch\n"
+        "import sys; from earmark.models.sources import PublishedModel, fetch\n"
         "model = PublishedModel('wren', sys.argv[1], int(sys.argv[2]), (sys.argv[3],))\n"
         "sys.stdout.buffer.write(fetch(model))\n"
     )

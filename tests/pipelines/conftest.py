@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from models.synthesis import synthesise
-from pipelines.cli import main
+from earmark.models.builtin.synthesis import synthesise
+from earmark.pipelines.cli import main
 
 
 @pytest.fixture

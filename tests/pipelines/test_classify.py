@@ -18,11 +18,11 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from models.classifier import AudioClassifier
-from pipelines.cli import main
+from earmark.models.classifier import AudioClassifier
+from earmark.pipelines.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILTIN = ROOT / "models" / "builtin.tflite"
+BUILTIN = ROOT / "models" / "builtin" / "builtin.tflite"
 
 
 def test_an_archive_of_known_content_comes_out_as_it_is(tmp_path, record, classify, rows):
@@ -256,7 +256,7 @@ def test_the_runs_file_says_what_was_done(tmp_path, record, classify):
 def test_the_module_is_the_command(tmp_path, record, rows):
     path = record(tmp_path / "a.wav", "tone")
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.classify", "--model", "builtin"]
+        [sys.executable, "-m", "earmark", "classify", "--model", "builtin"]
         + ["--input", path, "--output", tmp_path / "out"],
         cwd=ROOT,
         capture_output=True,
@@ -291,7 +291,7 @@ def test_trouble_with_the_output_is_one_line(tmp_path, record, classify, monkeyp
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("transforms.writing.write_table", full)
+    monkeypatch.setattr("earmark.transforms.output.writing.write_table", full)
     status, _, err = classify(path, tmp_path / "out", "--direct_num_workers", workers)
     assert status == 1
     assert err.splitlines()[-1] == (

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import soundfile as sf
 
-from pipelines.cli import main
-from pipelines.demo import RECORDINGS
+from earmark.pipelines.cli import main
+from earmark.pipelines.demo import RECORDINGS
 
 
 @pytest.fixture

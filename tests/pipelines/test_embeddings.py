@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from models.classifier import AudioClassifier
-from models.heads import ModelOptions
-from models.synthesis import synthesise
-from pipelines.cli import main
-from transforms import embeddings
+from earmark.models.builtin.synthesis import synthesise
+from earmark.models.classifier import AudioClassifier
+from earmark.models.scores.heads import ModelOptions
+from earmark.pipelines.cli import main
+from earmark.transforms.detecting import embeddings
 
-BUILTIN = Path(__file__).parents[2] / "models" / "builtin.tflite"
+BUILTIN = Path(__file__).parents[2] / "models" / "builtin" / "builtin.tflite"
 SIZE = 96
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import models
-from pipelines.cli import main
+from earmark.models import builtin
+from earmark.pipelines.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILTIN = Path(models.__file__).with_name("builtin.tflite")
+BUILTIN = Path(builtin.__file__).with_name("builtin.tflite")
 ESC = "\x1b]0;taken\x07\x1b[31m"
 ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 HUSH = "hush-hush-42"
@@ -124,7 +124,7 @@ def test_secrets_in_options_are_neither_shown_nor_written(tmp_path, record, clas
 
 def test_a_bug_is_shown_without_secrets():
     script = (
-        "from pipelines import cli\n"
+        "from earmark.pipelines import cli\n"
         "def broken(_): raise ZeroDivisionError('with password=HUSH \\x1b[31m')\n"
         "cli._command = lambda _: broken\n"
         "cli.run_command(['classify'])"
@@ -140,7 +140,7 @@ def test_a_bug_is_shown_without_secrets():
 
 def test_what_libraries_log_is_shown_without_secrets(tmp_path):
     script = (
-        "import logging; from pipelines.cli import quiet_libraries; quiet_libraries(False);"
+        "import logging; from earmark.pipelines.cli import quiet_libraries; quiet_libraries(False);"
         f"logging.getLogger('x').warning('token={HUSH} \\x1b[31m\\nline two')"
     )
     done = subprocess.run(

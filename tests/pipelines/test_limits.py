@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.limits import exhausted
+from earmark.pipelines.limits import exhausted
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def limited(soft: int, hard: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run earmark where so many files may be open."""
     return subprocess.run(
-        [sys.executable, "-c", "from pipelines.cli import run; run()", *arguments],
+        [sys.executable, "-m", "earmark", *arguments],
         cwd=ROOT,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),
         capture_output=True,

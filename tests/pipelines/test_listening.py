@@ -32,7 +32,7 @@ def earmark_classify(tmp_path) -> Iterator[Callable[..., subprocess.Popen[bytes]
     started = []
 
     def start(*options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "pipelines.classify", "--model=builtin", *options]
+        command = [sys.executable, "-m", "earmark", "classify", "--model=builtin", *options]
         inputs = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
         run = subprocess.Popen([*command, *inputs], cwd=ROOT, stderr=subprocess.DEVNULL)
         started.append(run)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main
+from earmark.pipelines.cli import main
 
-BUILTIN = Path(__file__).parents[2] / "models" / "builtin.tflite"
+BUILTIN = Path(__file__).parents[2] / "models" / "builtin" / "builtin.tflite"
 
 
 def test_info_says_what_a_model_takes_gives_and_is_called(capsys):

@@ -9,9 +9,10 @@ import pytest
 import soundfile as sf
 from ai_edge_litert.interpreter import Interpreter
 
-from models import graphs, metadata
-from models.describing import describe
-from pipelines.cli import main
+from earmark.models.describing import describe
+from earmark.models.graphs import flatbuffers as graphs
+from earmark.models.metadata import reading as metadata
+from earmark.pipelines.cli import main
 from tests.models import yamnets
 
 HOP_S, WINDOW_S = 0.48, 0.96

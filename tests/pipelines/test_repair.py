@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.cli import main
+from earmark.pipelines.cli import main
 
 TABLES = ("detections", "events", "embeddings", "clips", "failures")
 COLUMNS = {"clips": "clip, version, status, frames", "failures": "clip, reason"}
@@ -171,7 +171,7 @@ def test_a_commit_of_which_a_file_got_lost_is_undone(
     for path in archive.glob("[ab].wav"):
         path.touch()
     with monkeypatch.context() as patch:
-        patch.setattr("transforms.committing.carry_out", killed)
+        patch.setattr("earmark.transforms.output.committing.carry_out", killed)
         with pytest.raises(RuntimeError, match="KilledError"):
             classify(archive, output, "--embeddings")
     staged = sorted(output.glob("_staging-*/events/*.parquet"))

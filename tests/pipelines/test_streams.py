@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.tables import TABLES
+from earmark.transforms.output.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ CLOSED = {
 
 def earmark(arguments: str, streams: str, folder: Path) -> tuple[int, str, str]:
     """Run a command in a shell that closes streams, or sends them elsewhere; status, out, err."""
-    script = f'"{sys.executable}" -c "from pipelines.cli import run; run()" {arguments} {streams}'
+    script = f'"{sys.executable}" -m earmark {arguments} {streams}'
     done = subprocess.run(
         ["bash", "-c", f"cd {ROOT}; {script}"],
         env={**os.environ, "TMPDIR": str(folder)},
@@ -86,7 +86,12 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(arguments):
     os.close(reading)
     with os.fdopen(writing, "w") as unread:
         done = subprocess.run(
-            [sys.executable, "-c", "from pipelines.cli import run; run()", *arguments.split()],
+            [
+                sys.executable,
+                "-c",
+                "from earmark.pipelines.cli import run; run()",
+                *arguments.split(),
+            ],
             cwd=ROOT,
             stdout=unread,
             stderr=subprocess.PIPE,
@@ -109,7 +114,7 @@ def test_names_that_an_encoding_lacks_are_shown_as_escapes(tmp_path, record):
     arguments = f"classify --input {tmp_path}/vögel --output {tmp_path}/ö --model builtin"
     script = f"cd {ROOT}; export PYTHONIOENCODING=ascii; "
     done = subprocess.run(
-        ["bash", "-c", f'{script} "{sys.executable}" -m pipelines.{arguments}'],
+        ["bash", "-c", f'{script} "{sys.executable}" -m earmark.pipelines.{arguments}'],
         capture_output=True,
         text=True,
         check=False,

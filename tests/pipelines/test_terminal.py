@@ -21,7 +21,7 @@ def on_a_terminal(*arguments: str, largest_file: int | None = None) -> tuple[int
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from pipelines.cli import run; run()", *arguments]
+    command = [sys.executable, "-m", "earmark", *arguments]
     with subprocess.Popen(
         command,
         cwd=ROOT,

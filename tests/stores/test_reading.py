@@ -9,13 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from earmark.transforms.decoding.local_copies import local_copy
+from earmark.transforms.errors import ReadError
+from earmark.transforms.listing.matching import list_pattern
+from earmark.transforms.listing.objects import check_patterns
+from earmark.transforms.storage import stores
+from earmark.transforms.storage.lookup import look_up
+from earmark.transforms.storage.paths import ListingError
+from earmark.transforms.storage.reading import read_uri
 from tests.stores.faults import Faults, Store
-from transforms import stores
-from transforms.errors import ReadError
-from transforms.listing import check_patterns
-from transforms.local_copies import local_copy, read_uri
-from transforms.matching import list_pattern, look_up
-from transforms.patterns import ListingError
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 

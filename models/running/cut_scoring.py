@@ -1,0 +1,100 @@
+"""Scoring with a model whose graph has been cut: spectra by the batch, the network by the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.models.errors import one_line
+from earmark.models.graphs import CannotCutError, CutModel, cut
+from earmark.models.running.interpreters import FAILURES, InterpreterPool, Kernels, Output, Outputs
+
+BATCH = 16
+"""Frames that the network takes at once; what is left over goes through one by one."""
+
+_LOG_MEL_TOLERANCE = 1e-5
+_TOLERANCE = 1e-6
+
+
+class CutScorer:
+    """Runs frames as the uncut model does, in less time; for any number of threads at once."""
+
+    def __init__(self, parts: CutModel, outputs: Sequence[Output], kernels: Kernels) -> None:
+        self._front_end = parts.front_end
+        self._batches = InterpreterPool(parts.network(BATCH), outputs, kernels)
+        self._singles = InterpreterPool(parts.network(1), outputs, kernels)
+
+    def run(self, frames: NDArray[np.float32]) -> Outputs:
+        """Run frames, float32 [n, frame_samples]."""
+        blocks = [frames[i : i + BATCH] for i in range(0, max(len(frames), 1), BATCH)]
+        return joined([self.run_patches(self._front_end.patches(block)) for block in blocks])
+
+    def run_patches(self, patches: NDArray[np.float32]) -> Outputs:
+        """The same for log-mel patches, float32 [n, rows, bands]."""
+        whole = len(patches) // BATCH * BATCH
+        batches = patches[:whole].reshape(-1, BATCH, *patches.shape[1:])
+        return joined([self._batches.run(batches, BATCH), self._singles.run(patches[whole:])])
+
+
+def cut_scorer(
+    model: bytes,
+    run_whole: Callable[[NDArray[np.float32]], Outputs],
+    outputs: Sequence[Output],
+    kernels: Kernels,
+    frame_values: int,
+) -> CutScorer:
+    """Cut a model, and see that the parts give what the whole does.
+
+    Args:
+      model: a .tflite file.
+      run_whole: runs the same, uncut, on frames.
+      outputs: those that are wanted.
+      kernels: what computes them.
+      frame_values: how many samples a frame has.
+
+    Raises:
+      CannotCutError: it cannot be cut, or its parts give something else.
+    """
+    parts = cut(model)
+    frames = trial_frames(frame_values, BATCH + 1)
+    log_mel = parts.front_end.patches(frames)
+    try:
+        scorer = CutScorer(parts, outputs, kernels)
+        patch = Output(0, log_mel[0].size)
+        (patches,) = InterpreterPool(parts.front(), [patch], kernels).run(frames)
+        got, expected = scorer.run_patches(patches.reshape(log_mel.shape)), run_whole(frames)
+    except FAILURES as error:
+        raise CannotCutError(f"its parts cannot be run: {one_line(error)}") from error
+    if not np.allclose(log_mel.reshape(patches.shape), patches, rtol=0, atol=_LOG_MEL_TOLERANCE):
+        raise CannotCutError("what it computes first is no log-mel patch")
+    if not are_alike(got, expected, _TOLERANCE):
+        raise CannotCutError("its network gives other scores to a batch than to each frame")
+    return scorer
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """One after another, what came of parts."""
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+
+
+def are_alike(
+    some: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]], tolerance: float
+) -> bool:
+    """Whether outputs are the same, but for rounding."""
+    return all(
+        np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def trial_frames(samples: int, count: int) -> NDArray[np.float32]:
+    """Noise at many levels, an impulse, a tone and silence: float32 [count, samples]."""
+    frames = np.random.default_rng(0).uniform(-1, 1, (count, samples))
+    frames *= np.logspace(0, -5, count)[:, None]
+    if count > 7:
+        frames[2] = np.sin(np.arange(samples) * 0.3)
+        frames[5] = 0
+        frames[7, 1:] = 0
+    return frames.astype(np.float32)

@@ -1,0 +1,185 @@
+"""What a model's outputs are called, and how their numbers become scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.models.errors import ModelError, nearest
+from earmark.models.metadata import CalibrationMetadata, ModelMetadata, OutputMetadata
+from earmark.models.running import Interface, Kernels, Output
+from earmark.models.scores.calibration import Calibration, make_calibration
+
+ACTIVATIONS = ("none", "sigmoid", "softmax")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is to be used.
+
+    Attributes:
+      labels: of the classes, in the output's order, instead of those packed in the file.
+      sample_rate_hz: what it wants, where its metadata does not say.
+      locale: of the display names; None for none.
+      heads: the names of those that are wanted; None for all.
+      activation: what makes scores of its outputs: none, sigmoid or softmax.
+      calibration: of the scores, instead of what its metadata says.
+      embeddings: whether embeddings are wanted.
+      kernels: what computes its operators.
+    """
+
+    labels: tuple[str, ...] | None = None
+    sample_rate_hz: int | None = None
+    locale: str | None = None
+    heads: tuple[str, ...] | None = None
+    activation: str = "none"
+    calibration: CalibrationMetadata | None = None
+    embeddings: bool = False
+    kernels: Kernels = field(default_factory=Kernels)
+
+
+@dataclass(frozen=True)
+class Head:
+    """An output of scores.
+
+    Attributes:
+      name: what its metadata calls it, else `head 0`, `head 1` and so on.
+      output: which of the model's outputs it is.
+      labels: of its classes; `class 17` where nobody named one.
+      display_names: of the same in the locale that was asked for; None where there are none.
+      calibration: of its scores; None where there is none.
+      score_threshold: the least score that its metadata thinks worth telling.
+      most: the most that a score can be.
+    """
+
+    name: str
+    output: Output
+    labels: tuple[str, ...]
+    display_names: tuple[str, ...] | None = None
+    calibration: Calibration | None = None
+    score_threshold: float | None = None
+    most: float = math.inf
+
+
+def choose_heads(
+    interface: Interface, said: ModelMetadata, options: ModelOptions
+) -> tuple[Head, ...]:
+    """The heads of a model that are wanted, in the order of its outputs.
+
+    Raises:
+      ModelError: there is no such head, locale or activation, or labels or a calibration don't
+        belong to it.
+    """
+    if options.activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ModelError(f"there is no activation {options.activation!r}; there is {known}")
+    described = [said.output(output.position) for output in interface.heads]
+    names = [each.name or f"head {i}" for i, each in enumerate(described)]
+    if len(set(names)) < len(names):
+        names = [f"{name} {i}" for i, name in enumerate(names)]
+    wanted = _wanted(names, options.heads)
+    if len(wanted) != 1:
+        _refuse_for_one("labels", options.labels, wanted)
+        _refuse_for_one("a score calibration", options.calibration, wanted)
+    chosen = [i for i, name in enumerate(names) if name in wanted]
+    heads = tuple(
+        _bounded(_head(names[i], interface.heads[i], described[i], options), interface, options)
+        for i in chosen
+    )
+    named = any(head.display_names is not None for head in heads)
+    if heads and options.locale is not None and not named:
+        _refuse_locale(options.locale, (described[i].locales for i in chosen))
+    return heads
+
+
+def as_scores(
+    head: Head, given: NDArray[np.float32], activation: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What an output, float32 [n, classes], means: the scores, and they before calibration."""
+    raw = _ACTIVATE[activation](given)
+    return raw if head.calibration is None else head.calibration.apply(raw), raw
+
+
+def _wanted(names: Sequence[str], asked: tuple[str, ...] | None) -> list[str]:
+    for name in asked or ():
+        if name not in names:
+            there = f"there is {', '.join(names)}" if names else "there is none"
+            raise ModelError(f"the model has no head {name!r}{nearest(name, names)} ({there})")
+    return [name for name in names if asked is None or name in asked]
+
+
+def _refuse_for_one(what: str, given: object, wanted: Sequence[str]) -> None:
+    if given is not None and wanted:
+        raise ModelError(
+            f"{what} can be given for one head, and the model has {len(wanted)}"
+            f" ({', '.join(wanted)}): choose one, or pack them with earmark model label"
+        )
+
+
+def _refuse_locale(locale: str, known: Iterable[Sequence[str]]) -> None:
+    there = sorted({each for locales in known for each in locales})
+    some = f"there is {', '.join(there)}" if there else "there is none"
+    raise ModelError(f"the model has no labels of the locale {locale!r} ({some})")
+
+
+def _head(name: str, output: Output, described: OutputMetadata, options: ModelOptions) -> Head:
+    labels = _labels(described.labels, options.labels, output.values)
+    names = None if options.locale is None else described.display_names(options.locale)
+    if names is not None and len(names) != output.values:
+        raise ModelError(
+            f"{len(names)} labels of the locale {options.locale!r} are packed in the model, but"
+            f" {name} has {output.values} classes"
+        )
+    asked = options.calibration or described.calibration
+    return Head(
+        name,
+        output,
+        labels,
+        names,
+        None if asked is None else make_calibration(*asked, output.values),
+        described.score_threshold,
+    )
+
+
+def _bounded(head: Head, interface: Interface, options: ModelOptions) -> Head:
+    """The same, with the most that a score can be."""
+    is_probability = head.output.position in interface.probabilities
+    if is_probability and options.activation != "none":
+        raise ModelError(
+            f"activation {options.activation}: {head.name!r} gives probabilities by itself; leave"
+            " it out, or choose the heads that give logits"
+        )
+    if head.calibration is not None:
+        return replace(head, most=head.calibration.most)
+    return replace(head, most=1.0 if is_probability or options.activation != "none" else math.inf)
+
+
+def _labels(
+    packed: tuple[str, ...] | None, given: Sequence[str] | None, classes: int
+) -> tuple[str, ...]:
+    labels = given if given is not None else packed
+    if labels is None:
+        labels = [""] * classes
+    if len(labels) != classes:
+        whose = "packed in the model" if given is None else "given"
+        raise ModelError(f"{len(labels)} labels are {whose}, but the model has {classes} classes")
+    return tuple(label or f"class {i}" for i, label in enumerate(labels))
+
+
+def _sigmoid(given: NDArray[np.float32]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        scores: NDArray[np.float32] = np.float32(1) / (np.float32(1) + np.exp(-given))
+    return scores
+
+
+def _softmax(given: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = np.exp(given - given.max(axis=1, keepdims=True))
+    softened: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return softened
+
+
+_ACTIVATE = {"none": lambda given: given, "sigmoid": _sigmoid, "softmax": _softmax}

@@ -1,0 +1,263 @@
+"""Reading a command line and a config file: flags, keys, and Beam's own options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from earmark.pipelines.console import show
+from earmark.pipelines.engines import job_server, known_flags
+from earmark.pipelines.errors import UsageError, nearest
+from earmark.pipelines.options.config_files import read_config
+from earmark.pipelines.options.model import GROUPS, LISTS, ClassifyOptions
+from earmark.transforms.text import masked_flags, masked_value, printable
+
+_LONGEST_VALUE = 100
+"""Characters of a value that a message shows."""
+
+
+class Command(NamedTuple):
+    """A command that hears recordings.
+
+    Attributes:
+      name: as it is typed.
+      description: what it does, for its help.
+      defaults: values of options that differ from those of `earmark classify`.
+      without: options that it does not have.
+      fixed: values of some of these, where they are not the usual ones.
+    """
+
+    name: str
+    description: str
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    without: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = MappingProxyType({})
+
+
+CLASSIFY = Command(
+    "earmark classify", "Write down, in Parquet, what is heard where in an archive of audio."
+)
+EMBED = Command(
+    "earmark embed",
+    "Write down, in Parquet, the embedding of each frame of an archive of audio.",
+    defaults={"embeddings": "float32"},
+    without=(
+        *("labels", "locale", "heads", "activation", "min_score", "top_k", "thresholds"),
+        *("allow", "deny", "events_gap_s"),
+        *("calibration", "calibration_transformation", "calibration_default"),
+    ),
+    fixed={"heads": ()},
+)
+
+
+def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, list[str]]:
+    """Read a command line.
+
+    Args:
+      arguments: what follows the command's name.
+      command: what they are for.
+
+    Returns:
+      earmark's options, and Beam's as flags.
+
+    Raises:
+      UsageError: a flag, a key or a value that isn't known or doesn't fit.
+    """
+    known = [name for name in ClassifyOptions.model_fields if name not in command.without]
+    given, beam_flags = _parser(command, known).parse_known_args(list(arguments))
+    flags = {name: value for name, value in vars(given).items() if value is not None}
+    config, config_beam_flags = _read_config(flags.pop("config", None), known)
+    for each in (config_beam_flags, beam_flags):  # each by itself: flags go before the config file
+        _check_beam_flags(each, command, known, config_beam_flags + beam_flags)
+    values = {**command.defaults, **config, **flags, **command.fixed}
+    return _validated(values, from_flags=set(flags)), config_beam_flags + beam_flags
+
+
+def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=command.name,
+        description=command.description,
+        epilog="Beam's own options go with these: --runner, --direct_num_workers, ...",
+        allow_abbrev=False,
+        argument_default=None,
+    )
+    parser.add_argument("--config", metavar="FILE", help="a YAML file with options; flags go first")
+    groups: dict[str, Any] = {}
+    for name in known:
+        field = ClassifyOptions.model_fields[name]
+        title = GROUPS[name]
+        group = groups.setdefault(title, None) or parser.add_argument_group(title)
+        groups[title] = group
+        shown = f" (default: {field.default})" if _worth_showing(field) else ""
+        kind = _argument_kind(name, field.annotation, field.default)
+        group.add_argument(f"--{name}", help=f"{field.description}{shown}", **kind)
+    return parser
+
+
+def _worth_showing(field: FieldInfo) -> bool:
+    return bool(field.default) and field.default is not True and not field.is_required()
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises a UsageError where argparse would print its usage and exit."""
+
+    def __init__(self, *arguments: Any, **how: Any) -> None:
+        super().__init__(*arguments, **how)
+        for kind in (None, "store", "store_const", "store_true", "store_false"):
+            action = self._registry_get("action", kind)
+            self.register("action", kind, _once(action))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help; argparse would keep it to itself that nobody can read it."""
+        show(message)
+
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def _once(action: type[argparse.Action]) -> type[argparse.Action]:
+    """The same kind of action, for flags that are given once: argparse forgets all but the last."""
+
+    class Once(action):  # type: ignore[misc, valid-type]
+        is_given = False
+
+        def __call__(self, parser: Any, namespace: Any, values: Any, flag: Any = None) -> None:
+            if flag is not None and self.is_given:
+                raise argparse.ArgumentError(self, "given twice, and takes one value")
+            self.is_given = True
+            super().__call__(parser, namespace, values, flag)
+
+    return Once
+
+
+def _argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
+    """How argparse reads an option; values stay strings here, pydantic checks them."""
+    metavar = {"metavar": _METAVARS.get(name, name.upper())}
+    if annotation is bool and default is False:
+        return {"action": "store_const", "const": True}
+    if name == "input":
+        return {"nargs": "+", "action": "extend", **metavar}
+    if name == "embeddings":
+        return {"nargs": "?", "const": "float32", **metavar}
+    return {"action": "append", **metavar} if name in LISTS else metavar
+
+
+_METAVARS = {
+    "input": "PATTERN",
+    "output": "DIR",
+    "allow": "LABEL",
+    "deny": "LABEL",
+    "heads": "HEAD",
+    "embeddings": "DTYPE",
+    "xnnpack": "on|off",
+    **dict.fromkeys(("labels", "thresholds", "calibration"), "FILE"),
+}
+
+
+def _validated(values: Mapping[str, Any], from_flags: set[str]) -> ClassifyOptions:
+    try:
+        return ClassifyOptions.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_one_line(error, from_flags)) from None
+
+
+def _one_line(error: ValidationError, from_flags: set[str]) -> str:
+    return "; ".join(_in_words(problem, from_flags) for problem in error.errors())
+
+
+def _in_words(problem: Any, from_flags: set[str]) -> str:
+    name = str(problem["loc"][0])
+    where = f"--{name}" if name in from_flags else name
+    if problem["type"] == "missing":
+        return f"--{name} is needed"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {name} in the config file{nearest(name, ClassifyOptions.model_fields)}"
+    said = problem["msg"].removeprefix("Value error, ")
+    given = printable(masked_value(name, problem["input"]), _LONGEST_VALUE)
+    return f"{where} {given}: {said[:1].lower()}{said[1:]}"
+
+
+def _read_config(path: str | None, known: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """A config file's options, and those under `beam:` as flags."""
+    if path is None:
+        return {}, []
+    values = read_config(path)
+    beam = values.pop("beam", {})
+    if not isinstance(beam, dict):
+        raise UsageError(f"--config {path}: beam: holds Beam's options by name, and nothing else")
+    for name in {"input", *LISTS} & set(values):
+        if isinstance(values[name], str):
+            values[name] = [values[name]]
+    for name in values:
+        if name not in known:
+            hint = nearest(str(name), [*known, "beam"])
+            raise UsageError(f"--config {path}: unknown key {printable(name, 100)}{hint}")
+    return values, list(_as_flags(beam))
+
+
+def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if value is True:
+            yield f"--{name}"
+        elif isinstance(value, list):
+            yield from (f"--{name}={item}" for item in value)
+        elif isinstance(value, dict):
+            yield f"--{name}={json.dumps(value)}"
+        elif value is not False and value is not None:
+            yield f"--{name}={value}"
+
+
+def _check_beam_flags(
+    flags: Sequence[str], command: Command, own: Iterable[str], together: Sequence[str]
+) -> None:
+    """Refuse what Beam and the engine don't know either; Beam would only warn, and ignore it."""
+    parser = _beams_parser(command)
+    _, unknown = parser.parse_known_args(list(flags))
+    engine: Mapping[str, bool] = {}
+    if unknown:
+        endpoint = job_server(PipelineOptions(list(together)))
+        engine = known_flags(endpoint) if endpoint else engine
+        _refuse_twice(unknown, engine)
+        unknown = [word for word in unknown if word.split("=")[0] not in engine]
+    if unknown:
+        word = unknown[0].split("=")[0]
+        if word.removeprefix("--") in command.without:
+            raise UsageError(f"{word}: {command.name} has no such option; earmark classify has")
+        known = [f"--{name}" for name in ("config", *own)]
+        hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
+        raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
+
+
+def _refuse_twice(words: Iterable[str], engine: Mapping[str, bool]) -> None:
+    """Refuse an engine's flag that is given twice and takes one value."""
+    names = [word.split("=")[0] for word in words if word.startswith("--")]
+    for name in names:
+        if names.count(name) > 1 and not engine.get(name, True):
+            raise UsageError(f"{name}: given twice, and takes one value")
+
+
+def _beams_parser(command: Command) -> Parser:
+    """A parser of all the flags that Beam has here."""
+    parser = Parser(prog=command.name, allow_abbrev=False)
+    for kind in _subclasses(PipelineOptions):
+        if "_add_argparse_args" in vars(kind):
+            kind._add_argparse_args(parser)
+    return parser
+
+
+def _flags_of(parser: argparse.ArgumentParser) -> Iterable[str]:
+    return [flag for action in parser._actions for flag in action.option_strings]
+
+
+def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

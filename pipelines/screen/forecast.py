@@ -1,0 +1,173 @@
+"""`earmark classify --dry_run`: what there is to hear, and how long it will take.
+
+Nothing is written. A few recordings of each kind are decoded and scored, to learn how much sound
+there is in a byte of that kind and how long it takes; the rest follows from the sizes listed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from earmark.models.classifier import AudioClassifier
+from earmark.pipelines.console import plain
+from earmark.pipelines.engines import worker_threads
+from earmark.pipelines.runs import Run, list_inputs, retry
+from earmark.transforms.decoding import Clock
+from earmark.transforms.decoding.stage import decode_frames
+from earmark.transforms.detecting import score_block
+from earmark.transforms.elements import AudioObject, Span, ToHear
+from earmark.transforms.output import Provenance, read_history
+from earmark.transforms.planning import Planned, new_plan
+from earmark.transforms.storage import OTHERS, file_kind
+
+SAMPLES = 5
+"""Recordings of each kind that are tried."""
+
+_TRIED_S = 600.0
+"""A recording is tried for so long; the first of a kind to its end, if need be."""
+
+_START_UP_S = 2.0
+
+_KINDS = 20
+"""As many are told apart; what is of others is counted together."""
+
+
+@dataclass
+class Kind:
+    """Recordings whose names end alike.
+
+    Attributes:
+      name: how they end, such as .wav.
+      objects: how many are to be heard.
+      size_bytes: of those.
+      sample: some of them, by a number that follows from their URIs.
+      heard_s: how much sound is in those of the sample whose length is known.
+      heard_bytes: the size of these.
+      tried_s: how much sound of the sample was decoded and scored.
+      took_s: how long that took one thread.
+    """
+
+    name: str
+    objects: int = 0
+    size_bytes: int = 0
+    sample: list[tuple[int, AudioObject]] = field(default_factory=list)
+    heard_s: float = 0.0
+    heard_bytes: int = 0
+    tried_s: float = 0.0
+    took_s: float = 0.0
+
+    def add(self, each: AudioObject) -> None:
+        """Count an object in."""
+        self.objects += 1
+        self.size_bytes += each.size_bytes or 0
+        if each.size_bytes:
+            place = -zlib.crc32(each.uri.encode("utf-8", "surrogateescape"))
+            heapq.heappush(self.sample, (place, each))
+            if len(self.sample) > SAMPLES:
+                heapq.heappop(self.sample)
+
+    @property
+    def audio_s(self) -> float | None:
+        """About how much sound there is in all of them; None if none of the sample could tell."""
+        if not self.heard_bytes:
+            return None
+        return self.heard_s * self.size_bytes / self.heard_bytes
+
+    @property
+    def work_s(self) -> float | None:
+        """About how long one thread takes to hear all of them."""
+        if self.audio_s is None or not self.tried_s:
+            return None
+        return self.audio_s * self.took_s / self.tried_s
+
+
+def show_forecast(run: Run, console: Console) -> None:
+    """Print what there is to hear, what is done already, and how long the rest will take."""
+    options, made_by = run.options, run.made_by
+    with new_plan() as plan:
+        plan.add(list_inputs(options))
+        history = read_history(options.output, made_by.settings())
+        plan.note(history)
+        planned = plan.choose(retry(options))
+        kinds = _kinds(plan.to_hear())
+    if planned.objects:
+        console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")
+        for kind in kinds:
+            _try_out(kind, made_by, run.classifier)
+    _show(kinds, planned, worker_threads(run.beam_options), console)
+
+
+def _kinds(members: Iterable[ToHear]) -> list[Kind]:
+    kinds: dict[str, Kind] = {}
+    for each in members:
+        name = file_kind(each.object.uri)
+        name = name if name in kinds or len(kinds) < _KINDS else OTHERS
+        kinds.setdefault(name, Kind(name)).add(each.object)
+    return sorted(kinds.values(), key=lambda kind: -kind.size_bytes)
+
+
+def _try_out(kind: Kind, made_by: Provenance, classifier: AudioClassifier) -> None:
+    for _, each in sorted(kind.sample, key=lambda sampled: sampled[1].size_bytes or 0):
+        limit_s = _TRIED_S if kind.heard_bytes else float("inf")
+        began, tried_s = time.perf_counter(), 0.0
+        for tried_s, is_end in _tried(each, made_by, classifier):
+            if is_end:
+                kind.heard_s += tried_s
+                kind.heard_bytes += each.size_bytes or 0
+            elif tried_s > limit_s:
+                break
+        kind.tried_s += tried_s
+        kind.took_s += time.perf_counter() - began
+
+
+def _tried(
+    each: AudioObject, made_by: Provenance, classifier: AudioClassifier
+) -> Iterator[tuple[float, bool]]:
+    """Hear a recording; yields how much of it has been heard, and whether that is all."""
+    heard_s = 0.0
+    for block in decode_frames(Span(each), made_by.grid, Clock(), made_by.channels):
+        score_block(block, classifier)
+        heard_s += len(block.frames) // block.channels * made_by.grid.hop_s
+        yield heard_s, block.ending is not None and block.ending.samples > 0
+
+
+def _show(kinds: list[Kind], planned: Planned, workers: int, console: Console) -> None:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("to hear")
+    for name in ("clips", "GB", "hours, about"):
+        table.add_column(name, justify="right")
+    for kind in kinds:
+        hours = "?" if kind.audio_s is None else f"{kind.audio_s / 3600:,.2f}"
+        row = (f"{kind.objects:,}", f"{kind.size_bytes / 1e9:,.2f}", hours)
+        table.add_row(plain(kind.name, 40) or "no extension", *row)
+    if kinds:
+        console.print(table)
+    audio_s = sum(kind.audio_s or 0 for kind in kinds)
+    work_s = sum(kind.work_s or 0 for kind in kinds) / workers
+    lines = [
+        f"{planned.objects:,} clips to hear, about {audio_s / 3600:,.2f} hours.",
+        f"{planned.done:,} others have been heard before.",
+    ]
+    if planned.changed:
+        lines.append(f"{planned.changed:,} of those to hear have changed since they were heard.")
+    if planned.retried:
+        lines.append(f"{planned.retried:,} of them have failed before.")
+    if work_s:
+        speed = f"{audio_s / work_s:,.0f} times real time with {workers} threads"
+        lines.append(f"That will take about {_in_words(work_s + _START_UP_S)} ({speed}).")
+    console.print("\n".join(lines), highlight=False)
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:,.1f} hours"

@@ -1,0 +1,88 @@
+"""Showing how far a local run is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from earmark.transforms import workers
+from earmark.transforms.workers import Board, Snapshot
+
+LINE_EVERY_S = 30.0
+"""How often a line is printed where there is no terminal."""
+
+_REFRESH_S = 0.2
+
+
+@contextmanager
+def watch(run_id: str, console: Console) -> Iterator[None]:
+    """Show the progress of a run of this process: a bar on a terminal, else a line now and then."""
+    board = workers.board(run_id)
+    show = _show_bar if console.is_terminal else _print_lines
+    over = threading.Event()
+    watcher = threading.Thread(target=show, args=(board, console, over), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        workers.forget(run_id)
+
+
+def describe(now: Snapshot, elapsed_s: float) -> str:
+    """Progress in a line: clips, hours of audio, times real time, failures, time left."""
+    parts = [
+        f"{now.finished:,} of {now.listed:,} clips",
+        f"{now.audio_s / 3600:,.2f} h of audio",
+        f"{now.audio_s / max(elapsed_s, 1e-9):,.0f}x real time",
+    ]
+    if now.failed:
+        parts.append(f"{now.failed:,} failed")
+    left_s = _left_s(now, elapsed_s)
+    if left_s is not None:
+        parts.append(f"{_clock(left_s)} left")
+    return " · ".join(parts)
+
+
+def _left_s(now: Snapshot, elapsed_s: float) -> float | None:
+    """By bytes, since clips differ in length; unknown before the first is done."""
+    if not now.finished_bytes or elapsed_s < 1:
+        return None
+    return elapsed_s * (now.listed_bytes - now.finished_bytes) / now.finished_bytes
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _show_bar(board: Board, console: Console, over: threading.Event) -> None:
+    columns = (TimeElapsedColumn(), BarColumn(), TextColumn("{task.description}"))
+    began = time.monotonic()
+    # rich and the caller would both put sys.stderr aside, and put back the other's
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
+        task = bar.add_task("listing", total=None)
+        while not over.wait(_REFRESH_S):
+            now = board.snapshot()
+            if now.listed:
+                bar.update(
+                    task,
+                    total=now.listed_bytes or None,
+                    completed=now.finished_bytes,
+                    description=describe(now, time.monotonic() - began),
+                )
+
+
+def _print_lines(board: Board, console: Console, over: threading.Event) -> None:
+    began = time.monotonic()
+    while not over.wait(LINE_EVERY_S):
+        console.print(describe(board.snapshot(), time.monotonic() - began), highlight=False)

@@ -1,0 +1,180 @@
+"""What a run says at its start and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from earmark.pipelines.console import plain
+from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.runs import Outcome, Run
+from earmark.transforms.planning import Planned
+from earmark.transforms.storage import OTHERS
+from earmark.transforms.text import masked_flags, masked_value
+
+_LABELS_SHOWN = 12
+_KINDS_SHOWN = 10
+
+_SELDOM = (
+    *("activation", "calibration_transformation", "calibration_default", "channels"),
+    *("num_threads", "xnnpack"),
+)
+"""Options that are shown only where they have another value than the usual one."""
+
+
+def show_start(run: Run, console: Console) -> None:
+    """Print the resolved options."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in _settings(run):
+        grid.add_row(f"[dim]{name}[/dim]", plain(value))
+    console.print(grid)
+    if run.classifier.sample_rate_assumed:
+        console.print(
+            f"The model does not say its sample rate; {run.classifier.sample_rate_hz} Hz is "
+            "assumed. Name another with --sample_rate."
+        )
+
+
+def show_end(outcome: Outcome, console: Console) -> None:
+    """Print what was heard, what could not be heard and why, and where the rows are."""
+    planned, record = outcome.planned, outcome.record
+    if outcome.is_left:
+        console.print("\nThe run is left to the engine, whose job will end it.")
+        return
+    if record is None:
+        before = f"all {planned.done:,} objects have been heard before"
+        console.print(f"\nNothing to do: {before if planned.done else 'nothing new came'}.")
+        return
+    totals = record["totals"]
+    console.print(_headline(totals), highlight=False)
+    if totals["labels"]:
+        console.print(_label_table(totals["labels"]))
+    _show_reasons("could not be heard", "failures", totals["failures"], console)
+    _show_reasons("heard in part", "clips", totals["partial"], console)
+    _show_skipped(record["listed"]["skipped"], console)
+    _show_before(planned, console)
+    _show_where(record, console)
+
+
+def _show_before(planned: Planned, console: Console) -> None:
+    """What earlier runs had heard, and why some of it was heard again."""
+    for objects, what in (
+        (planned.done, "others had been heard before"),
+        (planned.changed, "had changed since they were heard"),
+        (planned.retried, "had failed before, and were tried again"),
+    ):
+        if objects:
+            console.print(f"{objects:,} {what}", highlight=False)
+
+
+def _settings(run: Run) -> list[tuple[str, str]]:
+    classifier, made_by = run.classifier, run.made_by
+    frame_s = made_by.grid.heard_samples / classifier.sample_rate_hz
+    hop_s = made_by.grid.hop_s
+    shown = {
+        "run": made_by.run_id,
+        "model": f"{classifier.name} ({classifier.classes} classes, {frame_s:g} s frames, a frame "
+        f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
+    }
+    given = run.options.model_dump(exclude={"model", "hop_s", "min_score", "dry_run", "verbose"})
+    usual = {name: ClassifyOptions.model_fields[name].default for name in _SELDOM}
+    if classifier.interface.unused:
+        unused = ", ".join(map(str, classifier.interface.unused))
+        shown["not used"] = f"output {unused} of the model: neither scores nor embeddings"
+    if made_by.heads:
+        least = "of the model" if made_by.min_score is None else f"{made_by.min_score:g}"
+        shown["min_score"] = least
+    shown |= {
+        name: _in_words(masked_value(name, value))
+        for name, value in given.items()
+        if value not in (None, ()) and (name not in usual or value != usual[name])
+    }
+    if run.beam_flags:
+        shown["beam"] = " ".join(masked_flags(run.beam_flags))
+    return list(shown.items())
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, list):
+        return "  ".join(map(str, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _headline(totals: Mapping[str, Any]) -> str:
+    hours = totals["audio_s"] / 3600
+    clips = "clip" if totals["clips"] == 1 else "clips"
+    length = f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.1f} minutes"
+    return (
+        f"\n[bold]{totals['clips']:,} {clips} heard[/bold], {length} of audio: "
+        f"{', '.join(_counted(totals))}."
+    )
+
+
+def _counted(totals: Mapping[str, Any]) -> Iterator[str]:
+    """How many rows there are beside those of clips."""
+    for table in ("detections", "events", "embeddings"):
+        if totals[table] or (table != "embeddings" and not totals["embeddings"]):
+            yield f"{totals[table]:,} {table}"
+
+
+def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("label")
+    for name in ("clips", "minutes", "best score"):
+        table.add_column(name, justify="right")
+    ranked = sorted(labels.items(), key=lambda item: (-item[1]["seconds"], item[0]))
+    for label, total in ranked[:_LABELS_SHOWN]:
+        table.add_row(
+            plain(label, 100),
+            f"{total['clips']:,}",
+            f"{total['seconds'] / 60:,.1f}",
+            f"{total['max_score']:.2f}",
+        )
+    if len(ranked) > _LABELS_SHOWN:
+        table.caption = f"and {len(ranked) - _LABELS_SHOWN} labels more"
+        table.caption_justify = "left"
+    return table
+
+
+def _show_reasons(what: str, table: str, reasons: Mapping[str, int], console: Console) -> None:
+    if reasons:
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
+        console.print(f"{sum(reasons.values()):,} {what} ({counts}): see {table}/", highlight=False)
+
+
+def _show_skipped(skipped: Mapping[str, int], console: Console) -> None:
+    if skipped:
+        total = sum(skipped.values())
+        counts = ", ".join(_most_frequent(skipped))
+        files = "file" if total == 1 else "files"
+        console.print(
+            f"{total:,} {files} left out, by name not audio ({counts}); --all_files hears all",
+            highlight=False,
+        )
+
+
+def _most_frequent(skipped: Mapping[str, int]) -> Iterator[str]:
+    """The kinds of which there are most, and how many files are of others."""
+    named = {kind: count for kind, count in skipped.items() if kind != OTHERS}
+    ranked = sorted(named.items(), key=lambda item: (-item[1], item[0]))[:_KINDS_SHOWN]
+    yield from (f"{count:,} {plain(kind, 40) or 'without extension'}" for kind, count in ranked)
+    others = sum(skipped.values()) - sum(count for _, count in ranked)
+    if others:
+        yield f"and {others:,} others"
+
+
+def _show_where(record: Mapping[str, Any], console: Console) -> None:
+    output = record["options"]["output"].rstrip("/")
+    table, columns, order = "events", "label, clip, start_s, end_s, max_score", "max_score desc"
+    if not any(file.startswith("events/") for file in record["files"]):
+        table, columns, order = "embeddings", "clip, start_s, end_s, embedding", "clip, start_s"
+    files = f"{output}/{table}/*.parquet".replace("'", "''")
+    console.print(f"\nThe rows are in [bold]{plain(output)}/[/bold]. A look around, in DuckDB:\n")
+    console.print(
+        f"  select {columns}\n  from '{plain(files)}' order by {order} limit 20;\n",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that
+
+from earmark.pipelines.engines.local import cores, is_local, local_runner, use_all_cores
+from earmark.pipelines.errors import UsageError
+from earmark.transforms.elements import AudioObject
+
+
+def check_that_all_come(objects: int) -> None:
+    """Send objects through two shuffles between two workers."""
+
+    def every_object_once(came):
+        assert Counter(one.uri for one in came) == Counter(map(str, range(objects)))
+
+    options = PipelineOptions(direct_num_workers=2, direct_running_mode="in_memory")
+    with beam.Pipeline(local_runner(), options=options) as pipeline:
+        came = (
+            pipeline
+            | beam.Create(range(objects))
+            | "Spread" >> beam.Reshuffle()
+            | "Pickled" >> beam.Map(lambda number: (number, AudioObject(str(number), 1, "v")))
+            | "Shuffle" >> beam.GroupByKey()
+            | beam.Values()
+            | beam.FlatMap(list)
+        )
+        assert_that(came, every_object_once)
+
+
+def test_no_element_of_a_long_bundle_is_lost():
+    check_that_all_come(50_000)
+
+
+def test_two_pipelines_of_one_process_run_one_after_the_other(tmp_path):
+    """Two at once would share a worker, and now and then lose what it holds."""
+    log = tmp_path / "log"
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(log_begin_and_end, name, log) for name in "ab"]:
+            done.result()
+    assert log.read_text() in ("aAbB", "bBaA")
+
+
+def log_begin_and_end(name: str, log: Path) -> None:
+    def begin_and_end(_: bytes) -> None:
+        for sign in (name, name.upper()):
+            with log.open("a") as file:
+                file.write(sign)
+            time.sleep(0.3)
+
+    with beam.Pipeline(local_runner()) as pipeline:
+        _ = pipeline | beam.Impulse() | beam.Map(begin_and_end)
+
+
+@pytest.mark.parametrize("flags", [[], ["--direct_running_mode=multi_threading"]])
+def test_a_local_run_has_a_thread_for_each_core_unless_told_otherwise(flags):
+    for more, workers in ([[], cores()], [["--direct_num_workers=7"], 7]):
+        options = PipelineOptions([*flags, *more])
+        use_all_cores(options, [*flags, *more])
+        assert options.get_all_options()["direct_num_workers"] == workers
+        assert options.get_all_options()["direct_running_mode"] == "in_memory"
+
+
+def test_workers_in_processes_of_their_own_are_refused():
+    flags = ["--direct_running_mode=multi_processing"]
+    with pytest.raises(UsageError, match="threads of one process"):
+        use_all_cores(PipelineOptions(flags), flags)
+
+
+def test_no_runner_and_the_direct_one_mean_this_process():
+    assert is_local(PipelineOptions([]))
+    for name in ("DirectRunner", "directrunner", "apache_beam.runners.direct.DirectRunner"):
+        assert is_local(PipelineOptions([f"--runner={name}"]))
+    assert not is_local(PipelineOptions(["--runner=FlinkRunner"]))

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from earmark.transforms.decoding.messages import Frames
+from earmark.transforms.decoding.received import DecodedSpan
+from earmark.transforms.elements import AudioHeader, AudioObject, Ending, SignalLevel, Span
+from earmark.transforms.errors import CrashedError, KilledError, ReadError
+from earmark.transforms.frames.channels import MIXED, ChannelUse
+from earmark.transforms.frames.grid import FrameGrid
+
+GRID = FrameGrid(16_000, 15_600, 15_600)
+SPAN = Span(AudioObject("a.wav", 1, "v"), 1, 2, 60)
+FIRST = 62  # the first frame that begins after 60 s
+HEADER = AudioHeader("wav", "pcm_s16", 8000, 2, None)
+
+
+def ending(frames: int) -> Ending:
+    return Ending(HEADER, frames * 7800, frames, SignalLevel())
+
+
+def frames(first: int, count: int, channels: int = 1) -> Frames:
+    return Frames(first, (count * channels, 15_600), channels, ending(first + count - FIRST))
+
+
+def attempt(span: DecodedSpan, *answers: Frames, end: Ending | None = None) -> list[bool]:
+    """Which of the frames that come in an attempt are new."""
+    span.begin()
+    new = []
+    for answer in answers:
+        span.check(answer)
+        new.append(span.is_new(answer))
+    if end is not None:
+        span.finish(end)
+    return new
+
+
+def test_what_has_come_in_an_earlier_attempt_is_not_new():
+    span = DecodedSpan(SPAN, GRID, MIXED)
+    assert attempt(span, frames(62, 16), frames(78, 16)) == [True, True]
+    assert attempt(span, frames(62, 16)) == [False]
+    everything = frames(62, 16), frames(78, 16), frames(94, 3)
+    assert attempt(span, *everything, end=ending(35)) == [False, False, True]
+    last = span.last_block()
+    assert (last.first_frame, last.frames.shape, last.ending) == (97, (0, 15_600), ending(35))
+
+
+def test_what_had_come_stays_where_the_next_attempt_ends_earlier():
+    span = DecodedSpan(SPAN, GRID, MIXED)
+    attempt(span, frames(62, 16), frames(78, 16))
+    attempt(span, frames(62, 16))
+    span.break_off(KilledError("killed"))
+    last = span.last_block()
+    assert last.first_frame == 94
+    assert replace(last.ending, trouble=None) == ending(32)
+    assert last.ending.trouble == ("decode", "killed", "killed, after 91.200 s")
+
+
+@pytest.mark.parametrize(
+    ("again", "end"),
+    [
+        ([frames(62, 10)], None),
+        ([frames(62, 5), frames(67, 5)], None),
+        ([frames(62, 5)], ending(5)),
+        ([], ending(0)),
+    ],
+)
+def test_a_recording_that_is_another_in_the_next_attempt_could_not_be_read(again, end):
+    span = DecodedSpan(SPAN, GRID, MIXED)
+    attempt(span, frames(62, 8))
+    with pytest.raises(ReadError, match="has changed"):
+        attempt(span, *again, end=end)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        frames(61, 16),
+        frames(63, 16),
+        frames(62, 17),
+        frames(62, 8, channels=2),
+        frames(62, 16)._replace(shape=(16, 15_601)),
+        frames(62, 16)._replace(so_far=ending(15)),
+        frames(62, 16)._replace(so_far=replace(ending(16), header=None)),
+    ],
+)
+def test_frames_that_were_not_asked_for_make_no_sense(answer):
+    with pytest.raises(CrashedError, match="makes no sense"):
+        attempt(DecodedSpan(SPAN, GRID, MIXED), answer)
+
+
+@pytest.mark.parametrize(
+    "answer", [frames(62, 16), frames(62, 17, channels=2), frames(62, 3, channels=3)]
+)
+def test_nor_do_frames_of_other_channels(answer):
+    with pytest.raises(CrashedError, match="makes no sense"):
+        attempt(DecodedSpan(SPAN, GRID, ChannelUse(each=True)), answer)
+
+
+def test_more_than_the_file_can_hold_makes_no_sense():
+    span = DecodedSpan(SPAN, GRID, MIXED, most_s=20)
+    span.check_reached(20)
+    with pytest.raises(CrashedError, match="makes no sense"):
+        span.check_reached(2**63 - 1)
+    with pytest.raises(CrashedError, match="makes no sense"):
+        attempt(span, frames(62, 16), frames(78, 16))
+
+
+def test_an_ending_of_other_frames_than_came_makes_no_sense():
+    span = DecodedSpan(SPAN, GRID, MIXED)
+    with pytest.raises(CrashedError, match="makes no sense"):
+        attempt(span, frames(62, 16), end=ending(17))

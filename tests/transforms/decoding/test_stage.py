@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import soundfile as sf
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+
+from earmark.transforms.decoding import pool as decoder_pool
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.pool import DecoderPool
+from earmark.transforms.decoding.stage import DecodeFrames, decode_frames
+from earmark.transforms.elements import AudioObject, Span
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.storage import reading
+from earmark.transforms.storage.stores import version_of
+
+GRID = FrameGrid(16_000, 15_600, 15_600)
+FAULTY = Path(__file__).with_name("faulty_decoder.py")
+
+
+def recording(path: Path, seconds: float = 3) -> AudioObject:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * 16_000))
+    sf.write(path, samples, 16_000)
+    return AudioObject(str(path), path.stat().st_size, "v")
+
+
+def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch):
+    span = Span(recording(tmp_path / "a.wav"))
+    here = list(decode_frames(span, GRID, Clock()))
+    path = tmp_path / "a.wav"
+    there = FileMetadata("store://bucket/a.wav", path.stat().st_size, 1.0)
+    elsewhere = Span(AudioObject(there.path, there.size_in_bytes, version_of(there)))
+    monkeypatch.setattr(reading, "open_object", lambda uri: path.open("rb"))
+    monkeypatch.setattr(reading, "stat_object", lambda uri: there)
+    got = list(decode_frames(elsewhere, GRID, Clock()))
+    assert [block.frames.tobytes() for block in got] == [block.frames.tobytes() for block in here]
+    assert got[-1].ending == here[-1].ending
+    assert {block.span for block in got} == {elsewhere}
+
+
+def test_an_object_elsewhere_that_cannot_be_read_has_an_ending_that_says_so(monkeypatch):
+    def fail(uri):
+        raise PermissionError("the store is down")
+
+    monkeypatch.setattr(reading, "open_object", fail)
+    (block,) = decode_frames(Span(AudioObject("store://bucket/a.wav", 1, "v")), GRID, Clock())
+    assert block.frames.shape == (0, 15_600)
+    assert block.ending.trouble[:2] == ("read", "io")
+    assert "the store is down" in block.ending.trouble.message
+
+
+@pytest.fixture(name="_faulty")
+def _fixture(monkeypatch):
+    pool = DecoderPool(f"import runpy; runpy.run_path({str(FAULTY)!r})['main']()")
+    monkeypatch.setattr(decoder_pool, "SHARED", pool)
+    yield
+    pool.close()
+
+
+@pytest.mark.usefixtures("_faulty")
+def test_a_recording_that_crashes_the_decoder_costs_itself_and_no_other(tmp_path):
+    names = ["a.wav", "segfault_open.wav", "b.wav", "exit_1.wav", "c.wav", "cut.wav"]
+    objects = [recording(tmp_path / name) for name in names]
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:40_000])
+    reasons = [None, "crashed", None, "crashed", None, "truncated"]
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        endings = (
+            pipeline
+            | beam.Create([Span(clip) for clip in objects])
+            | DecodeFrames(GRID)
+            | beam.Filter(lambda block: block.ending)
+            | beam.Map(
+                lambda block: (
+                    Path(block.span.clip.uri).name,
+                    block.ending.trouble and block.ending.trouble.reason,
+                )
+            )
+        )
+        assert_that(endings, equal_to(list(zip(names, reasons, strict=True))))

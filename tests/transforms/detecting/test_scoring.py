@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.util import assert_that
+
+from earmark.models.classifier import Prediction
+from earmark.pipelines.engines.local import local_runner
+from earmark.transforms.detecting.scoring import ScoreFrames, score_block
+from earmark.transforms.elements import AudioObject, Ending, FrameBlock, SignalLevel, Span
+
+SPAN = Span(AudioObject("/a.wav", 1, "v"))
+
+
+class Loudness:
+    """A classifier of two classes: the mean and the largest sample of a frame."""
+
+    def predict(self, frames: np.ndarray) -> Prediction:
+        assert np.isfinite(frames).all()
+        scores = np.stack([frames.mean(axis=1), frames.max(axis=1)], axis=1)
+        return Prediction(scores, None, None)
+
+
+def test_frames_are_scored_in_their_order():
+    frames = np.arange(12, dtype=np.float32).reshape(3, 4)
+    scored = score_block(FrameBlock(SPAN, 7, frames), Loudness())
+    assert (scored.span, scored.first_frame, scored.invalid_samples) == (SPAN, 7, 0)
+    np.testing.assert_allclose(scored.scores, [[1.5, 3], [5.5, 7], [9.5, 11]])
+
+
+def test_frames_with_samples_that_are_no_numbers_are_not_scored():
+    frames = np.ones((4, 3), np.float32)
+    frames[1, 2] = np.nan
+    frames[3, 0] = np.inf
+    scored = score_block(FrameBlock(SPAN, 0, frames), Loudness())
+    assert scored.invalid_samples == 2
+    np.testing.assert_array_equal(np.isnan(scored.scores).all(axis=1), [False, True, False, True])
+    np.testing.assert_array_equal(scored.scores[[0, 2]], np.ones((2, 2)))
+
+
+def test_the_ending_passes_through():
+    ending = Ending(None, 0, 0, SignalLevel())
+    block = FrameBlock(SPAN, 3, np.empty((0, 4), np.float32), ending)
+    scored = score_block(block, Loudness())
+    assert scored.ending is ending
+    assert scored.scores.shape == (0, 2)
+
+
+def test_each_worker_scores_with_the_classifier_it_loaded():
+    blocks = [FrameBlock(SPAN, i, np.full((1, 4), i, np.float32)) for i in range(10)]
+
+    def right(scores):
+        got = sorted((s.first_frame, s.scores[0, 0]) for s in scores)
+        assert got == [(i, float(i)) for i in range(10)]
+
+    options = PipelineOptions(direct_num_workers=2, direct_running_mode="in_memory")
+    with beam.Pipeline(local_runner(), options=options) as pipeline:
+        scored = pipeline | beam.Create(blocks) | beam.Reshuffle() | ScoreFrames(Loudness)
+        assert_that(scored, right)

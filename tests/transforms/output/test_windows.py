@@ -1,0 +1,216 @@
+"""A stream's windows: what an engine brings again after a failure is not committed again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
+
+from earmark.pipelines.engines.local import local_runner
+from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
+from earmark.transforms.detecting.embeddings import Aside
+from earmark.transforms.elements import (
+    AudioHeader,
+    AudioObject,
+    ClipResult,
+    Ending,
+    FailedClip,
+    FrameScores,
+    HeadLabels,
+    Listed,
+    Span,
+    ToHear,
+    Trouble,
+)
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.frames.levels import measure
+from earmark.transforms.output import committing
+from earmark.transforms.output.committing import (
+    OutputTakenError,
+    ReconcileError,
+    commit_round,
+    recover,
+)
+from earmark.transforms.output.folder import STREAM, aside_folder, round_id, staging_folder
+from earmark.transforms.output.history import read_history
+from earmark.transforms.output.lock import locked
+from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.superseding import read_uris
+from earmark.transforms.output.windows import CommitWindows, commit_window
+from earmark.transforms.output.writing import file_name, write_shard
+
+HEADS = (HeadLabels("scores", ("wind", "bird")),)
+GRID = FrameGrid(10, 10, 10)
+RUN = "20261101T120000Z-0123abcd"
+MADE_BY = Provenance(RUN, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0)
+BEGAN = 1_793_534_400  # 2026-11-01T12:00:00Z
+WINDOW = IntervalWindow(BEGAN, BEGAN + 300)
+NEXT = IntervalWindow(BEGAN + 300, BEGAN + 600)
+
+
+def heard(uri: str, version: str = "1") -> ClipResult:
+    span = Span(AudioObject(uri, 123, version))
+    level = measure(np.full((10, 1), 0.5, np.float32))
+    ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
+    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32)), Tally()
+    tally.add(FrameScores(span, 0, np.full((2, 2), 0.5, np.float32)), settings)
+    tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
+    return summarise_clip(tally, settings)
+
+
+def failed(uri: str) -> ClipResult:
+    return FailedClip(AudioObject(uri, None, "1"), Trouble("read", "io", "no luck"))
+
+
+@pytest.fixture
+def commit(tmp_path):
+    """Commits what came of a window's objects; gives the rounds' files."""
+
+    def run(*results: ClipResult, window=WINDOW, made_by=MADE_BY, old_file=None) -> list[str]:
+        planned = [ToHear(each.clip, old_file) for each in results]
+        return list(commit_window(planned, list(results), window, str(tmp_path), made_by))
+
+    with locked(str(tmp_path), RUN):
+        yield run
+
+
+def there(output: Path) -> Counter[tuple[str, str]]:
+    history = read_history(str(output), MADE_BY.settings())
+    return Counter((each.uri, each.version) for each in history)
+
+
+def test_the_same_window_again_changes_nothing(tmp_path, commit):
+    assert len(commit(heard("/a"), failed("/b"))) == 1
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
+    assert commit(heard("/a"), failed("/b")) == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == files
+    assert there(tmp_path) == {("/a", "1"): 1, ("/b", "1"): 1}
+
+
+def test_of_a_window_that_comes_again_with_more_in_it_only_that_is_new(tmp_path, commit):
+    commit(heard("/a"), heard("/b"))
+    assert len(commit(heard("/a"), heard("/b"), heard("/c"))) == 1
+    assert commit(heard("/a"), heard("/c")) == []
+    assert there(tmp_path) == {("/a", "1"): 1, ("/b", "1"): 1, ("/c", "1"): 1}
+
+
+def rows(output: Path, table: str) -> Counter[str]:
+    return Counter(uri for path in (output / table).iterdir() for uri in read_uris(str(path)))
+
+
+@pytest.mark.parametrize("moved", range(4))
+def test_a_commit_that_was_cut_off_is_finished_before_its_window_comes_again_with_other_members(
+    tmp_path, commit, monkeypatch, moved
+):
+    """A worker died in it, after so many tables were moved; the engine went back to a snapshot."""
+    tables = iter(range(moved))
+
+    def move(*paths):
+        if next(tables, None) is None:
+            raise InterruptedError
+        real_move(*paths)
+
+    real_move = committing._move
+    with monkeypatch.context() as patch:
+        patch.setattr(committing, "_move", move)
+        with pytest.raises(InterruptedError):
+            commit(heard("/a"), heard("/b"), failed("/f"))
+    commit(heard("/a"), failed("/f"), heard("/c"))
+    commit(heard("/b"), window=NEXT)
+    recover(str(tmp_path))
+    assert rows(tmp_path, "clips") == {"/a": 1, "/b": 1, "/c": 1}
+    assert rows(tmp_path, "failures") == {"/f": 1}
+    assert rows(tmp_path, "detections") == {"/a": 4, "/b": 4, "/c": 4}  # two frames, two labels
+
+
+def test_an_earlier_version_that_comes_again_is_left_out(tmp_path, commit):
+    """The engine went back to a snapshot of before both versions were committed."""
+    commit(heard("/a", "1"), heard("/b"))
+    (old,) = (tmp_path / "clips").iterdir()
+    commit(heard("/a", "2"), window=NEXT, old_file=old.name)
+    assert commit(heard("/a", "1"), heard("/b")) == []
+    assert there(tmp_path) == {("/a", "2"): 1, ("/b", "1"): 1}
+
+
+def test_what_comes_again_in_an_earlier_window_is_known(tmp_path, commit):
+    commit(heard("/a"), window=NEXT)
+    assert commit(heard("/a"), window=WINDOW) == []
+    assert there(tmp_path) == {("/a", "1"): 1}
+
+
+def test_what_a_run_between_has_heard_is_known(tmp_path, commit):
+    """A stream stopped with a snapshot; an ordinary run heard what it had not committed."""
+    other = replace(MADE_BY, run_id="20261101T130000Z-4567cdef")
+    planned, results = [ToHear(heard("/a").clip)], [heard("/a")]
+    staging = staging_folder(str(tmp_path), other.run_id)
+    name = file_name(round_id(other.run_id, "00001"), 0, 1)
+    shard = write_shard(results, staging, name, other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("earmark.transforms.output.committing.is_held", lambda *_: True)
+        commit_round([shard], Listed(1, {}), [], str(tmp_path), other.run_id, "00001")
+    assert list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY)) == []
+
+
+def test_a_changed_recording_takes_the_place_of_its_old_rows(tmp_path, commit):
+    commit(heard("/a"), heard("/b"))
+    (old,) = (tmp_path / "clips").iterdir()
+    commit(heard("/a", "2"), window=NEXT, old_file=old.name)
+    assert there(tmp_path) == {("/a", "2"): 1, ("/b", "1"): 1}
+
+
+@pytest.mark.parametrize("results", [[], [heard("/b")], [heard("/a"), heard("/a")]])
+def test_an_object_without_its_one_result_fails_the_window(tmp_path, results):
+    with (
+        locked(str(tmp_path), RUN),
+        pytest.raises(ReconcileError, match="1 objects were to be heard"),
+    ):
+        list(commit_window([ToHear(heard("/a").clip)], results, WINDOW, str(tmp_path), MADE_BY))
+
+
+def test_a_stream_whose_folder_was_taken_over_commits_nothing(tmp_path):
+    planned, results = [ToHear(heard("/a").clip)], [heard("/a")]
+    with pytest.raises(OutputTakenError):
+        list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY))
+    assert not (tmp_path / "clips").exists()
+
+
+def test_each_window_is_a_round(tmp_path):
+    moments = {"/a": BEGAN + 1, "/b": BEGAN + 299, "/c": BEGAN + 300}
+    with locked(str(tmp_path), RUN), beam.Pipeline(local_runner()) as pipeline:
+        planned = (
+            pipeline
+            | beam.Create(list(moments.items()))
+            | beam.MapTuple(lambda uri, at: TimestampedValue(ToHear(heard(uri).clip), at))
+            | beam.WindowInto(FixedWindows(300))
+        )
+        results = planned | "Hear" >> beam.Map(lambda each: heard(each.object.uri))
+        _ = results | CommitWindows(str(tmp_path), MADE_BY, planned)
+    rounds = {path.name.split("-")[0] for path in (tmp_path / "_runs" / RUN).iterdir()}
+    assert rounds == {str(BEGAN), str(BEGAN + 300)}
+    assert there(tmp_path) == {("/a", "1"): 1, ("/b", "1"): 1, ("/c", "1"): 1}
+
+
+def test_the_embeddings_of_a_window_wait_no_longer_once_it_is_committed(tmp_path, commit):
+    aside = Aside(aside_folder(str(tmp_path), RUN, STREAM), "float32")
+    waiting = {}
+    for window in (WINDOW, NEXT):
+        folder = Path(aside.of_window(window).folder)
+        waiting[window] = folder / "of a clip.npz"
+        folder.mkdir(parents=True)
+
+    def leave() -> None:
+        for path in waiting.values():
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+
+    leave()
+    commit(heard("/a"))
+    assert [path.exists() for path in waiting.values()] == [False, True]
+    leave()
+    assert commit(heard("/a")) == []  # the engine went back, and heard it again
+    assert [path.exists() for path in waiting.values()] == [False, True]

@@ -1,0 +1,333 @@
+"""Members of tar, tar.gz and zip files, as objects of their own: `archive.tar!/a/b.flac`."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple, Protocol
+from urllib.parse import quote
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from earmark.transforms.archives.bounded_files import HOSTILE_ARCHIVE_ERRORS
+from earmark.transforms.archives.gzip_streams import GzipReader
+from earmark.transforms.archives.index import ArchiveIndex, IndexBuilder, Member, check_path
+from earmark.transforms.archives.tar_members import tar_members
+from earmark.transforms.archives.zip_members import open_zip_member, zip_members
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.errors import (
+    AudioError,
+    DamagedError,
+    EmptyFileError,
+    ReadError,
+    UnsupportedError,
+    store_errors,
+)
+from earmark.transforms.storage import APPLE_DOUBLE, file_kind, local_path, look_up, temporary_copy
+
+MAX_MEMBERS = 10_000_000
+"""An archive of more is refused."""
+
+MAX_NAME_CHARACTERS = 4096
+"""An archive is refused from a longer name on, which no file system can have had."""
+
+INDEX_BYTES = 256 << 20
+"""About how much memory a process spends on knowing where the members of archives are."""
+
+_CHUNK_BYTES = 1 << 20
+_STORE_ERRORS: tuple[type[Exception], ...] = (OSError, *store_errors())
+_ARCHIVE_END = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)(?=!/|\Z)", re.IGNORECASE)
+
+
+class Place(NamedTuple):
+    """Where a member is.
+
+    Attributes:
+      archive: the archive, as it was looked up.
+      name: the member's; empty for what could not be read of the archive.
+    """
+
+    archive: AudioObject
+    name: str
+
+
+def is_archive(uri: str) -> bool:
+    """Whether an object is an archive by its name."""
+    ends = [match.end() for match in _ARCHIVE_END.finditer(uri)]
+    return len(uri) in ends and file_kind(uri) != APPLE_DOUBLE
+
+
+def place_of(uri: str) -> Place | None:
+    """The archive and the member that a URI means; None if it means no member of an archive.
+
+    What is there by exactly that name is none.
+    """
+    path = local_path(uri)
+    whole = uri if path is None else path
+    places = split_at_archives(whole)
+    if not places or _is_there(whole):
+        return None
+    for archive, name in places:
+        found = look_up(archive)
+        if found.size_bytes is not None:
+            return Place(found, name)
+    return None
+
+
+def split_at_archives(pattern: str) -> list[tuple[str, str]]:
+    """Each way to take a path, URI or pattern for an archive and what is meant in it."""
+    ends = [match.end() for match in _ARCHIVE_END.finditer(pattern)]
+    return [(pattern[:end], pattern[end + 2 :]) for end in ends if end < len(pattern)]
+
+
+def archives_of(uri: str) -> set[str]:
+    """The archives, by their names, that an object may be a member of."""
+    return {archive for archive, _ in split_at_archives(uri)}
+
+
+def member_uri(archive: str, name: str) -> str:
+    """The URI of a member; with an empty name, of what could not be read of the archive."""
+    return f"{archive}!/{quote(name) if archive.startswith('file:') else name}"
+
+
+@contextmanager
+def member_copy(place: Place) -> Iterator[str]:
+    """The path of a local file with the content of a member of an archive.
+
+    It is unpacked from its beginning to its end into a temporary file that is gone afterwards.
+
+    Raises:
+      ReadError: the archive cannot be read, the member isn't in it, or is a pipe or a device; or
+        there is no room for it among the temporary files.
+      DamagedError: its data is damaged; or it is the rest of a damaged archive.
+      UnsupportedError: it is encrypted, packed in a way that isn't known here, or refused.
+    """
+    index, member = _found(place)
+    with temporary_copy(member.size_bytes) as copy:
+        for chunk in _content(place.archive.uri, index, member):
+            copy.write(chunk)
+        yield copy.name
+
+
+def member_chunks(place: Place) -> Iterator[bytes]:
+    """The content of a member of an archive.
+
+    Raises:
+      As member_copy, but for the room.
+    """
+    yield from _content(place.archive.uri, *_found(place))
+
+
+def list_members(archive: AudioObject) -> Iterator[tuple[str, AudioObject]]:
+    """The names and objects of an archive's members; they come as they are found.
+
+    The last is one without a name if not all could be read: with the archive's URI and nothing
+    behind the `!/`, without a size. Who decodes it is told why.
+    """
+    rest = AudioObject(member_uri(archive.uri, ""), None, archive.version)
+    if _is_there(rest.uri):  # a folder x.tar! beside x.tar: what is in it has the members' names
+        yield "", rest
+        return
+    scan = _Scan(archive)
+    for member in scan:
+        yield member.name, _object(member_uri(archive.uri, member.name), archive, member)
+    if scan.trouble is not None:
+        yield "", rest
+
+
+def look_up_member(place: Place) -> AudioObject:
+    """One member; of unknown size and without a version if it isn't there."""
+    uri = member_uri(place.archive.uri, place.name)
+    member = _index(place.archive).find(place.name)
+    return AudioObject(uri, None, "") if member is None else _object(uri, place.archive, member)
+
+
+def trouble_with_member(uri: str) -> str | None:
+    """What keeps a member from being read; None if nothing does, or it is no member."""
+    place = place_of(uri)
+    try:
+        if place is not None:
+            next(member_chunks(place), b"")
+    except AudioError as error:
+        return str(error) if str(error).startswith("is ") else f"cannot be read: {error}"
+    return None
+
+
+def _found(place: Place) -> tuple[ArchiveIndex, Member]:
+    """A member that can be read, and the index of its archive."""
+    index = _index(place.archive)
+    if place.name:
+        check_path(place.name)
+    member = index.find(place.name)
+    if member is None:
+        index.raise_trouble()
+        raise ReadError("is not in the archive, or leads to what is not")
+    member.check()
+    return index, member
+
+
+def _object(uri: str, archive: AudioObject, member: Member) -> AudioObject:
+    version = f"{archive.version}/{member.size_bytes}-{member.mark}"
+    return AudioObject(uri, member.size_bytes if member.has_size else None, version)
+
+
+def _is_there(uri: str) -> bool:
+    """Whether there is a file, or locally also a folder or a link, of exactly that name."""
+    path = local_path(uri)
+    return look_up(uri).size_bytes is not None if path is None else os.path.lexists(path)
+
+
+# reading archives
+
+
+class _Scan:
+    """Goes through an archive once; at the end it is known where its members are.
+
+    Attributes:
+      trouble: why it could not be read to its end.
+      index: of its members.
+    """
+
+    def __init__(self, archive: AudioObject) -> None:
+        self._archive = archive
+        self._builder = IndexBuilder()
+        self._gzip: GzipReader | None = None
+        self._is_zip = False
+        self.trouble: AudioError | None = None
+        self.index = self._builder.build()
+
+    def __iter__(self) -> Iterator[Member]:
+        try:
+            with _open(self._archive.uri) as file:
+                for member in self._members(file):
+                    if len(self._builder) == MAX_MEMBERS:
+                        raise UnsupportedError(f"refused: more than {MAX_MEMBERS:,} members")
+                    if len(member.name) > MAX_NAME_CHARACTERS:
+                        raise UnsupportedError(
+                            f"refused: a name of {len(member.name):,} characters"
+                        )
+                    self._builder.add(member)
+                    yield member
+        except AudioError as error:
+            self._stop(error)
+        except _STORE_ERRORS as error:
+            self._stop(ReadError(_words(error)))
+        except HOSTILE_ARCHIVE_ERRORS as error:
+            self._stop(DamagedError(_words(error)))
+        points = None if self._gzip is None else tuple(self._gzip.points)
+        self.index = self._builder.build(points, self._is_zip, self.trouble)
+        if not isinstance(self.trouble, ReadError):  # which may go better the next time
+            _INDEXES.put(self._archive, self.index)
+
+    def _members(self, file: BinaryIO) -> Iterator[Member]:
+        start = file.read(4)
+        file.seek(0)
+        if not start:
+            raise EmptyFileError("the archive holds no bytes")
+        if start.startswith(b"\x1f\x8b"):
+            self._gzip = GzipReader(file)
+            return tar_members(self._gzip)
+        self._is_zip = start.startswith(b"PK") or self._archive.uri.lower().endswith("zip")
+        return zip_members(file) if self._is_zip else tar_members(file)
+
+    def _check(self, member: Member) -> None:
+        if len(self._builder) == MAX_MEMBERS:
+            raise UnsupportedError(f"refused: more than {MAX_MEMBERS:,} members")
+        if len(member.name) > MAX_NAME_CHARACTERS:
+            raise UnsupportedError(f"refused: a name of {len(member.name):,} characters")
+
+    def _stop(self, error: AudioError) -> None:
+        told = f"no more than {len(self._builder)} members of the archive can be read: {error}"
+        self.trouble = type(error)(told)
+
+
+def _content(archive: str, index: ArchiveIndex, member: Member) -> Iterator[bytes]:
+    left = member.size_bytes
+    try:
+        with _open(archive) as file:
+            source = _opened(file, index, member)
+            while chunk := source.read(min(left, _CHUNK_BYTES)):
+                left -= len(chunk)
+                yield chunk
+            if isinstance(source, GzipReader):
+                index.note(source.fresh)
+    except _STORE_ERRORS as error:
+        raise ReadError(_words(error)) from error
+    except HOSTILE_ARCHIVE_ERRORS as error:
+        raise DamagedError(f"damaged in the archive: {_words(error)}") from error
+    if left:
+        raise DamagedError("the archive breaks off in it")
+
+
+def _opened(file: BinaryIO, index: ArchiveIndex, member: Member) -> _Source:
+    """What gives a member's content when it is read from."""
+    if index.is_zip:
+        return open_zip_member(file, member)
+    source = GzipReader(file, index.points()) if index.is_gzip else file
+    source.seek(member.offset)
+    return source
+
+
+class _Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _open(archive: str) -> BinaryIO:
+    path = local_path(archive)
+    if path is not None:
+        return open(path, "rb")
+    file: BinaryIO = FileSystems.open(archive, compression_type=CompressionTypes.UNCOMPRESSED)
+    return file
+
+
+def _words(error: Exception) -> str:
+    said = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return said or type(error).__name__
+
+
+# what is known of archives
+
+
+class _Indexes:
+    """Those of the archives that were used last, in all not much more than INDEX_BYTES."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._indexes: OrderedDict[AudioObject, ArchiveIndex] = OrderedDict()
+        self._memory_bytes = 0
+
+    def get(self, archive: AudioObject) -> ArchiveIndex | None:
+        with self._lock:
+            index = self._indexes.get(archive)
+            if index is not None:
+                self._indexes.move_to_end(archive)
+            return index
+
+    def put(self, archive: AudioObject, index: ArchiveIndex) -> None:
+        with self._lock:
+            before = self._indexes.pop(archive, None)
+            self._memory_bytes += index.memory_bytes - (before.memory_bytes if before else 0)
+            self._indexes[archive] = index
+            while self._memory_bytes > INDEX_BYTES and len(self._indexes) > 1:
+                _, oldest = self._indexes.popitem(last=False)
+                self._memory_bytes -= oldest.memory_bytes
+
+
+_INDEXES = _Indexes()
+_TURNS = tuple(threading.Lock() for _ in range(64))
+
+
+def _index(archive: AudioObject) -> ArchiveIndex:
+    """Where an archive's members are; only one thread finds it out."""
+    with _TURNS[hash(archive.uri) % len(_TURNS)]:
+        index = _INDEXES.get(archive)
+        if index is None:
+            scan = _Scan(archive)
+            deque(scan, maxlen=0)
+            index = scan.index
+        return index

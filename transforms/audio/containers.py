@@ -1,0 +1,363 @@
+"""What the bookkeeping of a container says: how much sound there is, and what recorders noted."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from itertools import chain, islice, takewhile
+from typing import NamedTuple
+
+from earmark.transforms.audio.declared_length import DeclaredLength
+from earmark.transforms.audio.file_parts import FilePart
+
+
+class Note(NamedTuple):
+    """What a recorder noted in a file.
+
+    Attributes:
+      kind: how it is written: "guano", "bext" for Broadcast Wave, or as a mere "comment".
+      content: what was noted.
+    """
+
+    kind: str
+    content: bytes
+
+
+def wav_length(content: FilePart) -> DeclaredLength:
+    """WAV and RF64."""
+    is_mpeg = False
+    for chunk in _riff(content).walk(content, 12):
+        if chunk.name == b"fmt ":
+            codec = content.read_at(chunk.offset, 2)
+            is_mpeg = codec in (b"\x50\0", b"\x55\0", b"\0\x50", b"\0\x55")
+        elif chunk.name == b"data":
+            return _sound(content, chunk.offset, chunk.size)._replace(is_mpeg=is_mpeg)
+    return DeclaredLength(is_mpeg=is_mpeg)
+
+
+def wav_notes(content: FilePart) -> Iterator[Note]:
+    """The notes in a WAV or RF64 file, before its sound and behind it; damage ends them."""
+    chunks = _riff(content).walk(content, 12)
+    sane = takewhile(lambda chunk: _NAME.fullmatch(chunk.name), chunks)
+    noted = (chunk for chunk in sane if chunk.name in (b"guan", b"bext", b"LIST"))
+    for chunk in islice(noted, _MAX_NOTES):
+        size = min(chunk.size, _MAX_NOTE_BYTES)
+        if chunk.name == b"LIST":
+            yield from _comments(content.part(chunk.offset, chunk.offset + size), _riff(content))
+        else:
+            kind = "guano" if chunk.name == b"guan" else "bext"
+            yield Note(kind, content.read_at(chunk.offset, size))
+
+
+_MAX_NOTES = 16
+_MAX_NOTE_BYTES = 1 << 18
+_NAME = re.compile(rb"[ -~]{4}")
+
+
+def _comments(infos: FilePart, style: _ChunkStyle) -> Iterator[Note]:
+    """Yields the first comment, ICMT, in a LIST chunk of the kind INFO."""
+    if infos.read_at(0, 4) == b"INFO":
+        for info in islice(style.find(infos, 4, b"ICMT"), 1):
+            yield Note("comment", infos.read_at(info.offset, info.size))
+
+
+def w64_length(content: FilePart) -> DeclaredLength:
+    """Sony Wave64."""
+    data = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+    return _sound_of(content, _W64.find(content, 40, data))
+
+
+def aiff_length(content: FilePart) -> DeclaredLength:
+    """AIFF and AIFF-C: the chunk SSND begins with an offset and a block size of four bytes each."""
+    return _sound_of(content, _BIG_ENDIAN_RIFF.find(content, 12, b"SSND"), head_bytes=8)
+
+
+def caf_length(content: FilePart) -> DeclaredLength:
+    """Core Audio Format: the chunk data begins with a count of edits of four bytes."""
+    return _sound_of(content, _CAF.find(content, 8, b"data"), head_bytes=4)
+
+
+def au_length(content: FilePart) -> DeclaredLength:
+    """Sun and NeXT audio: magic, offset of the sound, its size."""
+    head = content.read_at(0, 12)
+    if len(head) < 12:
+        return DeclaredLength()
+    offset, size = struct.unpack(">4xII" if head[:4] == b".snd" else "<4xII", head)
+    return _sound(content, offset, size)
+
+
+def ogg_length(content: FilePart) -> DeclaredLength:
+    """Ogg (RFC 3533): the last page must be whole, and marked as the end of its stream.
+
+    Opus counts the samples that its decoder drops at the start (RFC 7845, 4.2).
+    """
+    first = content.read_at(0, 40)
+    lead_in = int.from_bytes(first[38:40], "little") if first[28:36] == b"OpusHead" else 0
+    tail = content.read_at(max(0, content.size - (1 << 17)), 1 << 17)
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    segments = page[26] if len(page) > 26 else 0
+    is_whole = len(page) >= 27 + segments + sum(page[27 : 27 + segments])
+    return DeclaredLength(ended=is_whole and bool(page[5] & 4), lead_in=lead_in)
+
+
+def mp3_length(content: FilePart) -> DeclaredLength:
+    """MPEG audio: the count of frames in the first one, as Xing, LAME or VBRI write it.
+
+    Formats: http://gabriel.mp3-tech.org/mp3infotag.html and
+    https://www.codeproject.com/Articles/8295/MPEG-Audio-Frame-Header.
+    """
+    frame = content.read_at(0, mpeg_frame_bytes(content.read_at(0, 4)) or 4)
+    frame_samples = _mpeg_frame_samples(frame)
+    if frame[36:40] == b"VBRI" and len(frame) >= 54:
+        frames = int.from_bytes(frame[50:54], "big")
+        return DeclaredLength(samples=frames * frame_samples, tolerance=frame_samples)
+    is_mpeg1, is_mono = frame[1] >> 3 & 3 == 3, frame[3] >> 6 == 3
+    xing = frame[4 + (17 if is_mono else 32) if is_mpeg1 else 4 + (9 if is_mono else 17) :]
+    if xing[:4] not in (b"Xing", b"Info") or len(xing) < 12 or not xing[7] & 1:
+        return DeclaredLength()
+    samples = int.from_bytes(xing[8:12], "big") * frame_samples
+    return DeclaredLength(samples=max(0, samples - _lame_padding(xing)), tolerance=frame_samples)
+
+
+def _lame_padding(xing: bytes) -> int:
+    """Returns the samples that the encoder added at both ends, as LAME's extension tells.
+
+    It lies behind what flags say is there: a count of frames, one of bytes, 100 bytes of a table to
+    seek by, and the quality.
+    """
+    flags = xing[7]
+    lame = xing[8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2 :]
+    if len(lame) < 24 or not lame[:4].isalnum():
+        return 0
+    both = int.from_bytes(lame[21:24], "big")
+    return (both >> 12) + (both & 0xFFF)
+
+
+def mpeg_frame_bytes(header: bytes) -> int | None:
+    """Returns the size of an MPEG audio frame (ISO/IEC 11172-3, 13818-3), None where there is none.
+
+    Frames of free bit rate, whose size no header tells, count as none.
+    """
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
+    bit_rate_index, rate_index, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    if version == 1 or layer == 4 or bit_rate_index in (0, 15) or rate_index == 3:
+        return None
+    bit_rate = _MPEG_KBIT_S[min(layer, 2 if version != 3 else 3), version == 3][bit_rate_index - 1]
+    rate_hz = (44100, 48000, 32000)[rate_index] // {3: 1, 2: 2, 0: 4}[version]
+    if layer == 1:
+        return 4 * (12000 * bit_rate // rate_hz + padding)
+    return _mpeg_frame_samples(header) * 125 * bit_rate // rate_hz + padding
+
+
+def _mpeg_frame_samples(header: bytes) -> int:
+    """Returns the samples per channel in an MPEG audio frame (ISO/IEC 11172-3, 13818-3)."""
+    layer = 4 - (header[1] >> 1 & 3)
+    if layer == 1:
+        return 384
+    return 576 if layer == 3 and header[1] >> 3 & 3 != 3 else 1152
+
+
+# Bit rates by layer and whether the version is MPEG 1; layers 2 and 3 of MPEG 2 share theirs.
+_MPEG_KBIT_S = {
+    (1, True): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (2, True): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (3, True): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (1, False): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, False): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+def adts_frame_bytes(header: bytes) -> int | None:
+    """Returns the size of an ADTS frame (ISO/IEC 13818-7, 6.2), None where there is none."""
+    if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+        return None
+    rate_index = header[2] >> 2 & 15
+    size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return size if rate_index < 13 and size > 7 else None
+
+
+def avi_length(content: FilePart) -> DeclaredLength:
+    """AVI: a chunk RIFF, followed by more of them where the file is longer than one can hold."""
+    chunks = _RIFF.find(content, 0, b"RIFF")
+    end = max((each.end for each in chunks if _is_filled_in(each.size)), default=0)
+    return DeclaredLength(missing_bytes=max(0, end - content.size))
+
+
+def asf_length(content: FilePart) -> DeclaredLength:
+    """ASF: File Properties and the objects of encryption in the header (specification 1.2, 3)."""
+    properties = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+    encryption = bytes.fromhex("fbb3112223bdd211b4b700a0c955fc6e")
+    extended_encryption = bytes.fromhex("14e68a292226174cb935dae07ee9289c")
+    declared = DeclaredLength()
+    for chunk in _ASF.find(content, 30, properties, encryption, extended_encryption):
+        if chunk.name != properties:
+            return DeclaredLength(locked=True)
+        declared = _asf_properties(content, chunk.offset)
+    return declared
+
+
+def _asf_properties(content: FilePart, offset: int) -> DeclaredLength:
+    properties = content.read_at(offset, 68)
+    if len(properties) < 68:
+        return DeclaredLength()
+    size, duration_100ns, preroll_ms, flags = struct.unpack("<16xQ16xQ8xQI", properties)
+    if flags & 1:  # a broadcast: sizes and times are not yet known
+        return DeclaredLength()
+    seconds = duration_100ns / 1e7 - preroll_ms / 1e3
+    missing = max(0, size - content.size)
+    return DeclaredLength(seconds=seconds if seconds > 0 else None, missing_bytes=missing)
+
+
+def mp4_length(content: FilePart) -> DeclaredLength:
+    """MP4 and QuickTime (ISO/IEC 14496-12): boxes beyond the end, and encrypted sound."""
+    boxes = list(islice(_walk_boxes(content, 0, content.size), _MAX_CHUNKS))
+    end = max((box.end for box in boxes if box.name in (b"mdat", b"moov", b"moof")), default=0)
+    locked = _is_locked(content, [box for box in boxes if box.name == b"moov"])
+    return DeclaredLength(missing_bytes=max(0, end - content.size), locked=locked)
+
+
+def _walk_boxes(content: FilePart, offset: int, end: int) -> Iterator[_Chunk]:
+    """Yields the boxes between two positions; a size of 0 means up to the end, 1 a longer size."""
+    while offset + 8 <= end and len(head := content.read_at(offset, 16)) >= 8:
+        size, name = struct.unpack(">I4s", head[:8])
+        head_bytes = 8
+        if size == 1 and len(head) == 16:
+            size, head_bytes = int.from_bytes(head[8:], "big"), 16
+        size = size or end - offset
+        yield _Chunk(name, offset + head_bytes, max(0, size - head_bytes))
+        offset += max(size, head_bytes)
+
+
+def _is_locked(content: FilePart, boxes: list[_Chunk]) -> bool:
+    """Whether a track in moov boxes is described as one of an encrypted kind of sound."""
+    for name in (b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
+        boxes = [child for child in _children(content, boxes) if child.name == name]
+    tables = [box._replace(offset=box.offset + 8, size=box.size - 8) for box in boxes]
+    return any(kind.name in (b"enca", b"drms", b"aavd") for kind in _children(content, tables))
+
+
+def _children(content: FilePart, boxes: list[_Chunk]) -> Iterator[_Chunk]:
+    """Yields the boxes in others, so many in all that boxes which claim each other do no harm."""
+    every = (_walk_boxes(content, box.offset, min(box.end, content.size)) for box in boxes)
+    return islice(chain.from_iterable(every), _MAX_CHUNKS)
+
+
+def matroska_length(content: FilePart) -> DeclaredLength:
+    """Matroska and WebM (RFC 8794 and 9559): a header, then a segment of all the rest."""
+    end = 0
+    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        head = content.read_at(end, 12)
+        size_bytes = 9 - head[4].bit_length() if head[:4] == name and len(head) == 12 else 9
+        largest = (1 << 7 * size_bytes) - 1
+        size = int.from_bytes(head[4 : 4 + size_bytes], "big") & largest
+        if size_bytes == 9 or size == largest:  # which stands for an unknown size
+            return DeclaredLength()
+        end += 4 + size_bytes + size
+    return DeclaredLength(missing_bytes=max(0, end - content.size))
+
+
+def nist_length(content: FilePart) -> DeclaredLength:
+    """NIST SPHERE: lines of text, one of which counts the samples per channel."""
+    head = content.read_at(0, 1 << 14).split(b"end_head")[0]
+    count = re.search(rb"^sample_count -i (\d{1,15})\s", head, re.MULTILINE)
+    return DeclaredLength(samples=int(count[1]) or None) if count else DeclaredLength()
+
+
+def voc_length(content: FilePart) -> DeclaredLength:
+    """Creative Voice: blocks, each with a type and a size of three bytes; type 0 ends the file."""
+    offset = int.from_bytes(content.read_at(20, 2), "little")
+    for _ in range(_MAX_CHUNKS):
+        head = content.read_at(offset, 4)
+        if len(head) < 4 or not 0 < head[0] < 10:
+            break
+        offset += 4 + int.from_bytes(head[1:], "little")
+    return DeclaredLength(missing_bytes=max(0, offset - content.size))
+
+
+class _Chunk(NamedTuple):
+    """A part of a container: its name, and where its content lies."""
+
+    name: bytes
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+
+class _ChunkStyle(NamedTuple):
+    """How a family of containers writes the head of a chunk: a name, then a size."""
+
+    name_bytes: int
+    size_format: str
+    size_counts_head: bool = False
+    alignment: int = 1
+
+    def walk(self, content: FilePart, offset: int) -> Iterator[_Chunk]:
+        """Yields the chunks from `offset` on, up to the end of the file.
+
+        The size proper of `data` lies in a chunk ds64 before it where it takes more than 32 bits
+        (EBU Tech 3306).
+        """
+        head_bytes = self.name_bytes + struct.calcsize(self.size_format)
+        long_size = 0xFFFFFFFF
+        for _ in range(_MAX_CHUNKS):
+            head = content.read_at(offset, head_bytes)
+            if len(head) < head_bytes:
+                return
+            name, offset = head[: self.name_bytes], offset + head_bytes
+            (size,) = struct.unpack(self.size_format, head[self.name_bytes :])
+            if name == b"ds64":
+                long_size = int.from_bytes(content.read_at(offset + 8, 8), "little")
+            elif name == b"data" and size == 0xFFFFFFFF:
+                size = long_size
+            size = max(0, size - head_bytes if self.size_counts_head else size)
+            yield _Chunk(name, offset, size)
+            offset += size
+            offset += -offset % self.alignment
+
+    def find(self, content: FilePart, offset: int, *names: bytes) -> Iterator[_Chunk]:
+        """Yields the chunks of these names."""
+        return (chunk for chunk in self.walk(content, offset) if chunk.name in names)
+
+
+_MAX_CHUNKS = 10_000
+"""So many parts of a container are looked at; no recorder writes so many before the sound."""
+
+_RIFF = _ChunkStyle(4, "<I", alignment=2)
+_BIG_ENDIAN_RIFF = _ChunkStyle(4, ">I", alignment=2)
+_W64 = _ChunkStyle(16, "<Q", size_counts_head=True, alignment=8)
+_CAF = _ChunkStyle(4, ">q")
+_ASF = _ChunkStyle(16, "<Q", size_counts_head=True)
+
+
+def _riff(content: FilePart) -> _ChunkStyle:
+    return _BIG_ENDIAN_RIFF if content.read_at(0, 4) == b"RIFX" else _RIFF
+
+
+def _sound_of(content: FilePart, chunks: Iterator[_Chunk], head_bytes: int = 0) -> DeclaredLength:
+    """The length that the first of chunks declares, whose sound begins behind a head."""
+    for chunk in chunks:
+        return _sound(content, chunk.offset + head_bytes, chunk.size - head_bytes)
+    return DeclaredLength()
+
+
+def _sound(content: FilePart, offset: int, size: int) -> DeclaredLength:
+    """The length that a chunk of sound declares."""
+    if not _is_filled_in(size):
+        return DeclaredLength(sound_start=offset)
+    missing_bytes = max(0, offset + size - content.size)
+    return DeclaredLength(sound_start=offset, sound_bytes=size, missing_bytes=missing_bytes)
+
+
+def _is_filled_in(size: int) -> bool:
+    """Whether a size is one, and not what recorders write before they know better.
+
+    That is 0, or the largest number of 31 to 64 bits, sometimes less what the headers take.
+    """
+    limits = (1 << 31, 1 << 32, 1 << 64)
+    return size > 0 and not any(0 <= limit - size <= 1 << 16 for limit in limits)

@@ -1,0 +1,348 @@
+"""Decodes with FFmpeg's libraries, through PyAV: compressed sound, and the sound of video."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.codec import Codec
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from numpy.typing import NDArray
+
+from earmark.transforms.audio.declared_length import DeclaredLength
+from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.formats import Duration, Format
+from earmark.transforms.audio.libav_frames import Shape, alike, as_float32, joined
+from earmark.transforms.elements import AudioHeader
+from earmark.transforms.errors import (
+    HOSTILE_CONTENT_ERRORS,
+    AudioError,
+    DamagedError,
+    NoAudioStreamError,
+    ReadError,
+    UnsupportedError,
+)
+
+
+@contextmanager
+def open_libav(
+    content: FilePart, format_: Format, declared: DeclaredLength
+) -> Iterator[LibavDecoder]:
+    """Opens the default sound of a file, and decodes the first of it.
+
+    Raises:
+      UnsupportedError: the sound is encrypted, or of a codec that is not known here.
+      NoAudioStreamError: there are only other things in it.
+      DamagedError: the content makes no sense.
+      NoSamplesError: there is no sound in it.
+    """
+    if declared.locked:
+        raise UnsupportedError("the sound is encrypted")
+    with _in_libav():
+        container = _open_container(content, format_.demuxer)
+    with container:
+        yield LibavDecoder(container, _pick_stream(container), format_, declared)
+
+
+class LibavDecoder:
+    """A stream of sound that libav has opened; to be read once.
+
+    Attributes:
+      header: what the recording is.
+      declared: how long its header says that it is, in samples where it says so.
+      byte_order: of uncompressed sound, as numpy names it.
+      can_seek: False: chunks() always starts with the first sample.
+      samples: None: libav doesn't count them beforehand.
+    """
+
+    library = "libav"
+    can_seek = False
+    samples = None
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: AudioStream,
+        format_: Format,
+        declared: DeclaredLength,
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._codec = stream.codec_context
+        self.declared = declared
+        self._heard = 0
+        self._reached = 0  # on the clock of the stream
+        self._pictures_reached_s = 0.0
+        self._trouble: AudioError | None = None
+        self._gave_up = False
+        self._frames = self._decode()
+        first = next(self._frames, None)
+        if first is None:
+            seconds = declared.seconds or (stream.duration and _duration_s(container, stream))
+            raise self._trouble or declared._replace(seconds=seconds).nothing_decoded()
+        self._frames = chain([first], self._frames)
+        self._first = first
+        self._shape = Shape(first.sample_rate, first.layout, first.layout.nb_channels)
+        self.declared = _in_samples(declared, format_.duration, container, stream, first)
+        self.header = AudioHeader(
+            format=format_.name,
+            codec=_codec(stream),
+            sample_rate_hz=first.sample_rate,
+            channels=first.layout.nb_channels,
+            declared_samples=self.declared.samples,
+        )
+        self.byte_order = ">" if self._codec.codec.canonical_name.endswith("be") else "<"
+
+    @property
+    def first(self) -> NDArray[np.float32]:
+        """The first of the recording, float32 [n, channels]."""
+        return as_float32(self._first)
+
+    def chunks(
+        self, wanted: int, start: int = 0, like: LibavDecoder | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yields float32 [n, channels] in [-1, 1].
+
+        Args:
+          wanted: n, for most chunks.
+          start: always 0.
+          like: whose rate and channels they are brought to, if not their own.
+
+        Raises:
+          DamagedError: a packet could not be decoded; what came before is good.
+          TruncatedError: the sound ends before the header says.
+          ReadError: the file could not be read on.
+        """
+        frames = self._counted(alike(self._frames, self._shape))
+        yield from joined(alike(frames, like._shape) if like else frames, wanted)
+        self._check_end()
+
+    def _counted(self, frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
+        for frame in frames:
+            self._heard += frame.samples
+            yield frame
+
+    def _check_end(self) -> None:
+        """Raises what went wrong, if anything.
+
+        Trouble with the last packets is none where all that was declared is there: junk and tags
+        follow many a recording. Where the file is known to be cut, that is what is told.
+        """
+        if self._trouble and self._gave_up and self.declared.is_whole:
+            raise self._trouble
+        heard, rate = self._heard, self.header.sample_rate_hz
+        reached = max(heard, round(self._reached_s() * rate)) if self.declared.tolerance else heard
+        self.declared.check_end(heard, reached, rate)
+        if self._trouble and (self._gave_up or self.declared.samples is None):
+            raise self._trouble
+
+    def _reached_s(self) -> float:
+        return max(self._reached * float(self._stream.time_base or 0), self._pictures_reached_s)
+
+    def _decode(self) -> Iterator[AudioFrame]:
+        """Yields frames up to the end, or to damage that is followed by more sound.
+
+        Damage before the first frame is passed over: a stream that was joined while it ran begins
+        with packets that lean on earlier ones. So is damage behind all that was declared: where
+        recordings were joined end to end, a header lies in between.
+        """
+        heard = 0
+        for packet in self._packets():
+            frames = self._decode_packet(packet)
+            if frames and self._trouble:
+                self._gave_up = 0 < heard < (self.declared.samples or sys.maxsize)
+                if self._gave_up:
+                    return
+                self._trouble = None
+            self._note_time(packet)
+            for frame in frames:
+                heard += frame.samples
+                yield frame
+
+    def _packets(self) -> Iterator[Packet[Any]]:
+        try:
+            with _in_libav():
+                yield from _demux(self._container)
+        except (DamagedError, UnsupportedError) as error:
+            self._trouble = self._trouble or error
+
+    def _decode_packet(self, packet: Packet[Any]) -> list[AudioFrame]:
+        if packet.stream is not self._stream:
+            return []
+        try:
+            frames = self._codec.decode(packet)
+        except _LIBAV_ERRORS as error:
+            trouble = _as_audio_error(error)
+            if isinstance(trouble, ReadError):
+                raise trouble from error
+            self._trouble = self._trouble or trouble
+            return []
+        return [frame for frame in frames if frame.samples]
+
+    def _note_time(self, packet: Packet[Any]) -> None:
+        """Keeps how far the recording has been read, on the clock of the container.
+
+        Where the header tells only the length of the whole, pictures count as well: sound may well
+        end before they do.
+        """
+        pts = packet.pts
+        if pts is None or self._trouble:
+            return
+        end = pts + (packet.duration or 0)
+        if packet.stream is self._stream:
+            self._reached = max(self._reached, end)
+        elif packet.stream.type == "video" and self._stream.duration is None:
+            end_s = end * float(packet.time_base)
+            self._pictures_reached_s = max(self._pictures_reached_s, end_s)
+
+
+def _demux(container: InputContainer) -> Iterator[Packet[Any]]:
+    """Yields all packets, and for each stream one that flushes its decoder.
+
+    Where a stream begins in mid-file, PyAV trips over it (seen in 18.1), but not before it has
+    flushed those that were there from the start.
+    """
+    try:
+        yield from container.demux()
+    except IndexError as error:
+        if isinstance(error, av.FFmpegError):
+            raise
+
+
+@contextmanager
+def _in_libav() -> Iterator[None]:
+    """Makes an AudioError of whatever libav and PyAV raise when content lies to them.
+
+    Raises:
+      UnsupportedError: libav lacks what it takes.
+      DamagedError: the content makes no sense.
+      ReadError: the file could not be read.
+    """
+    try:
+        yield
+    except _LIBAV_ERRORS as error:
+        raise _as_audio_error(error) from error
+
+
+_LIBAV_ERRORS = (av.FFmpegError, OSError, *HOSTILE_CONTENT_ERRORS)
+
+
+def _open_container(content: FilePart, demuxer: str) -> InputContainer:
+    """Opens a file as the format it was recognised as, and keeps libav from all else.
+
+    No other demuxer, no protocol that a hostile file could name, no decoder for pictures.
+    """
+    container: InputContainer = av.open(
+        content,
+        mode="r",
+        format=demuxer,
+        container_options={
+            "format_whitelist": demuxer,
+            "protocol_whitelist": "none",
+            "codec_whitelist": _audio_decoders(),
+        },
+        metadata_errors="replace",
+    )
+    return container
+
+
+@lru_cache(maxsize=1)
+def _audio_decoders() -> str:
+    return ",".join(sorted(filter(_is_audio_decoder, av.codecs_available)))
+
+
+def _is_audio_decoder(name: str) -> bool:
+    try:
+        return bool(Codec(name, "r").type == "audio")
+    except ValueError:  # there is only an encoder of this name
+        return False
+
+
+def _pick_stream(container: InputContainer) -> AudioStream:
+    """Returns the default stream of sound that can be decoded, else the first."""
+    streams = container.streams.audio
+    if not streams:
+        others = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise NoAudioStreamError(f"no sound in it, only: {others}")
+    decodable = [stream for stream in streams if stream.codec_context is not None]
+    if not decodable:
+        raise UnsupportedError("the codec of the sound is not known here")
+    default = [stream for stream in decodable if stream.disposition & Disposition.default]
+    stream = (default or decodable)[0]
+    stream.codec_context.thread_count = 1  # the cores are busy with other recordings
+    if _codec(stream) == "flac":  # whose checksums libav would not look at
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
+    return stream
+
+
+def _in_samples(
+    declared: DeclaredLength,
+    duration: Duration,
+    container: InputContainer,
+    stream: AudioStream,
+    first: AudioFrame,
+) -> DeclaredLength:
+    """Counts a declared length in samples, by what libav says where that is the header's word."""
+    if declared.samples is not None:
+        return declared
+    samples = declared.pcm_samples(_codec(stream), first.layout.nb_channels)
+    if samples is not None:
+        return declared._replace(samples=samples)
+    seconds = declared.seconds
+    if seconds is None and duration.is_told(declared.is_whole):
+        seconds = _duration_s(container, stream)
+    if seconds is None:
+        return declared
+    samples = round(seconds * first.sample_rate) - declared.lead_in
+    # Encoders add silence at both ends, and containers round.
+    tolerance = 0 if duration is Duration.COUNTED else first.sample_rate // 2
+    return declared._replace(samples=max(0, samples), tolerance=tolerance)
+
+
+def _duration_s(container: InputContainer, stream: AudioStream) -> float | None:
+    if stream.duration is not None:
+        return float(stream.duration * (stream.time_base or 0))
+    return None if container.duration is None else container.duration / av.time_base
+
+
+def _codec(stream: AudioStream) -> str:
+    """Names the codec without the byte order and the order of its samples."""
+    name: str = stream.codec_context.codec.canonical_name
+    if not name.startswith("pcm_"):
+        return name
+    return name.removesuffix("_planar").removesuffix("le").removesuffix("be")
+
+
+_NO_SENSE = "the content makes no sense to the decoder"
+
+
+def _as_audio_error(error: Exception) -> AudioError:
+    if isinstance(error, av.FFmpegError):
+        return _in_plain_words(error)
+    if isinstance(error, OSError):
+        return ReadError(error.strerror or str(error))
+    return DamagedError(f"{_NO_SENSE}: {error or type(error).__name__}")
+
+
+def _in_plain_words(error: av.FFmpegError) -> AudioError:
+    """Says what libav says for an archivist; EIO is what it says where it wants more to read."""
+    message = " ".join((error.strerror or type(error).__name__).split())
+    if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):
+        return DamagedError(_NO_SENSE)
+    if isinstance(error, av.error.EOFError):
+        return DamagedError("the content ends before the sound begins")
+    if error.errno == errno.EIO:
+        return DamagedError("the content breaks off in the middle")
+    lacks = (av.error.LookupError, av.error.NotImplementedError, av.error.PatchWelcomeError)
+    return UnsupportedError(message) if isinstance(error, lacks) else DamagedError(message)

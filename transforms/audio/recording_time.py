@@ -1,0 +1,148 @@
+"""When a recording began: what the file itself says, else what its name says.
+
+The time that a file system keeps for a file is never asked: it is that of the last copy.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime, timezone, tzinfo
+from pathlib import Path
+from typing import NamedTuple
+
+from earmark.transforms.audio.containers import Note
+from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.sniffing import sniff
+from earmark.transforms.audio.time_names import named_time, read_time
+from earmark.transforms.errors import NotAudioError, ReadError
+
+
+class RecordedAt(NamedTuple):
+    """When a recording began.
+
+    Attributes:
+      time: in UTC, with its fraction of a second where one is known.
+      source: what said so: guano, opensoundscape, audiomoth, bext or name.
+    """
+
+    time: datetime
+    source: str
+
+
+def recorded_at(
+    path: str, uri: str, *, time_pattern: str | None = None, time_zone: tzinfo = timezone.utc
+) -> RecordedAt | None:
+    """Find out when a recording began.
+
+    What is in a WAV file (RIFF, RF64 or BW64) goes first, in this order:
+
+    1. GUANO's `Timestamp`
+       (https://github.com/riggsd/guano-spec/blob/master/guano_specification.md);
+    2. the `recording_start_time` that OpenSoundscape keeps, as JSON, in the comment of what it
+       writes; it moves with the cut, where the recorder's own sentence in there does not;
+    3. the comment of an AudioMoth, `Recorded at 10:25:00 04/04/2020 (UTC+2) by AudioMoth ...`
+       (https://github.com/OpenAcousticDevices/AudioMoth-Firmware-Basic, setHeaderComment);
+    4. the origination date and time of Broadcast Wave
+       (EBU Tech 3285, https://tech.ebu.ch/docs/tech/tech3285.pdf).
+
+    Then the name: the four digits of a year, month and day, then hour, minute and second, with the
+    usual separators or none, a fraction of the second and an offset from UTC where they are given
+    (20240528_100000, 2024-05-28T10-00-00Z, 2024-05-28 10.00, 20240528T100000.250+0200); or, as old
+    AudioMoths name files, nothing but 8 hex digits that count seconds since 1970. A date alone is
+    not a time.
+
+    A time that names no offset is of time_zone. One that a change of clocks makes happen twice is
+    taken as the first; one that it leaves out is taken as the clock not yet changed (fold=0).
+
+    Args:
+      path: the local file with the content; its name means nothing.
+      uri: the object's URI, whose base name may hold the time.
+      time_pattern: how names hold the time, in place of the usual ways; see check_time_pattern.
+      time_zone: of times that name none.
+
+    Returns:
+      None where nothing says so, or only with a time that there is not.
+
+    Raises:
+      ReadError: the file could not be read.
+    """
+    try:
+        notes = _notes_in(path)
+    except OSError as error:
+        raise ReadError(f"{uri}: {error.strerror}") from error
+    stated = _stated_in(notes, time_zone)
+    if stated is not None:
+        return stated
+    named = named_time(uri, time_pattern, time_zone)
+    return RecordedAt(named, "name") if named else None
+
+
+def _notes_in(path: str) -> list[Note]:
+    with Path(path).open("rb", buffering=0) as file:
+        try:
+            format_, content = sniff(FilePart(file))
+        except NotAudioError:
+            return []
+        return list(format_.notes(content))
+
+
+def _stated_in(notes: list[Note], time_zone: tzinfo) -> RecordedAt | None:
+    for source, kind, read in _SOURCES:
+        for note in notes:
+            time = read(note.content, time_zone) if note.kind == kind else None
+            if time is not None:
+                return RecordedAt(time, source)
+    return None
+
+
+def _guano_time(chunk: bytes, time_zone: tzinfo) -> datetime | None:
+    line = _GUANO_TIMESTAMP.search(chunk.decode("utf-8", "replace"))
+    return read_time(line[1], time_zone) if line else None
+
+
+def _opensoundscape_time(comment: bytes, time_zone: tzinfo) -> datetime | None:
+    _, marker, kept = _text(comment).partition("opso_metadata")
+    if not marker:
+        return None
+    try:
+        # numbers are not wanted, and long ones take Python time that grows as their square
+        start = json.loads(kept, parse_int=float).get("recording_start_time")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return read_time(start, time_zone) if isinstance(start, str) else None
+
+
+def _audiomoth_time(comment: bytes, _: tzinfo) -> datetime | None:
+    said = _AUDIOMOTH_COMMENT.search(_text(comment))
+    if said is None:
+        return None
+    offset = f"{said['sign']}{said['hours']:0>2}:{said['minutes'] or '00'}" if said["sign"] else "Z"
+    iso = f"{said['year']}-{said['month']}-{said['day']}T{said['time']}{offset}"
+    return read_time(iso, timezone.utc)
+
+
+def _bext_time(chunk: bytes, time_zone: tzinfo) -> datetime | None:
+    """OriginationDate, 10 bytes, and OriginationTime, 8; any sign may separate their digits."""
+    date, time = chunk[320:330], chunk[330:338]
+    text = b" ".join((date, time)).decode("ascii", "replace")
+    return read_time(re.sub(r"\D", "-", text), time_zone)
+
+
+def _text(comment: bytes) -> str:
+    return comment.rstrip(b"\0").decode("utf-8", "replace")
+
+
+_GUANO_TIMESTAMP = re.compile(r"^[^\S\n]*Timestamp[^\S\n]*:(.{0,200})", re.MULTILINE)
+_AUDIOMOTH_COMMENT = re.compile(
+    r"Recorded at (?P<time>\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) "
+    r"(?P<day>\d\d)/(?P<month>\d\d)/(?P<year>\d{4})"
+    r"(?: \(UTC(?:(?P<sign>[+-])(?P<hours>\d\d?)(?::(?P<minutes>\d\d))?)?\))?"
+)
+_SOURCES: tuple[tuple[str, str, Callable[[bytes, tzinfo], datetime | None]], ...] = (
+    ("guano", "guano", _guano_time),
+    ("opensoundscape", "comment", _opensoundscape_time),
+    ("audiomoth", "comment", _audiomoth_time),
+    ("bext", "bext", _bext_time),
+)

@@ -1,0 +1,209 @@
+"""The answers of decoder processes, on their way through a pipe.
+
+Whoever takes a decoder over, by a recording made for that, may write there what he likes. So
+answers are numbers and texts, never objects that say how they are to be made, and are checked when
+they are read. An answer is one byte for its kind, four for the length of what follows, and JSON;
+behind Frames, their samples follow as they lie in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, BinaryIO, TypeVar
+
+from earmark.transforms.decoding.messages import Answer, Ended, Frames, Length, Reached, Ready
+from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Trouble
+from earmark.transforms.errors import AudioError, CrashedError
+
+MAX_CHANNELS = 1024
+"""More of them no decoder gives."""
+
+MAX_LENGTH_S = 1 << 25
+"""A year; what claims to be longer is not cut into spans."""
+
+_HEAD = struct.Struct("<cI")
+_MOST_BYTES = 1 << 16
+_MOST_SAMPLES = (1 << 63) - 1
+_MOST_FRAMES = (1 << 31) - 1
+_ENERGY_BITS = 512  # the squares of float32, summed up over as many as there can be
+_NAME_CHARACTERS = 100
+_MESSAGE_CHARACTERS = 4000
+_STAGES = ("read", "decode")
+
+_Part = TypeVar("_Part")
+
+
+def packed(answer: Answer) -> bytes:
+    """An answer as it goes through the pipe."""
+    kind = next(kind for kind, (of, _, _) in _KINDS.items() if isinstance(answer, of))
+    body = json.dumps(_KINDS[kind][1](answer)).encode("ascii")
+    return _HEAD.pack(kind, len(body)) + body
+
+
+def read_answer(pipe: BinaryIO) -> Answer:
+    """The next answer from the pipe; the samples behind Frames are left there.
+
+    Raises:
+      EOFError: it ends before there is one.
+      CrashedError: what comes is no answer.
+      Also what reading from the pipe raises.
+    """
+    kind, size = _HEAD.unpack(_exactly(pipe, _HEAD.size))
+    if kind not in _KINDS or size > _MOST_BYTES:
+        raise nonsense()
+    body = _exactly(pipe, size)
+    try:
+        return _KINDS[kind][2](json.loads(body.decode("ascii")))
+    except (ValueError, RecursionError) as error:
+        raise nonsense() from error
+
+
+def nonsense() -> CrashedError:
+    """What is told of a decoder whose answers no decoder gives."""
+    return CrashedError("the decoder gave an answer that makes no sense")
+
+
+def _exactly(pipe: BinaryIO, size: int) -> bytes:
+    content = pipe.read(size)
+    if len(content) < size:
+        raise EOFError
+    return content
+
+
+# what an answer consists of, and back
+
+
+def _of_frames(answer: Frames) -> list[Any]:
+    return [answer.first_frame, *answer.shape, answer.channels, _of_ending(answer.so_far)]
+
+
+def _of_ending(ending: Ending) -> list[Any]:
+    header, level, time, trouble = ending.header, ending.level, ending.recorded_at, ending.trouble
+    return [
+        header
+        and [
+            header.format,
+            header.codec,
+            header.sample_rate_hz,
+            header.channels,
+            header.declared_samples,
+        ],
+        ending.samples,
+        ending.frames,
+        [level.values, level.energy, level.peak, level.clipped, level.silent],
+        time and time.isoformat(),
+        ending.recorded_at_source,
+        trouble and [*trouble[:2], trouble.message[:_MESSAGE_CHARACTERS]],
+    ]
+
+
+def _frames(fields: object) -> Frames:
+    first, rows, values, channels, so_far = _list(fields, 5)
+    return Frames(
+        _integer(first, 0, _MOST_FRAMES),
+        (_integer(rows, 1, _MOST_FRAMES), _integer(values, 1, _MOST_FRAMES)),
+        _integer(channels, 1, MAX_CHANNELS),
+        _ending(so_far),
+    )
+
+
+def _ending(fields: object) -> Ending:
+    header, samples, frames, level, recorded_at, source, trouble = _list(fields, 7)
+    return Ending(
+        _if_any(header, _header),
+        _integer(samples, 0, _MOST_SAMPLES),
+        _integer(frames, 0, _MOST_FRAMES),
+        _level(level),
+        _if_any(recorded_at, _time),
+        _if_any(source, _text),
+        _if_any(trouble, _trouble),
+    )
+
+
+def _header(fields: object) -> AudioHeader:
+    format_, codec, sample_rate_hz, channels, declared = _list(fields, 5)
+    return AudioHeader(
+        _text(format_),
+        _text(codec),
+        _integer(sample_rate_hz, 1, _MOST_FRAMES),
+        _integer(channels, 1, MAX_CHANNELS),
+        _if_any(declared, lambda samples: _integer(samples, 0, _MOST_SAMPLES)),
+    )
+
+
+def _level(fields: object) -> SignalLevel:
+    values, energy, peak, clipped, silent = _list(fields, 5)
+    values = _integer(values, 0, _MOST_SAMPLES)
+    if not isinstance(peak, float):
+        raise ValueError("a peak that is no number")
+    return SignalLevel(
+        values,
+        _integer(energy, 0, 1 << _ENERGY_BITS),
+        peak,
+        _integer(clipped, 0, values),
+        _integer(silent, 0, values),
+    )
+
+
+def _trouble(fields: object) -> Trouble:
+    stage, reason, message = _list(fields, 3)
+    reasons = {kind.reason for kind in AudioError.__subclasses__()}
+    if stage not in _STAGES or _text(reason) not in reasons:
+        raise ValueError("a trouble that is none")
+    return Trouble(stage, reason, _text(message, _MESSAGE_CHARACTERS))
+
+
+def _time(value: object) -> datetime:
+    time = datetime.fromisoformat(_text(value))
+    if time.tzinfo is None:
+        raise ValueError("a time without its offset")
+    return time
+
+
+def _if_any(value: object, read: Callable[[object], _Part]) -> _Part | None:
+    return None if value is None else read(value)
+
+
+def _list(value: object, length: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) != length:
+        raise ValueError("other fields than an answer has")
+    return value
+
+
+def _integer(value: object, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError("a number out of its range")
+    return value
+
+
+def _text(value: object, most: int = _NAME_CHARACTERS) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise ValueError("a text that is none, or too long")
+    value.encode("utf-8")
+    return value
+
+
+def _ready(fields: object) -> Ready:
+    _list(fields, 0)
+    return Ready()
+
+
+def _reached(fields: object) -> Reached:
+    return Reached(_integer(_list(fields, 1)[0], 0, _MOST_SAMPLES))
+
+
+def _length(fields: object) -> Length:
+    [seconds] = _list(fields, 1)
+    return Length(_if_any(seconds, lambda each: _integer(each, 0, MAX_LENGTH_S)))
+
+
+_KINDS: dict[bytes, tuple[type, Callable[[Any], list[Any]], Callable[[object], Answer]]] = {
+    b"F": (Frames, _of_frames, _frames),
+    b"E": (Ended, lambda ended: _of_ending(ended.ending), lambda fields: Ended(_ending(fields))),
+    b"P": (Reached, list, _reached),
+    b"L": (Length, list, _length),
+    b"R": (Ready, list, _ready),
+}

@@ -1,0 +1,44 @@
+"""Recordings as local files, which is what decoders read fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from earmark.transforms.archives import member_copy, place_of
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.errors import ReadError
+from earmark.transforms.storage import UNUSABLE_ERRORS, fetched, local_path, reason, shown
+
+
+@contextmanager
+def local_copy(uri: str, listed: AudioObject | None = None) -> Iterator[str]:
+    """The path of a local file with an object's content.
+
+    A local object is that file itself. A remote one is read once, from its beginning to its end,
+    into a temporary file that is gone afterwards. Where the connection breaks it is read on from
+    there. A member of an archive is unpacked into such a file.
+
+    Args:
+      uri: of the object.
+      listed: what the listing said of it, which it must still be; None asks for it now.
+
+    Raises:
+      ReadError: the object could not be read, or is another by now, or there is no room for a copy.
+      AudioError: a member of an archive cannot be unpacked.
+    """
+    place = place_of(uri)
+    if place is not None:
+        with member_copy(place) as unpacked:
+            yield unpacked
+        return
+    path = local_path(uri)
+    if path is not None:
+        yield path
+        return
+    with ExitStack() as stack:
+        try:
+            copy = stack.enter_context(fetched(uri, listed.version if listed else ""))
+        except UNUSABLE_ERRORS as error:
+            raise ReadError(f"{shown(uri)}: {reason(error)}") from error
+        yield copy.name

@@ -1,0 +1,105 @@
+"""What decoder processes are asked, and what they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timezone, tzinfo
+from typing import NamedTuple, TypeAlias
+
+from earmark.transforms.elements import Ending, Span
+from earmark.transforms.frames import ChannelUse, FrameGrid
+
+
+def endless_s(size_bytes: int) -> int:
+    """More seconds than a file of a size can hold: there a decoder runs in circles.
+
+    Digital silence at 4 kHz takes FLAC, which says least of it, a byte for 1.2 s.
+    """
+    return 60 + 10 * size_bytes
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How to read the time of recording where it isn't stated in full.
+
+    Attributes:
+      time_pattern: of names, as for strptime; None for the usual ones.
+      time_zone: of times that name none.
+    """
+
+    time_pattern: str | None = None
+    time_zone: tzinfo = timezone.utc
+
+
+class DecodeSpan(NamedTuple):
+    """Decode a span: answered by Frames and Reached as they come, then by Ended.
+
+    Attributes:
+      span: the part of a recording.
+      path: the local file with its content.
+      grid: where the frames lie.
+      clock: how to read the time of recording.
+      use: how channels become frames.
+    """
+
+    span: Span
+    path: str
+    grid: FrameGrid
+    clock: Clock
+    use: ChannelUse
+
+
+class FindLength(NamedTuple):
+    """Look how long a recording is, if it can be cut into spans: answered by a Length."""
+
+    path: str
+
+
+Question: TypeAlias = DecodeSpan | FindLength
+
+
+class Ready(NamedTuple):
+    """The process has started, and waits for its first question."""
+
+
+class Frames(NamedTuple):
+    """Frames of a span; behind this, they follow as they lie in memory: float32.
+
+    Attributes:
+      first_frame: the index of the first of them in the clip.
+      shape: how many there are, of all channels, and how many samples each has.
+      channels: how many give frames of their own: see FrameBlock.
+      so_far: how decoding ended if it broke off behind them.
+    """
+
+    first_frame: int
+    shape: tuple[int, int]
+    channels: int
+    so_far: Ending
+
+
+class Reached(NamedTuple):
+    """No frames yet, but it goes on: so many seconds of the span have been decoded."""
+
+    seconds: int
+
+
+class Ended(NamedTuple):
+    """The end of a span."""
+
+    ending: Ending
+
+
+class Length(NamedTuple):
+    """The length of a recording, the last second begun; None where it cannot be cut."""
+
+    seconds: int | None
+
+
+Answer: TypeAlias = Ready | Frames | Reached | Ended | Length
+
+OUT_OF_MEMORY_STATUS = 81
+"""The exit status of a process that ran out of memory."""
+
+BUG_STATUS = 82
+"""The exit status of a process that met an error of ours, which stderr tells."""

@@ -1,0 +1,376 @@
+"""Decoding in processes of its own, so that a bad recording costs itself and not the run."""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import io
+import os
+import pickle
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.transforms.decoding.answers import nonsense, read_answer
+from earmark.transforms.decoding.gate import DecoderGate
+from earmark.transforms.decoding.messages import (
+    BUG_STATUS,
+    OUT_OF_MEMORY_STATUS,
+    Answer,
+    Clock,
+    DecodeSpan,
+    Ended,
+    FindLength,
+    Frames,
+    Length,
+    Question,
+    Reached,
+    endless_s,
+)
+from earmark.transforms.decoding.received import DecodedSpan, decoded_s
+from earmark.transforms.elements import FrameBlock, Span
+from earmark.transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
+from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+
+LIMIT_S = 60.0
+"""How long a decoder may keep us waiting, and a second more for each that it has decoded."""
+
+SKIPPING_SPEED = 20
+"""How many seconds that lie before a span it must read in one."""
+
+START_LIMIT_S = 300.0
+"""How long a decoder may take to start; one that takes longer is no recording's fault."""
+
+_PIPE_BYTES = 1 << 20  # a block of frames
+_TICK_S = 0.25
+_END_LIMIT_S = 5.0
+_SPARE_S = 60
+_SAID_BYTES = 20_000
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)  # none of them comes of content
+_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
+_PROGRAM = "from earmark.transforms.decoding.process import main; main()"
+
+_Given = TypeVar("_Given")
+
+
+class DecoderError(RuntimeError):
+    """A decoder met an error that is ours, not the recording's."""
+
+
+class DecoderPool:
+    """Processes that decode; none of them serves two threads at once.
+
+    A process is started where none is idle, so there are as many as threads that decode at the
+    same time. One that did not answer to the end is not used again. One that was killed from
+    outside, as by a system that is short of memory, costs nothing but time: its task is done again,
+    while no other decodes.
+
+    Args:
+      program: what they run, in Python.
+    """
+
+    def __init__(self, program: str = _PROGRAM) -> None:
+        self._program = program
+        self._idle: deque[_DecoderProcess] = deque()
+        self._all: set[_DecoderProcess] = set()
+        self._gate = DecoderGate()
+
+    def decode(
+        self, span: Span, path: str, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
+    ) -> Iterator[FrameBlock]:
+        """Decode a span of a recording; whatever is wrong with it, the last block says so.
+
+        Where the decoder itself comes to grief, the frames that had come stay good. Where it was
+        killed from outside, decoding begins anew, and what had come is not given again.
+
+        Args:
+          span: the part of a recording.
+          path: the local file with its content.
+          grid: where the frames lie, at the rate wanted.
+          clock: how to read the time of recording.
+          use: how channels become frames.
+
+        Yields:
+          Blocks of frames, then one without frames that holds the Ending.
+
+        Raises:
+          DecoderError: there is a bug in the decoder.
+        """
+        decoded = DecodedSpan(span, grid, use, _most_s(path))
+        question = DecodeSpan(span, path, grid, clock, use)
+        try:
+            yield from self._twice_if_killed(lambda: self._blocks(question, decoded))
+        except AudioError as error:
+            decoded.break_off(error)
+        yield decoded.last_block()
+
+    def length_s(self, path: str) -> int | None:
+        """The length of a recording, the last second begun.
+
+        None where it cannot be cut into spans or opened, which decoding it will tell.
+
+        Raises:
+          DecoderError: there is a bug in the decoder.
+        """
+        try:
+            [length_s] = self._twice_if_killed(lambda: self._length_s(path))
+        except AudioError:
+            return None
+        return length_s
+
+    def close(self) -> None:
+        """End all processes, whatever they do."""
+        self._idle.clear()
+        with suppress(KeyError):
+            while True:
+                self._all.pop().end()
+
+    def _twice_if_killed(self, attempt: Callable[[], Iterator[_Given]]) -> Iterator[_Given]:
+        """What an attempt gives; where its decoder is killed from outside, what a second one does.
+
+        That one has the memory of this process to itself: none else of its decoders is at work.
+        """
+        with suppress(KilledError), self._gate.with_others():
+            yield from attempt()
+            return
+        with self._gate.by_oneself():
+            self._end_idle()
+            yield from attempt()
+
+    def _blocks(self, question: DecodeSpan, decoded: DecodedSpan) -> Iterator[FrameBlock]:
+        """Blocks of frames that have not come before."""
+        decoded.begin()
+        with self._taken() as process:
+            process.ask(question, skipped_s=question.span.start_s)
+            while not isinstance(answer := process.answer(), Ended):
+                if isinstance(answer, Frames):
+                    decoded.check(answer)
+                    frames = process.frames(answer.shape)
+                    process.has_decoded(decoded_s(answer.so_far))
+                    if decoded.is_new(answer):
+                        at, channels = answer.first_frame, answer.channels
+                        yield FrameBlock(question.span, at, frames, channels=channels)
+                elif isinstance(answer, Reached):
+                    decoded.check_reached(answer.seconds)
+                    process.has_decoded(answer.seconds)
+                else:
+                    raise nonsense()
+            decoded.finish(answer.ending)
+
+    def _length_s(self, path: str) -> Iterator[int | None]:
+        with self._taken() as process:
+            process.ask(FindLength(path))
+            answer = process.answer()
+            if not isinstance(answer, Length):
+                raise nonsense()
+        yield answer.seconds
+
+    @contextmanager
+    def _taken(self) -> Iterator[_DecoderProcess]:
+        """A process for the length of the context; one that failed or has not finished is ended."""
+        process = self._take()
+        finished = False
+        try:
+            yield process
+            finished = True
+        finally:
+            if finished:
+                self._idle.append(process)
+            else:
+                self._all.discard(process)
+                process.end()
+
+    def _take(self) -> _DecoderProcess:
+        with suppress(IndexError):
+            while True:
+                process = self._idle.pop()
+                if process.lives():
+                    return process
+                self._all.discard(process)
+                process.end()
+        process = _DecoderProcess(self._program)
+        self._all.add(process)
+        return process
+
+    def _end_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                process = self._idle.pop()
+                self._all.discard(process)
+                process.end()
+
+
+SHARED = DecoderPool()
+"""The pool of this process."""
+
+atexit.register(SHARED.close)
+
+
+def _most_s(path: str) -> float | None:
+    """More seconds than a file can hold, with some to spare; None where it can't be looked at."""
+    with suppress(OSError, ValueError):
+        return endless_s(os.stat(path).st_size) + _SPARE_S
+    return None
+
+
+class _DecoderProcess:
+    """A process that decodes, and the pipes to it and from it."""
+
+    def __init__(self, program: str) -> None:
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (end() closes it)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {program}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            env={**_ONE_THREAD, **os.environ},
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C goes to the terminal's session: it is ours to end this
+        )
+        self._is_ended = False
+        self._questions = cast(IO[bytes], self._process.stdin)
+        self._pipe = _PatientPipe(cast(IO[bytes], self._process.stdout))
+        self._first_limit_s = self._pipe.limit_s = START_LIMIT_S
+        self._answers = io.BufferedReader(self._pipe)
+        self._await_ready()
+
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, question: Question, skipped_s: int = 0) -> None:
+        """Ask a question; some must be skipped before the first answer to it."""
+        if self._complaints.seek(0, os.SEEK_END):
+            self._complaints.seek(0)
+            self._complaints.truncate()
+        self._pipe.waited_s = 0
+        self._first_limit_s = self._pipe.limit_s = LIMIT_S + skipped_s / SKIPPING_SPEED
+        pickled = pickle.dumps(question, pickle.HIGHEST_PROTOCOL)
+        with suppress(BrokenPipeError):  # it is gone, as will show
+            self._questions.write(struct.pack("<I", len(pickled)) + pickled)
+
+    def has_decoded(self, seconds: float) -> None:
+        """Let it have the time that goes with what it has decoded so far of its task."""
+        self._pipe.limit_s = self._first_limit_s + seconds
+
+    def answer(self) -> Answer:
+        """The next answer.
+
+        Raises:
+          CrashedError: the process is dead, or gives what is no answer.
+          KilledError: it is dead, and by no fault of its own.
+          TooSlowError: it takes too long.
+          DecoderError: it met a bug.
+        """
+        try:
+            return read_answer(self._answers)
+        except EOFError as error:
+            raise self._cause_of_death() from error
+
+    def frames(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """The frames, float32 of a shape, that follow an answer; raises the same."""
+        frames = np.empty(shape, np.float32)
+        if self._answers.readinto(frames.data.cast("B")) < frames.nbytes:
+            raise self._cause_of_death()
+        return frames
+
+    def end(self) -> None:
+        """End the process, in the midst of whatever it does."""
+        self._is_ended = True
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):  # of one that the system holds, waiting for files
+            self._process.wait(_END_LIMIT_S)
+        for file in (self._questions, self._answers, self._complaints):
+            file.close()
+
+    def _await_ready(self) -> None:
+        try:
+            self.answer()
+        except KilledError:
+            self.end()
+            raise
+        except (AudioError, DecoderError) as error:
+            said = self._said()
+            self.end()
+            raise DecoderError(f"a decoder process did not start: {error}\n{said}") from error
+
+    def _cause_of_death(self) -> Exception:
+        try:
+            status = self._process.wait(_END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return CrashedError("the decoder broke off")
+        if status == BUG_STATUS:
+            return DecoderError(f"a bug in the decoder\n{self._said()}")
+        if status == OUT_OF_MEMORY_STATUS:
+            return CrashedError("the decoder ran out of memory")
+        if status >= 0:
+            return CrashedError(f"the decoder broke off (exit status {status})")
+        name = _signal_name(-status)
+        if -status in _FROM_OUTSIDE and not self._is_ended:
+            return KilledError(f"the decoder was killed ({name}), perhaps since memory was short")
+        return CrashedError(f"the decoder crashed ({name}{self._complaint(status)})")
+
+    def _complaint(self, status: int) -> str:
+        """What a library said last that gave up by itself; of others it may change by the run."""
+        lines = [line.strip() for line in self._said().splitlines() if line.strip()]
+        return f": {lines[-1][:200]}" if status == -signal.SIGABRT and lines else ""
+
+    def _said(self) -> str:
+        size_bytes = self._complaints.seek(0, os.SEEK_END)
+        self._complaints.seek(max(0, size_bytes - _SAID_BYTES))
+        return self._complaints.read(_SAID_BYTES).decode("utf-8", "replace")
+
+
+class _PatientPipe(io.RawIOBase):
+    """The reading end of a pipe, with a limit to how long it may be waited at.
+
+    Attributes:
+      limit_s: how long in all.
+      waited_s: how long it was until now. Where this process was stopped meanwhile, and went on,
+        that does not count.
+    """
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._poll = select.poll()
+        self._poll.register(pipe, select.POLLIN)
+        self.limit_s = self.waited_s = 0.0
+        with suppress(OSError, AttributeError):  # no system must have it, or grant it
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what is there; raises TooSlowError where that takes too long."""
+        while not self._comes():
+            if self.waited_s > self.limit_s:
+                raise TooSlowError(f"the decoder took more than {self.limit_s:.0f} s")
+        return os.readv(self._pipe.fileno(), [buffer])
+
+    def close(self) -> None:
+        self._pipe.close()
+        super().close()
+
+    def _comes(self) -> bool:
+        started = time.monotonic()
+        events = self._poll.poll(_TICK_S * 1000)
+        self.waited_s += min(time.monotonic() - started, _TICK_S)
+        return bool(events)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,143 @@
+"""A process that decodes recordings: started by decoder_pool, and killed at need.
+
+It imports nothing that isn't needed for decoding, Beam least of all, so that it starts fast and is
+small.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import struct
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.transforms.audio import open_audio
+from earmark.transforms.decoding.answers import packed
+from earmark.transforms.decoding.messages import (
+    BUG_STATUS,
+    OUT_OF_MEMORY_STATUS,
+    Answer,
+    DecodeSpan,
+    Ended,
+    FindLength,
+    Frames,
+    Length,
+    Reached,
+    Ready,
+)
+from earmark.transforms.decoding.spans import SpanDecoding
+from earmark.transforms.errors import AudioError
+
+MEMORY_LIMIT_BYTES = 4 << 30
+"""Of address space; decoding takes a tenth of it."""
+
+
+def main() -> None:
+    """Answer questions that come on stdin, on stdout, until stdin ends."""
+    sys.excepthook = _end_with_last_words
+    questions = _questions(_own(0))
+    answers = _Answers(_own(1))
+    _limit_memory()
+    answers.send(Ready())
+    while True:
+        question = pickle.loads(questions.get())
+        if isinstance(question, DecodeSpan):
+            _decode(question, answers)
+        else:
+            answers.send(_length(question))
+
+
+def _decode(question: DecodeSpan, answers: _Answers) -> None:
+    decoding = SpanDecoding(
+        question.span, question.grid, question.clock, question.use, answers.go_on
+    )
+    for at, frames in decoding.blocks(question.path):
+        answers.send(Frames(at, frames.shape, decoding.channels, decoding.ending()), frames)
+    answers.send(Ended(decoding.ending()))
+
+
+def _length(question: FindLength) -> Length:
+    try:
+        with open_audio(question.path) as reader:
+            samples = reader.header.declared_samples
+            if not reader.can_seek or samples is None:
+                return Length(None)
+            return Length(-(-samples // reader.header.sample_rate_hz))
+    except AudioError:  # which decoding it will meet again, and tell
+        return Length(None)
+
+
+class _Answers:
+    """Where answers go."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._pipe = pipe
+        self._sent = time.monotonic()
+
+    def send(self, answer: Answer, frames: NDArray[np.float32] | None = None) -> None:
+        self._pipe.write(packed(answer))
+        if frames is not None:
+            self._pipe.write(np.ascontiguousarray(frames).data)
+        self._pipe.flush()
+        self._sent = time.monotonic()
+
+    def go_on(self, seconds: int) -> None:
+        """Say how many seconds have been decoded, where nothing else was sent for a while."""
+        if time.monotonic() - self._sent > 1:
+            self.send(Reached(seconds))
+
+
+def _own(descriptor: int) -> BinaryIO:
+    """Takes stdin or stdout for itself: what libraries print there goes where stderr goes."""
+    own = os.fdopen(os.dup(descriptor), "rb" if descriptor == 0 else "wb")
+    os.dup2(2, descriptor)
+    return own
+
+
+def _questions(pipe: BinaryIO) -> SimpleQueue[bytes]:
+    """Reads questions in a thread of their own, which ends this process when there are no more.
+
+    So it ends as well where it would decode forever, and the one who asked is gone.
+    """
+    questions: SimpleQueue[bytes] = SimpleQueue()
+
+    def read() -> None:
+        while len(length := pipe.read(4)) == 4:
+            questions.put(pipe.read(*struct.unpack("<I", length)))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return questions
+
+
+def _limit_memory() -> None:
+    """Keeps a recording that asks for all memory there is from getting it, where systems can.
+
+    Where memory is short all the same, this process is to go, and not the one that holds the run.
+    """
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _end_with_last_words(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, MemoryError):
+        os._exit(OUT_OF_MEMORY_STATUS)
+    sys.__excepthook__(kind, error, traceback)
+    os._exit(BUG_STATUS)

@@ -1,0 +1,177 @@
+"""From a span of a recording to frames: decode, mix down, resample, cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.transforms.audio import AudioReader, RecordedAt, open_audio, recorded_at
+from earmark.transforms.decoding.messages import Clock, endless_s
+from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Span, Trouble
+from earmark.transforms.errors import AudioError, DamagedError, trouble_of
+from earmark.transforms.frames import (
+    LEAD_IN_S,
+    MIXED,
+    ChannelUse,
+    FrameGrid,
+    by_channel,
+    channel_signals,
+    channels_heard,
+    cut_channel_frames,
+    frames_in_block,
+    full_scale,
+    measure,
+)
+
+
+class SpanDecoding:
+    """A span of a recording that is decoded, once.
+
+    Its frames are those of the whole recording, to the last bit: some of what lies before the span
+    is decoded, too, and thrown away once the resampler has seen it, and what lies behind it up to
+    the end of the last frame that begins in it.
+
+    Args:
+      span: the part of a recording.
+      grid: where the frames lie, at the rate wanted.
+      clock: how to read the time of recording.
+      use: how channels become frames.
+      each_second: called with the seconds decoded so far whenever there is one more.
+    """
+
+    def __init__(
+        self,
+        span: Span,
+        grid: FrameGrid,
+        clock: Clock,
+        use: ChannelUse = MIXED,
+        each_second: Callable[[int], None] = lambda seconds: None,
+    ) -> None:
+        self._span = span
+        self._grid = grid
+        self._clock = clock
+        self._use = use
+        self._each_second = each_second
+        self._header: AudioHeader | None = None
+        self._position = 0  # samples per channel from the recording's start
+        self._level = SignalLevel()
+        self._recorded_at: RecordedAt | None = None
+        self._trouble: Trouble | None = None
+        self._first_frame = self._end_frame = grid.first_from(span.start_s)
+
+    @property
+    def channels(self) -> int:
+        """How many channels give frames of their own."""
+        return channels_heard(self._use, self._header.channels) if self._header else 1
+
+    def blocks(self, path: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Decode; whatever is wrong with the recording, only the ending says so.
+
+        Args:
+          path: the local file with the content.
+
+        Yields:
+          The index of a block's first frame in the clip, and its frames, float32
+          [channels * n, values]: all frames of the first channel, then those of the next.
+        """
+        grid, stop_s = self._grid, self._span.stop_s
+        stop = None if stop_s is None else grid.first_from(stop_s)
+        try:
+            with open_audio(path) as reader:
+                self._header = reader.header
+                self._recorded_at = self._time(path)
+                signals = max(self._use.in_frame, self.channels)
+                chunks = self._signals(reader, Path(path).stat().st_size)
+                for at, frames in cut_channel_frames(
+                    chunks, grid, signals, frames_in_block(signals), self._first_frame, stop
+                ):
+                    self._end_frame = at + len(frames)
+                    yield at, by_channel(frames, self.channels)
+        except AudioError as error:
+            self._stop(error)
+
+    def ending(self) -> Ending:
+        """How decoding ended, or, in the midst of it, how it ended if it broke off here."""
+        time, source = self._recorded_at or (None, None)
+        frames = self._end_frame - self._first_frame
+        return Ending(
+            self._header, self._samples(), frames, self._level, time, source, self._trouble
+        )
+
+    def _time(self, path: str) -> RecordedAt | None:
+        if self._span.index:
+            return None
+        pattern, zone = self._clock.time_pattern, self._clock.time_zone
+        return recorded_at(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
+
+    def _signals(self, reader: AudioReader, size_bytes: int) -> Iterator[NDArray[np.float32]]:
+        """What is heard of the span, float32 [any, signals] each, to the end of its last frame.
+
+        Numbers that are none stay so.
+        """
+        grid, start_s = self._grid, self._span.start_s
+        seconds = self._seconds(reader, endless_s(size_bytes))
+        rates_hz = reader.header.sample_rate_hz, grid.sample_rate_hz
+        channels = reader.header.channels
+        resampled = channel_signals(seconds, self._use, channels, rates_hz, start_s)
+        start = self._first_frame * grid.hop_samples - start_s * grid.sample_rate_hz
+        return _without_first(resampled, start)
+
+    def _seconds(self, reader: AudioReader, endless_s: int) -> Iterator[NDArray[np.float32]]:
+        """Read second by second, from some before the span to some behind it.
+
+        What lies in the span is measured. Where the decoder gives up, the signal ends; that this
+        was before the recording's end is told by the span in which it happened.
+        """
+        rate, clip_at = reader.header.sample_rate_hz, full_scale(reader.header.codec)
+        start_s = self._span.start_s
+        stop_s = math.inf if self._span.stop_s is None else self._span.stop_s
+        first = max(0, start_s - LEAD_IN_S)
+        self._position = first * rate
+        try:
+            blocks = reader.blocks(rate, self._position, self._read_to(rate))
+            for second, samples in enumerate(blocks, first):
+                _check_end(second, endless_s)
+                self._position += len(samples)
+                if start_s <= second < stop_s:
+                    self._level += measure(samples, clip_at)
+                self._each_second(second + 1 - first)
+                yield samples
+        except AudioError as error:
+            if self._position < stop_s * rate:
+                self._stop(error)
+
+    def _read_to(self, rate_hz: int) -> int | None:
+        """The sample before which to stop reading; None for the end."""
+        if self._span.stop_s is None:
+            return None
+        ahead_s = math.ceil(self._grid.frame_samples / self._grid.sample_rate_hz) + LEAD_IN_S
+        return (self._span.stop_s + ahead_s) * rate_hz
+
+    def _stop(self, error: AudioError) -> None:
+        reached_s = self._position / self._header.sample_rate_hz if self._header else 0
+        self._trouble = trouble_of(error, reached_s)
+
+    def _samples(self) -> int:
+        if self._header is None:
+            return 0
+        start, rate = self._span.start_s, self._header.sample_rate_hz
+        stop = self._position if self._span.stop_s is None else self._span.stop_s * rate
+        return max(0, min(self._position, stop) - start * rate)
+
+
+def _check_end(second: int, endless_s: int) -> None:
+    if second >= endless_s:
+        raise DamagedError("the sound has no end: there is far more of it than the file can hold")
+
+
+def _without_first(
+    chunks: Iterable[NDArray[np.float32]], samples: int
+) -> Iterator[NDArray[np.float32]]:
+    for chunk in chunks:
+        yield chunk[samples:]
+        samples = max(0, samples - len(chunk))

@@ -1,0 +1,81 @@
+"""From recordings to frames, in processes that a bad recording may bring down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from earmark.transforms import workers
+from earmark.transforms.decoding import pool
+from earmark.transforms.decoding.local_copies import local_copy
+from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.elements import Ending, FrameBlock, SignalLevel, Span
+from earmark.transforms.errors import AudioError, trouble_of
+from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+
+
+@dataclass
+class DecodeFrames(beam.PTransform):  # type: ignore[misc]
+    """Decode recordings into blocks of frames: Span to FrameBlock.
+
+    Each span ends with a block that has no frames and says how decoding ended; for an object that
+    cannot be decoded at all it is the only one.
+    """
+
+    grid: FrameGrid
+    clock: Clock = field(default_factory=Clock)
+    run_id: str = ""
+    use: ChannelUse = MIXED
+
+    def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[FrameBlock]:
+        """Apply the transform."""
+        return spans | "Decode" >> beam.ParDo(_DecodeFn(self))
+
+
+class _DecodeFn(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, stage: DecodeFrames) -> None:
+        self._stage = stage
+        self._decoded = Metrics.counter(DecodeFrames, "spans")
+        self._samples = Metrics.counter(DecodeFrames, "samples")
+        self._troubled = Metrics.counter(DecodeFrames, "spans_with_trouble")
+
+    def process(self, span: Span) -> Iterator[FrameBlock]:
+        board = workers.board(self._stage.run_id)
+        stage = self._stage
+        for block in decode_frames(span, stage.grid, stage.clock, stage.use):
+            board.heard_s(len(block.frames) // block.channels * stage.grid.hop_s)
+            if block.ending is not None:
+                self._decoded.inc()
+                self._samples.inc(block.ending.samples)
+                self._troubled.inc(int(block.ending.trouble is not None))
+                board.finished(span, failed=block.ending.samples == 0)
+            yield block
+
+
+def decode_frames(
+    span: Span, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
+) -> Iterator[FrameBlock]:
+    """Decode a span of a recording; whatever is wrong with it, the last block says so.
+
+    A recording that is elsewhere is read here; decoding is done by another process.
+
+    Args:
+      span: the part of a recording.
+      grid: where the frames lie, at the rate wanted.
+      clock: how to read the time of recording.
+      use: how channels become frames.
+
+    Yields:
+      Blocks of frames, then one without frames that holds the Ending.
+    """
+    try:
+        with local_copy(span.clip.uri, span.clip) as path:
+            yield from pool.SHARED.decode(span, path, grid, clock, use)
+    except AudioError as error:
+        none = np.empty((0, grid.frame_samples * use.in_frame), np.float32)
+        nothing = Ending(None, 0, 0, SignalLevel(), trouble=trouble_of(error))
+        yield FrameBlock(span, grid.first_from(span.start_s), none, nothing)

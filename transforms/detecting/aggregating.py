@@ -1,0 +1,367 @@
+"""From the scores of frames to what was heard in a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.transforms.window import BoundedWindow
+from apache_beam.utils.windowed_value import WindowedValue
+from numpy.typing import NDArray
+
+from earmark.transforms.detecting.embeddings import Aside, first_frame
+from earmark.transforms.detecting.events import each_run, run_starts
+from earmark.transforms.elements import (
+    AudioObject,
+    ClipResult,
+    Detections,
+    EmbeddingPart,
+    Ending,
+    FailedClip,
+    FrameScores,
+    HeadLabels,
+    HeardClip,
+    LabelSummary,
+    SignalLevel,
+    Span,
+    Trouble,
+    all_labels,
+)
+from earmark.transforms.frames import FrameGrid
+
+
+@dataclass(frozen=True)
+class Detecting:
+    """What counts as heard.
+
+    Attributes:
+      grid: where the frames lie in a clip.
+      heads: what classes are called.
+      min_scores: float32 [classes], of all heads one after another: a detection's score is this or
+        more; infinite for those that do not count.
+      top_k: at most so many detections in a frame, of each head: the best, of equal ones those of
+        lower index; None for all.
+      aside: where embeddings wait until rows are written; None where there are none.
+    """
+
+    grid: FrameGrid
+    heads: tuple[HeadLabels, ...]
+    min_scores: NDArray[np.float32]
+    top_k: int | None = None
+    aside: Aside | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all heads, one after another."""
+        return all_labels(self.heads)
+
+    def of_window(self, window: BoundedWindow) -> Detecting:
+        """The same, with embeddings waiting where those of a window do."""
+        return self if self.aside is None else replace(self, aside=self.aside.of_window(window))
+
+
+@dataclass
+class AggregateClips(beam.PTransform):  # type: ignore[misc]
+    """Put together what was heard in each clip: FrameScores to ClipResult, one for each object.
+
+    A clip ends at the first trouble in it, however it was cut into spans: what was heard in spans
+    behind that does not count.
+
+    Detections are picked and put together span by span before the shuffle, so that only they cross
+    it. A CombineFn would leave that to the engine, and Flink's does not do it.
+    """
+
+    detecting: Detecting
+
+    def expand(self, scores: beam.PCollection[FrameScores]) -> beam.PCollection[ClipResult]:
+        """Apply the transform."""
+        return (
+            scores
+            | "Tally" >> beam.ParDo(_TallyFn(self.detecting))
+            | "Group" >> beam.GroupByKey()
+            | "Summarise" >> beam.Map(_summarise, self.detecting)
+        )
+
+
+class _TallyFn(beam.DoFn):  # type: ignore[misc]
+    """A tally for each span, by the clip's URI, as soon as its last block has come."""
+
+    def __init__(self, detecting: Detecting) -> None:
+        self._detecting = detecting
+
+    def start_bundle(self) -> None:
+        self._unfinished: dict[tuple[BoundedWindow, Span], Tally] = {}
+
+    def process(
+        self, block: FrameScores, window: BoundedWindow = beam.DoFn.WindowParam
+    ) -> Iterator[tuple[str, Tally]]:
+        tally = self._unfinished.setdefault((window, block.span), Tally())
+        detecting = self._detecting.of_window(window)
+        tally.add(block, detecting)
+        if block.ending is not None:
+            del self._unfinished[window, block.span]
+            yield block.span.clip.uri, tally.compacted(detecting.aside)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
+        for (window, span), tally in self._unfinished.items():
+            aside = self._detecting.of_window(window).aside
+            keyed = span.clip.uri, tally.compacted(aside)
+            yield WindowedValue(keyed, window.max_timestamp(), (window,))
+
+
+def _summarise(of_clip: tuple[str, Iterable[Tally]], detecting: Detecting) -> ClipResult:
+    whole = Tally()
+    for tally in of_clip[1]:
+        whole.merge(tally)
+    return summarise_clip(whole, detecting)
+
+
+@dataclass
+class Part:
+    """What is known so far of a span, whatever the order in which its blocks come.
+
+    Attributes:
+      hits: detections in any order, some for each block.
+      frames: how many frames were scored.
+      invalid_samples: how many of them hold samples that are no numbers.
+      invalid_scores: how many others got scores that are no numbers.
+      ending: how decoding ended, once that is known.
+      embeddings: in any order, some for each block or more.
+    """
+
+    hits: list[Detections] = field(default_factory=list)
+    frames: int = 0
+    invalid_samples: int = 0
+    invalid_scores: int = 0
+    ending: Ending | None = None
+    embeddings: list[EmbeddingPart] = field(default_factory=list)
+
+    def merge(self, other: Part) -> None:
+        """Count in what is known elsewhere of the same span, or of the next."""
+        self.hits += other.hits
+        self.frames += other.frames
+        self.invalid_samples += other.invalid_samples
+        self.invalid_scores += other.invalid_scores
+        self.ending = self.ending or other.ending
+        self.embeddings += other.embeddings
+
+
+@dataclass
+class Tally:
+    """What is known so far of a clip.
+
+    Attributes:
+      last: of its spans, the one seen last.
+      parts: what is known of each span, by its index.
+    """
+
+    last: Span | None = None
+    parts: dict[int, Part] = field(default_factory=dict)
+
+    def add(self, block: FrameScores, detecting: Detecting) -> None:
+        """Count a block in."""
+        self.last = block.span
+        scored = _all_numbers(block.scores)
+        if block.embeddings is not None:
+            scored &= _all_numbers(block.embeddings)
+        not_scored = ~scored.reshape(block.channels, -1).all(axis=0)
+        hits = find_hits(block, detecting)
+        part = self._part(block.span.index)
+        part.merge(
+            Part(
+                [hits] if len(hits.frame) else [],
+                len(block.scores) // block.channels,
+                block.invalid_samples,
+                max(0, int(np.count_nonzero(not_scored)) - block.invalid_samples),
+                block.ending,
+            )
+        )
+        if detecting.aside is not None and block.embeddings is not None:
+            part.embeddings = detecting.aside.take(part.embeddings, block)
+
+    def merge(self, other: Tally) -> None:
+        """Count in what another tally knows of the same clip."""
+        self.last = self.last or other.last
+        for index, part in other.parts.items():
+            self._part(index).merge(part)
+
+    def compacted(self, aside: Aside | None = None) -> Tally:
+        """The same, in one piece for each span, in the order in which that is packed best.
+
+        Args:
+          aside: where embeddings that are more than a few wait.
+        """
+        for part in self.parts.values():
+            part.hits = [_sorted(_joined(part.hits))]
+            if aside is not None and self.last is not None:
+                part.embeddings = aside.finish(part.embeddings, self.last)
+        return self
+
+    def _part(self, index: int) -> Part:
+        return self.parts.setdefault(index, Part())
+
+
+def find_hits(block: FrameScores, detecting: Detecting) -> Detections:
+    """The scores of a block that count: those of their class's least or more, the top_k of them.
+
+    A frame with a score that is no number has none.
+    """
+    scores = block.scores
+    counts = (scores >= detecting.min_scores) & _all_numbers(scores)
+    if detecting.top_k is not None:
+        begin = 0
+        for head in detecting.heads:
+            within = slice(begin, begin + len(head.labels))
+            counts[:, within] &= _among_best(scores[:, within], counts[:, within], detecting.top_k)
+            begin = within.stop
+    row, label_index = np.nonzero(counts)
+    channel, frame = np.divmod(row, max(1, len(scores) // block.channels))
+    raw_scores = block.raw_scores
+    return Detections(
+        (block.first_frame + frame).astype(np.int32),
+        label_index.astype(np.int32),
+        scores[row, label_index],
+        channel.astype(np.int32),
+        None if raw_scores is None else raw_scores[row, label_index],
+    )
+
+
+def _among_best(
+    scores: NDArray[np.float32], counts: NDArray[np.bool_], top_k: int
+) -> NDArray[np.bool_]:
+    """Which scores are among the top_k best of those in their row that count."""
+    ranked = np.argsort(-np.where(counts, scores, -np.inf), axis=1, kind="stable")[:, :top_k]
+    among_best = np.zeros_like(counts)
+    np.put_along_axis(among_best, ranked, True, axis=1)
+    return among_best
+
+
+def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
+    """What was heard in a clip whose blocks have all been counted in.
+
+    Raises:
+      RuntimeError: blocks are missing or came twice, which the runner should have prevented.
+    """
+    clip, whole, endings = _put_together(tally)
+    first, last = endings[0], endings[-1]
+    samples = sum(ending.samples for ending in endings)
+    if first.header is None or samples == 0:
+        nothing = Trouble("decode", "no_samples", "there is not one sample in it")
+        return FailedClip(clip, last.trouble or nothing)
+    duration_s = samples / first.header.sample_rate_hz
+    detections = _sorted(_joined(whole.hits))
+    reason, message = _shortcoming(whole, last)
+    return HeardClip(
+        clip=clip,
+        status="partial" if reason else "scored",
+        reason=reason,
+        message=message,
+        header=first.header,
+        duration_s=duration_s,
+        frames=whole.frames,
+        recorded_at=first.recorded_at,
+        recorded_at_source=first.recorded_at_source,
+        level=sum((ending.level for ending in endings), SignalLevel()),
+        labels=_label_summaries(detections, detecting, duration_s),
+        detections=detections,
+        embeddings=tuple(sorted(whole.embeddings, key=first_frame)),
+    )
+
+
+def _put_together(tally: Tally) -> tuple[AudioObject, Part, Sequence[Ending]]:
+    """The clip, its spans as one part, and how they ended, up to the first with trouble."""
+    if tally.last is None:
+        raise RuntimeError("there is nothing of a clip")
+    clip, whole = tally.last.clip, Part()
+    endings: list[Ending] = []
+    for index in range(tally.last.count):
+        part = tally.parts.get(index, Part())
+        if part.ending is None:
+            raise RuntimeError(f"{clip.uri}: {part.frames} frames came without their ending")
+        if part.frames != part.ending.frames:
+            raise RuntimeError(
+                f"{clip.uri}: {part.ending.frames} frames were decoded, {part.frames} came"
+            )
+        whole.merge(part)
+        endings.append(part.ending)
+        if part.ending.trouble:
+            break
+    return clip, whole, endings
+
+
+def _shortcoming(clip: Part, last: Ending) -> tuple[str | None, str | None]:
+    """Why a clip is partial: the reason code, and all there is to say in words."""
+    found = list(_shortcomings(clip, last))
+    if not found:
+        return None, None
+    return found[0][0], "; ".join(message for _, message in found)
+
+
+def _shortcomings(clip: Part, last: Ending) -> Iterator[tuple[str, str]]:
+    if last.trouble:
+        yield last.trouble.reason, last.trouble.message
+    if clip.invalid_samples:
+        of = f"{clip.invalid_samples} of {clip.frames} frames"
+        yield "invalid_samples", f"{of} hold samples that are NaN, infinite or too large"
+    if clip.invalid_scores:
+        what = "a score or an embedding that is NaN"
+        yield "invalid_scores", f"the model gave {clip.invalid_scores} frames {what}"
+
+
+def _label_summaries(
+    detections: Detections, detecting: Detecting, duration_s: float
+) -> tuple[LabelSummary, ...]:
+    """A summary of each label that was heard, by its best score, then by its index."""
+    if detections.channel.any():  # what several channels hear at once is as long as one hears it
+        order = (detections.channel, detections.frame, detections.label_index)
+        detections = detections.take(np.lexsort(order))
+    index = detections.label_index
+    labels = detecting.labels
+    heads = [head.name for head in detecting.heads for _ in head.labels]
+    columns = [column for head in detecting.heads for column in range(len(head.labels))]
+    begins = run_starts(np.diff(index) != 0, len(index))
+    best = each_run(np.maximum, detections.score, begins)
+    total = each_run(np.add, detections.score, begins)
+    seconds = each_run(np.add, _new_seconds(detections, detecting.grid, duration_s), begins)
+    counts = np.diff(np.append(begins, len(index)))
+    return tuple(
+        LabelSummary(
+            labels[index[begins[i]]],
+            heads[index[begins[i]]],
+            columns[index[begins[i]]],
+            float(best[i]),
+            float(np.float32(total[i] / counts[i])),
+            float(seconds[i]),
+        )
+        for i in np.argsort(-best, kind="stable")
+    )
+
+
+def _new_seconds(detections: Detections, grid: FrameGrid, duration_s: float) -> NDArray[np.float64]:
+    """The length of each detection without what the one before it, of the same label, covers."""
+    begin, end = grid.start_s(detections.frame), grid.end_s(detections.frame, duration_s)
+    same = detections.label_index[1:] == detections.label_index[:-1]
+    begin[1:] = np.where(same, np.maximum(begin[1:], end[:-1]), begin[1:])
+    return np.asarray(np.maximum(end - begin, 0.0))
+
+
+def _sorted(hits: Detections) -> Detections:
+    return hits.take(np.lexsort((hits.frame, hits.channel, hits.label_index)))
+
+
+def _joined(parts: Sequence[Detections]) -> Detections:
+    raw_scores = [part.raw_score for part in parts if part.raw_score is not None]
+    return Detections(
+        np.concatenate([np.empty(0, np.int32), *(part.frame for part in parts)]),
+        np.concatenate([np.empty(0, np.int32), *(part.label_index for part in parts)]),
+        np.concatenate([np.empty(0, np.float32), *(part.score for part in parts)]),
+        np.concatenate([np.empty(0, np.int32), *(part.channel for part in parts)]),
+        np.concatenate(raw_scores) if raw_scores else None,
+    )
+
+
+def _all_numbers(scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(~np.isnan(scores).any(axis=1, keepdims=True))

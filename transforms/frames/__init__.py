@@ -1,0 +1,29 @@
+"""From samples to frames: levels, channels, resampling and cutting, with numpy alone."""
+
+from earmark.transforms.frames.channels import (
+    MIXED,
+    ChannelUse,
+    by_channel,
+    channel_signals,
+    channels_heard,
+    cut_channel_frames,
+    frames_in_block,
+)
+from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.frames.levels import full_scale, measure
+from earmark.transforms.frames.resampling import LEAD_IN_S, SEGMENT_S
+
+__all__ = [
+    "LEAD_IN_S",
+    "MIXED",
+    "SEGMENT_S",
+    "ChannelUse",
+    "FrameGrid",
+    "by_channel",
+    "channel_signals",
+    "channels_heard",
+    "cut_channel_frames",
+    "frames_in_block",
+    "full_scale",
+    "measure",
+]

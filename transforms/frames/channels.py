@@ -1,0 +1,143 @@
+"""What becomes of a recording's channels: mixed down, each by itself, or together in each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import tee
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.transforms.errors import UnsupportedError
+from earmark.transforms.frames.grid import FrameGrid, cut_frames
+from earmark.transforms.frames.resampling import mix_down, resample
+
+BLOCK_FRAMES = 16
+"""Frames per block: 1 MB of samples at YAMNet's frame length."""
+
+_BLOCK_SIGNALS = 8
+"""Signals that are heard side by side in as many frames; of more, blocks have fewer."""
+
+
+class ChannelUse(NamedTuple):
+    """How channels become frames.
+
+    Attributes:
+      in_frame: how many channels a frame holds, interleaved: what the model takes. Recordings of
+        one channel are heard as if all of them were the same; of any other number, not at all.
+      each: frames of each channel by itself, instead of frames of all of them mixed down. For
+        models of one channel.
+    """
+
+    in_frame: int = 1
+    each: bool = False
+
+
+MIXED = ChannelUse()
+"""All channels are mixed down to one."""
+
+
+def channels_heard(use: ChannelUse, channels: int) -> int:
+    """How many channels of a recording give frames of their own."""
+    return channels if use.each else 1
+
+
+def frames_in_block(signals: int) -> int:
+    """How many frames are decoded at once of so many signals that are heard side by side."""
+    return max(1, BLOCK_FRAMES * _BLOCK_SIGNALS // max(_BLOCK_SIGNALS, signals))
+
+
+def channel_signals(
+    seconds: Iterable[NDArray[np.float32]],
+    use: ChannelUse,
+    channels: int,
+    rates_hz: tuple[int, int],
+    start_s: int,
+) -> Iterator[NDArray[np.float32]]:
+    """Resample what is to be heard of a recording.
+
+    Args:
+      seconds: float32 [n, channels] each, the recording second by second.
+      use: how channels become frames.
+      channels: of the recording.
+      rates_hz: its rate, and the one wanted.
+      start_s: the second from which on it is wanted: see earmark.transforms.frames.resampling.
+
+    Yields:
+      float32 [any, signals] each, one after another: a signal for each channel in a frame, or for
+      each that is heard by itself.
+
+    Raises:
+      UnsupportedError: the recording has another number of channels than the model takes.
+    """
+    if not use.each and use.in_frame == 1:
+        for samples in resample(map(mix_down, seconds), *rates_hz, start_s):
+            yield samples[:, None]
+        return
+    copies = 1
+    if not use.each and channels != use.in_frame:
+        if channels != 1:
+            raise UnsupportedError(
+                f"it has {channels} channels, and the model takes {use.in_frame}"
+            )
+        copies = use.in_frame
+    every = [
+        resample(_channel(part, i), *rates_hz, start_s)
+        for i, part in enumerate(tee(seconds, channels))
+    ]
+    for together in zip(*every, strict=True):
+        yield np.repeat(np.stack(together, axis=1), copies, axis=1)
+
+
+def cut_channel_frames(
+    chunks: Iterable[NDArray[np.float32]],
+    grid: FrameGrid,
+    signals: int,
+    block_frames: int,
+    first_frame: int,
+    stop_frame: int | None,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Cut signals that come together into blocks of frames: see `cut_frames`.
+
+    Args:
+      chunks: float32 [any, signals] each.
+      grid: where the frames lie in each signal.
+      signals: how many there are.
+      block_frames: how many frames a block has, but for the last one.
+      first_frame: the first frame wanted.
+      stop_frame: the first frame not wanted any more; None for all.
+
+    Yields:
+      The index of a block's first frame, and its frames, float32 [n, frame_samples * signals],
+      interleaved.
+    """
+    interleaved = replace(
+        grid,
+        frame_samples=grid.frame_samples * signals,
+        hop_samples=grid.hop_samples * signals,
+    )
+    flat = (np.ascontiguousarray(chunk).reshape(-1) for chunk in chunks)
+    yield from cut_frames(flat, interleaved, block_frames, first_frame, stop_frame)
+
+
+def by_channel(frames: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Frames of each channel by itself.
+
+    Args:
+      frames: float32 [n, samples * channels], interleaved.
+      channels: that are.
+
+    Returns:
+      float32 [channels * n, samples]: all frames of the first channel, then those of the next.
+    """
+    if channels == 1:
+        return frames
+    apart = np.moveaxis(frames.reshape(len(frames), -1, channels), 2, 0)
+    return np.ascontiguousarray(apart).reshape(len(frames) * channels, -1)
+
+
+def _channel(seconds: Iterable[NDArray[np.float32]], index: int) -> Iterator[NDArray[np.float32]]:
+    for samples in seconds:
+        yield np.ascontiguousarray(samples[:, index])

@@ -1,0 +1,76 @@
+"""The folder that a run writes: its tables, committing to them, and what earlier runs left."""
+
+from earmark.transforms.output.committing import (
+    CommitRound,
+    ConcludeRun,
+    OutputTakenError,
+    ReconcileError,
+    committed_objects,
+    conclude,
+    recover,
+)
+from earmark.transforms.output.folder import (
+    SET_ASIDE,
+    STREAM,
+    aside_folder,
+    discard_aside,
+    has_tables,
+    is_written_by_runs,
+    link_in,
+    round_file,
+    round_id,
+    run_file,
+    staging_folder,
+    without_own_files,
+)
+from earmark.transforms.output.history import Heard, HistoryError, check_history, read_history
+from earmark.transforms.output.journal import JournalError, RoundRecord, read_round_file
+from earmark.transforms.output.lock import LockedError, leave_locked, locked, release
+from earmark.transforms.output.parquet_files import BrokenTableError
+from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.repairing import Damage, find_damage, repair
+from earmark.transforms.output.superseding import is_since_planned, superseded
+from earmark.transforms.output.windows import CommitWindows
+from earmark.transforms.output.writing import WriteParquet
+
+__all__ = [
+    "SET_ASIDE",
+    "STREAM",
+    "BrokenTableError",
+    "CommitRound",
+    "CommitWindows",
+    "ConcludeRun",
+    "Damage",
+    "Heard",
+    "HistoryError",
+    "JournalError",
+    "LockedError",
+    "OutputTakenError",
+    "Provenance",
+    "ReconcileError",
+    "RoundRecord",
+    "WriteParquet",
+    "aside_folder",
+    "check_history",
+    "committed_objects",
+    "conclude",
+    "discard_aside",
+    "find_damage",
+    "has_tables",
+    "is_since_planned",
+    "is_written_by_runs",
+    "leave_locked",
+    "link_in",
+    "locked",
+    "read_history",
+    "read_round_file",
+    "recover",
+    "release",
+    "repair",
+    "round_file",
+    "round_id",
+    "run_file",
+    "staging_folder",
+    "superseded",
+    "without_own_files",
+]

@@ -1,0 +1,144 @@
+"""What the rows in an output folder say of earlier runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import PurePath
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+
+from earmark.transforms.output.folder import matching
+from earmark.transforms.output.parquet_files import open_table, said_of_itself
+from earmark.transforms.output.provenance import PREFIX
+from earmark.transforms.output.tables import TABLES
+from earmark.transforms.storage import local_path, shown
+
+_TABLES = ("clips", "failures")
+_FOOTER_THREADS = 8
+
+_NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]{10})-)?")
+_CLOCKS_DIFFER = timedelta(hours=1)
+
+
+class HistoryError(Exception):
+    """What a folder holds can't be added to: made in another way, or incomplete. A line says it."""
+
+
+class Heard(NamedTuple):
+    """An object that has a row.
+
+    Attributes:
+      uri: where it was.
+      version: its version then.
+      reason: why it could not be heard, or not to its end; None if it was.
+      file: the name of the file in each table's folder that holds its rows.
+    """
+
+    uri: str
+    version: str
+    reason: str | None
+    file: str
+
+
+def read_history(
+    output: str,
+    settings: Mapping[str, str],
+    known: set[str] | None = None,
+    since: datetime | None = None,
+) -> Iterator[Heard]:
+    """What has been heard, a folder's files one after another.
+
+    Args:
+      output: the folder that holds the tables' folders.
+      settings: how rows are to have been made: see `Provenance.settings`.
+      known: paths of files that are left out; those that were read are added.
+      since: leave out what was committed before; what was not long before may be left in.
+
+    Raises:
+      HistoryError: some were made otherwise, or not by earmark.
+      BrokenTableError: a file cannot be read.
+    """
+    for table in _TABLES:
+        for path in matching(output, table, "*.parquet"):
+            if (known is None or path not in known) and (since is None or _is_since(path, since)):
+                yield from _rows(path, settings)
+                if known is not None:
+                    known.add(path)
+
+
+def check_history(output: str, settings: Mapping[str, str]) -> None:
+    """Check that all that has been heard was heard in the same way, and that no file is missing.
+
+    The footers of all files of all tables are read, their rows are not.
+
+    Raises:
+      HistoryError: some of it was not, or a file is missing.
+      BrokenTableError: a file is broken.
+    """
+    rows: dict[str, dict[str, int]] = {table: {} for table in settings["tables"].split(", ")}
+    paths = [(t.name, path) for t in TABLES for path in matching(output, t.name, "*.parquet")]
+    footers = _footers(output, [path for _, path in paths])
+    for (table, path), metadata in zip(paths, footers, strict=True):
+        _check(path, metadata, settings)
+        rows.setdefault(table, {})[PurePath(path).name] = metadata.num_rows
+    _check_names(rows)
+
+
+def _footers(output: str, paths: Sequence[str]) -> Iterator[pq.FileMetaData]:
+    if local_path(output) is not None:  # threads would only wait for each other
+        yield from map(_footer, paths)
+        return
+    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
+        yield from threads.map(_footer, paths)
+
+
+def _footer(path: str) -> pq.FileMetaData:
+    with open_table(path) as file:
+        return file.metadata
+
+
+def _check_names(rows: Mapping[str, Mapping[str, int]]) -> None:
+    """Check that each file of a table that has rows has its like in the other tables."""
+    with_rows = {name for files in rows.values() for name, count in files.items() if count}
+    for table, files in rows.items():
+        if missing := sorted(with_rows - set(files)):
+            raise HistoryError(
+                f"{table}/{missing[0]} is missing, though other tables have a file of that name; "
+                "put it back, or have `earmark repair` set those aside"
+            )
+
+
+def _is_since(path: str, moment: datetime) -> bool:
+    """Whether a file's name doesn't rule out that it was committed then or later."""
+    found = _NAME.match(PurePath(path).name)
+    if found is None:
+        return True
+    if found["window"] is not None:  # which is when it began, in seconds since 1970
+        return int(found["window"]) >= (moment - _CLOCKS_DIFFER).timestamp()
+    began = datetime.strptime(found["run"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    return began >= moment - _CLOCKS_DIFFER
+
+
+def _rows(path: str, settings: Mapping[str, str]) -> Iterator[Heard]:
+    name = PurePath(path).name
+    with open_table(path) as file:
+        _check(path, file.metadata, settings)
+        for batch in file.iter_batches(columns=["clip", "version", "reason"]):
+            for row in batch.to_pylist():
+                yield Heard(row["clip"], row["version"], row["reason"], name)
+
+
+def _check(path: str, metadata: pq.FileMetaData, settings: Mapping[str, str]) -> None:
+    said = said_of_itself(metadata)
+    if f"{PREFIX}run_id" not in said:
+        raise HistoryError(f"{shown(path)} was not written by earmark")
+    for key, value in settings.items():
+        there = said.get(f"{PREFIX}{key}")
+        if there != value:
+            raise HistoryError(
+                f"holds rows made with {key} {there}, not {value}; name another folder"
+            )

@@ -1,0 +1,348 @@
+"""Keeping two runs from writing to one folder at the same time, on any filesystem.
+
+Each run leaves a file of its own in the folder, then looks for those of others, so never are two
+let in. Runs that come at once to a local folder do so one after the other; in a store both may be
+refused.
+
+A dead run locks nobody out. Where numbers of processes mean the same as here, the system tells
+whether its process lives. Elsewhere a run is dead when it has not renewed its file for a while, by
+the clock of the filesystem: those of machines may differ. Where that clock has been set back, or
+the machine was started anew since, it is watched whether the file is renewed. The lock of a run
+which was left to an engine stays until the engine has done with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import Annotated
+
+from apache_beam.io.filesystems import FileSystems
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from earmark.transforms.output.folder import LOCKS, delete, matching, remove_empty_folders
+from earmark.transforms.storage import (
+    STORE_ERRORS,
+    is_run_id,
+    join,
+    local_path,
+    make_folder,
+    read_uri,
+    shown,
+    stat_object,
+    write_whole,
+)
+
+BEAT_S = 30.0
+"""How often a run renews its lock."""
+
+DEAD_S = 600.0
+"""A run elsewhere that hasn't renewed its lock for so long is dead."""
+
+WATCHED_S = 2.5 * BEAT_S
+"""How long a lock is watched of which nothing else tells whether its run is alive."""
+
+_LOOK_S = 0.5
+_TURN_S = 10.0
+_TRIES = 20
+
+
+class LockedError(Exception):
+    """Another run is writing to a folder; the message is one line."""
+
+
+class Lock(BaseModel):
+    """The content of a run's lock.
+
+    Attributes:
+      run_id: names the run.
+      host: what its machine is called, which other machines may be, too.
+      machine: a number of the machine.
+      boot: what the machine's system calls the time since it was started; empty if it has no name.
+      processes: within what numbers of processes hold: the namespace of containers.
+      pid: the number of the run's process.
+      born: when that began, in the system's own count; None if the system does not tell.
+      renewed: when the lock was, by the machine's clock.
+      left_to_engine: whether an engine will end the run.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    run_id: str
+    host: str
+    machine: str
+    boot: str
+    processes: str
+    pid: Annotated[int, Field(gt=0, lt=1 << 31)]
+    born: str | None
+    renewed: float
+    left_to_engine: bool
+
+
+@contextmanager
+def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Have a folder for oneself.
+
+    Args:
+      output: the folder.
+      run_id: names the run.
+      say: told, in a line, why it takes a while.
+
+    Raises:
+      LockedError: another run has it.
+      OSError: it cannot be written to.
+      ValueError: no filesystem is known for it.
+    """
+    path = _lock_file(output, run_id)
+    over = threading.Event()
+    beating = threading.Thread(target=_beat, args=(path, run_id, over), daemon=True)
+    _held.add(run_id)
+    try:
+        _enter(output, run_id, say)
+        beating.start()
+        yield
+    finally:
+        over.set()
+        _held.discard(run_id)
+        is_ours = beating.ident is not None
+        if is_ours:
+            beating.join()
+        if run_id not in _left:
+            with suppress(*STORE_ERRORS):
+                delete(output, [path])
+                if is_ours:  # else another run is about to use them
+                    remove_empty_folders(output)
+        _left.discard(run_id)
+
+
+def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
+    """Leave the run's lock, and look for those of others."""
+    path = _lock_file(output, run_id)
+    for _ in range(_TRIES):
+        # a run that ends at this moment removes the folder, since its own was the last lock
+        with suppress(FileNotFoundError):
+            with _taking_turns(output):
+                _renew(path, run_id)
+                _refuse_if_taken(output, path, say)
+            return
+    raise LockedError(f"{shown(join(output, LOCKS))} goes as soon as it is made: is it shared?")
+
+
+def leave_locked(output: str, run_id: str) -> None:
+    """Have the lock of a run outlive this process: an engine will end the run, and `release` it."""
+    _left.add(run_id)
+    _renew(_lock_file(output, run_id), run_id)
+
+
+def release(output: str, run_id: str) -> None:
+    """Give back the folder for a run that was left to an engine."""
+    delete(output, [_lock_file(output, run_id)])
+    remove_empty_folders(output)
+
+
+def is_held(output: str, run_id: str) -> bool:
+    """Whether a run still has the folder: another takes it over if the run seems to be dead."""
+    return bool(FileSystems.exists(_lock_file(output, run_id)))
+
+
+_held: set[str] = set()
+"""The locks of this process."""
+
+_left: set[str] = set()
+"""Those of them that are left to an engine."""
+
+
+@contextmanager
+def _taking_turns(output: str) -> Iterator[None]:
+    """Have runs that come to a local folder at once look for each other one after the other."""
+    if local_path(output) is None:
+        yield
+        return
+    make_folder(join(output, LOCKS))
+    descriptor = os.open(join(output, LOCKS), os.O_RDONLY)
+    try:
+        until = time.monotonic() + _TURN_S
+        while not _is_locked(descriptor) and time.monotonic() < until:
+            time.sleep(_LOOK_S / 10)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Whether it is our turn; also where the filesystem knows no turns."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _beat(path: str, run_id: str, over: threading.Event) -> None:
+    while not over.wait(BEAT_S):
+        with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
+            if FileSystems.exists(path) and run_id not in _left:  # else another has taken over
+                _renew(path, run_id)
+
+
+def _lock_file(output: str, run_id: str) -> str:
+    return join(output, LOCKS, f"{run_id}.json")
+
+
+def _renew(path: str, run_id: str) -> None:
+    write_whole(path, _own_lock(run_id).model_dump_json())
+
+
+def _own_lock(run_id: str) -> Lock:
+    return Lock(
+        run_id=run_id,
+        host=platform.node(),
+        machine=_machine(),
+        boot=_boot(),
+        processes=_processes(),
+        pid=os.getpid(),
+        born=_born(os.getpid()),
+        renewed=time.time(),
+        left_to_engine=run_id in _left,
+    )
+
+
+def _refuse_if_taken(output: str, own: str, say: Callable[[str], None]) -> None:
+    for path in matching(output, LOCKS, "*.json"):
+        if path == own or (other := _read(path)) is None:
+            continue
+        if other.left_to_engine:
+            raise LockedError(
+                f"run {other.run_id} was left to an engine, which may be writing to it; if its "
+                f"job has ended, and failed, delete {shown(path)}"
+            )
+        if _is_alive(other, path, own, say):
+            raise LockedError(
+                f"run {other.run_id} is writing to it (process {other.pid} on "
+                f"{shown(other.host)}); wait for it to end, or delete {shown(path)} if it has"
+            )
+        delete(output, [path])
+
+
+def _read(path: str) -> Lock | None:
+    """A lock's content; None if it is gone in the meantime.
+
+    Raises:
+      LockedError: it is no lock.
+    """
+    try:
+        lock = Lock.model_validate_json(read_uri(path))
+    except OSError:
+        return None
+    except ValidationError as error:
+        raise LockedError(_is_no_lock(path)) from error
+    if not is_run_id(lock.run_id) or lock.run_id != PurePath(path).stem:
+        raise LockedError(_is_no_lock(path))
+    return lock
+
+
+def _is_no_lock(path: str) -> str:
+    return f"{shown(path)} is no lock; delete it if no run is under way"
+
+
+def _is_alive(lock: Lock, path: str, own: str, say: Callable[[str], None]) -> bool:
+    if _boot() and (lock.boot, lock.processes) == (_boot(), _processes()):
+        return _is_alive_here(lock)
+    age_s = _changed_s(own) - _changed_s(path)
+    if age_s >= DEAD_S:
+        return False
+    if age_s > -BEAT_S and lock.machine != _machine():
+        return True
+    say(
+        f"waiting for up to {WATCHED_S:.0f} s to see whether run {lock.run_id} still renews its "
+        f"lock {shown(path)}"
+    )
+    return _is_renewed(lock, path)
+
+
+def _is_alive_here(lock: Lock) -> bool:
+    if lock.pid == os.getpid():
+        return lock.run_id in _held
+    return _is_running(lock.pid) and lock.born == _born(lock.pid)
+
+
+def _is_renewed(lock: Lock, path: str) -> bool:
+    until = time.monotonic() + WATCHED_S
+    while time.monotonic() < until:
+        time.sleep(_LOOK_S)
+        now = _read(path)
+        if now != lock:
+            return now is not None
+    return False
+
+
+def _changed_s(path: str) -> float:
+    """When a file was written, by the clock of the filesystem; 0 if it is gone."""
+    with suppress(*STORE_ERRORS):
+        if local_path(path) is not None:
+            return os.stat(path).st_mtime
+        return stat_object(path).last_updated_in_seconds or 0.0
+    return 0.0
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """A number of this machine, which no other has, or only a copy of it."""
+    told = _first_line("/etc/machine-id", "/var/lib/dbus/machine-id") or str(uuid.getnode())
+    return hashlib.sha256(f"earmark {told}".encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    """What the system calls the time since it was started; empty if it has no name for it."""
+    if told := _first_line("/proc/sys/kernel/random/boot_id"):
+        return told
+    with suppress(OSError, subprocess.SubprocessError):  # as on macOS
+        command = ["sysctl", "-n", "kern.bootsessionuuid"]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+    return ""
+
+
+def _processes() -> str:
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def _first_line(*paths: str) -> str:
+    for path in paths:
+        with suppress(OSError, UnicodeDecodeError):
+            if line := Path(path).read_text().strip():
+                return line
+    return ""
+
+
+def _born(pid: int) -> str | None:
+    """When a process began, in the system's own count; numbers of processes are used again."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return None

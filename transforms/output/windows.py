@@ -1,0 +1,122 @@
+"""A stream's windows: what was heard of the objects that came in one is committed once."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import apache_beam as beam
+from apache_beam.transforms.window import IntervalWindow
+
+from earmark.transforms.detecting import Aside
+from earmark.transforms.elements import ClipResult, Listed, ToHear
+from earmark.transforms.output.committing import ReconcileError, commit_round, finish_commits
+from earmark.transforms.output.folder import (
+    STREAM,
+    aside_folder,
+    discard_aside,
+    round_id,
+    staging_folder,
+)
+from earmark.transforms.output.history import read_history
+from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.superseding import is_since_planned, superseded
+from earmark.transforms.output.writing import file_name, write_shard
+
+_InWindow: TypeAlias = ToHear | ClipResult
+
+
+@dataclass
+class CommitWindows(beam.PTransform):  # type: ignore[misc]
+    """Write what was heard in a window, and move it into place: ClipResult to the round's file.
+
+    An engine that has gone back to a snapshot may bring again what has been committed since, in the
+    same window, with or without what else was in it. So what is there already, in this version or a
+    later one, is left out; and a round's name follows from the window and from what is in it.
+
+    Attributes:
+      output: the folder that holds the tables' folders.
+      made_by: goes into every file.
+      planned: what was to be heard, in the same windows.
+    """
+
+    output: str
+    made_by: Provenance
+    planned: beam.PCollection[ToHear]
+
+    def expand(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[str]:
+        """Apply the transform."""
+        return (
+            (results, self.planned)
+            | beam.Flatten()
+            | "Together" >> beam.WithKeys(None)
+            | "Group" >> beam.GroupByKey()
+            | "Commit" >> beam.ParDo(_CommitFn(self.output, self.made_by))
+        )
+
+
+class _CommitFn(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, output: str, made_by: Provenance) -> None:
+        self._output, self._made_by = output, made_by
+
+    def process(
+        self,
+        together: tuple[None, Iterable[_InWindow]],
+        window: IntervalWindow = beam.DoFn.WindowParam,
+    ) -> Iterator[str]:
+        every = list(together[1])
+        planned = [each for each in every if isinstance(each, ToHear)]
+        results = [each for each in every if not isinstance(each, ToHear)]
+        yield from commit_window(planned, results, window, self._output, self._made_by)
+
+
+def commit_window(
+    planned: list[ToHear],
+    results: list[ClipResult],
+    window: IntervalWindow,
+    output: str,
+    made_by: Provenance,
+) -> Iterator[str]:
+    """Commit what came of a window's objects, but for what is there already.
+
+    Yields:
+      The path of the round's file, if there was anything to commit.
+
+    Raises:
+      ReconcileError: an object has no result, or more than one.
+      OutputTakenError: another run has taken the folder over.
+    """
+    if sorted(each.object.uri for each in planned) != sorted(each.clip.uri for each in results):
+        raise ReconcileError(
+            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were to be"
+            f" heard, and there are {len(results)} results, not one of each; they are not committed"
+        )
+    finish_commits(output, made_by.run_id)  # of this window, perhaps, with others in it
+    since = window.start.to_utc_datetime(has_tz=True)
+    old = {each.object.uri: each.old_file for each in planned}
+    there = read_history(output, made_by.settings(), since=since)
+    done = {each.uri for each in there if is_since_planned(each.file, old.get(each.uri))}
+    left = [each for each in results if each.clip.uri not in done]
+    aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
+    if not left:
+        discard_aside(aside)
+        return
+    name = _round_name(window, left)
+    staging = staging_folder(output, made_by.run_id)
+    shard = write_shard(left, staging, file_name(round_id(made_by.run_id, name), 0, 1), made_by)
+    obsolete = [each for one in planned for each in superseded(one)]
+    path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
+    discard_aside(aside)
+    yield path
+
+
+def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:
+    """When the window began, in seconds since 1970, and a number that follows from what is in it.
+
+    The history goes by the former: see read_history.
+    """
+    heard = sorted(f"{each.clip.uri} {each.clip.version}" for each in results)
+    number = zlib.crc32("\n".join(heard).encode("utf-8", "surrogateescape"))
+    return f"{window.start.micros // 1_000_000:010d}-{number:08x}"

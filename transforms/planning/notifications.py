@@ -1,0 +1,314 @@
+"""What stores and others say of new objects: by Pub/Sub, or by Kafka."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import unquote_plus
+
+import apache_beam as beam
+from apache_beam.io.gcp.pubsub import PubsubMessage, ReadFromPubSub
+from apache_beam.io.kafka import ReadFromKafka
+from apache_beam.metrics import Metrics
+
+from earmark.transforms.listing import is_meant
+from earmark.transforms.output import is_written_by_runs
+from earmark.transforms.planning.watching import Watched
+from earmark.transforms.storage import local_path, local_uri
+from earmark.transforms.text import holds_credentials, masked
+
+_EXCERPT_CHARACTERS = 120
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PubSub:
+    """A subscription of Google's Pub/Sub: projects/PROJECT/subscriptions/SUBSCRIPTION."""
+
+    subscription: str
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """A topic of Kafka.
+
+    Attributes:
+      brokers: some of the cluster's: HOST:PORT, with commas between them.
+      topic: its name.
+    """
+
+    brokers: str
+    topic: str
+
+
+Source: TypeAlias = PubSub | Kafka
+
+
+class Said(NamedTuple):
+    """What a message says.
+
+    Attributes:
+      uris: of objects that are new, or have been written again.
+      others: how many events are of other kinds, such as deletions.
+      unknown: what is not understood; beginnings of it, without secrets.
+    """
+
+    uris: tuple[str, ...] = ()
+    others: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+def parse_source(text: str) -> Source:
+    """Where notifications come from: pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT,.../TOPIC.
+
+    Google's own projects/PROJECT/subscriptions/SUBSCRIPTION is the same as the former.
+
+    Raises:
+      ValueError: it is neither; one line says what is wrong.
+    """
+    if _GOOGLE_TOPIC.fullmatch(text):
+        raise ValueError("is a topic; name a subscription to it, which keeps what comes meanwhile")
+    if found := _SUBSCRIPTION.fullmatch(text) or _GOOGLE_SUBSCRIPTION.fullmatch(text):
+        return PubSub(f"projects/{found['project']}/subscriptions/{found['name']}")
+    if text.startswith(("pubsub:", "projects/")):
+        raise ValueError("write it like pubsub://PROJECT/SUBSCRIPTION")
+    if not text.startswith("kafka:"):
+        raise ValueError("write it like pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT/TOPIC")
+    found = _TOPIC.fullmatch(text)
+    if found is None or not all(map(_is_broker, found["brokers"].split(","))):
+        raise ValueError("write it like kafka://HOST:PORT/TOPIC, or kafka://HOST:PORT,HOST:PORT/T")
+    return Kafka(found["brokers"], found["topic"])
+
+
+@dataclass
+class ReadNotifications(beam.PTransform):  # type: ignore[misc]
+    """Read, for ever, which objects are new; gives the URIs of those that a run is to hear.
+
+    A message may come twice, or late. What is not understood is counted, and logged as a warning;
+    so is counted what is left out: events of other kinds, and objects that no pattern means.
+
+    Attributes:
+      source: where messages come from.
+      watched: what the run is to hear.
+    """
+
+    source: Source
+    watched: Watched
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
+        """Apply the transform."""
+        return (
+            root
+            | "Read" >> _ReadMessages(self.source, self.watched.output)
+            | "Understand" >> beam.FlatMapTuple(_new_objects).with_output_types(str)
+            | "Meant" >> beam.Filter(_is_watched, self.watched).with_output_types(str)
+        )
+
+
+@dataclass
+class _ReadMessages(beam.PTransform):  # type: ignore[misc]
+    """Gives payloads with their attributes."""
+
+    source: Source
+    output: str
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[tuple[bytes, dict[str, str]]]:
+        if isinstance(self.source, PubSub):
+            read = ReadFromPubSub(subscription=self.source.subscription, with_attributes=True)
+            return root | "PubSub" >> read | "Message" >> beam.Map(_of_pubsub)
+        read = ReadFromKafka(consumer_config(self.source, self.output), [self.source.topic])
+        return root | "Kafka" >> read | "Message" >> beam.MapTuple(_of_kafka)
+
+
+def consumer_config(source: Kafka, output: str) -> dict[str, str]:
+    """The settings of Kafka's consumer.
+
+    A group reads each message once. So there is a group for each output, which all streams into it
+    are, one after another. Where it has read nothing yet it begins with the oldest message that
+    Kafka has kept: some of what it says will be heard already, but none is missed.
+
+    What was read is noted in Kafka by its consumer, now and then: it may be noted and then lost
+    with a worker. That does not matter, since a stream goes on from what its snapshot has noted, or
+    is started anew, and then lists what there is. Beam's own way, to note it when a snapshot holds
+    it (commit_offset_in_finalize), makes jobs on Flink fail over and over: "State backend must be
+    locked when retrieving the current key" (Beam 2.62 to 2.72).
+    """
+    group = hashlib.sha256(output.rstrip("/").encode("utf-8", "surrogateescape")).hexdigest()
+    return {
+        "bootstrap.servers": source.brokers,
+        "group.id": f"earmark-{group[:16]}",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": "true",
+    }
+
+
+def read_message(payload: bytes, attributes: Mapping[str, str]) -> Said:
+    """What a message says of objects. It may be
+
+    - a notification of Google Cloud Storage, by its attributes:
+      https://cloud.google.com/storage/docs/pubsub-notifications
+    - a record, or some, of an event in S3, MinIO or Ceph, as JSON, by itself or wrapped by SNS:
+      https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    - lines with a URI or an absolute path each, as they are or as JSON: {"uri": "..."}
+
+    Args:
+      payload: its bytes.
+      attributes: what is said of it; empty where there is no such thing.
+    """
+    if {"eventType", "bucketId", "objectId"} <= set(attributes):
+        return _said_by_gcs(attributes)
+    try:
+        return _said_in_text(payload.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return _unknown(payload.decode("utf-8", "backslashreplace"))
+
+
+# the steps of the transform
+
+
+def _of_pubsub(message: PubsubMessage) -> tuple[bytes, dict[str, str]]:
+    return message.data or b"", dict(message.attributes or {})
+
+
+def _of_kafka(_: bytes | None, value: bytes | None) -> tuple[bytes, dict[str, str]]:
+    return value or b"", {}
+
+
+def _new_objects(payload: bytes, attributes: Mapping[str, str]) -> Iterator[str]:
+    said = read_message(payload, attributes)
+    _count("messages", 1)
+    _count("other_events", said.others)
+    _count("not_understood", len(said.unknown))
+    for each in said.unknown:
+        _log.warning("a notification is not understood, and left out: %s", each)
+    yield from said.uris
+
+
+def _is_watched(uri: str, watched: Watched) -> bool:
+    meant = is_meant(uri, watched.patterns, watched.all_files)
+    counts = meant and not is_written_by_runs(uri, watched.output)
+    _count("objects" if counts else "not_meant", 1)
+    return counts
+
+
+def _count(name: str, number: int) -> None:
+    if number:
+        Metrics.counter(ReadNotifications, name).inc(number)
+
+
+# the forms of messages
+
+_CREATED = ("ObjectCreated", "ObjectSynced:Create")  # the latter by Ceph: copied from another zone
+
+
+def _said_by_gcs(attributes: Mapping[str, str]) -> Said:
+    if attributes["eventType"] != "OBJECT_FINALIZE":
+        return Said(others=1)
+    return _said_of(f"gs://{attributes['bucketId']}/{attributes['objectId']}")
+
+
+def _said_in_text(text: str) -> Said:
+    if text.lstrip().startswith("{"):
+        try:
+            return _said_in_json(json.loads(text))
+        except (ValueError, RecursionError):
+            pass  # each line may be JSON by itself
+    lines = [line.strip() for line in text.split("\n")]
+    if not any(lines):
+        return _unknown(text)
+    return _together(_said_in_line(line) for line in lines if line)
+
+
+def _said_in_line(line: str) -> Said:
+    if not line.startswith("{"):
+        return _said_of(line)
+    try:
+        return _said_in_json(json.loads(line))
+    except (ValueError, RecursionError):
+        return _unknown(line)
+
+
+def _said_in_json(message: Any) -> Said:
+    match message:
+        case {"Records": list(records)}:
+            return _together(map(_said_by_record, records))
+        case {"Type": "Notification", "Message": str(inner)}:  # SNS
+            return _said_in_text(inner)
+        case {"Event": "s3:TestEvent"}:  # which S3 sends when notifications are set up
+            return Said(others=1)
+        case {"uri": str(uri)}:
+            return _said_of(uri)
+    return _unknown(json.dumps(message))
+
+
+def _said_by_record(record: Any) -> Said:
+    match record:
+        case {"eventName": str(event)} if not event.removeprefix("s3:").startswith(_CREATED):
+            return Said(others=1)
+        case {
+            "eventName": str(),
+            "s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}},
+        }:
+            return _said_of(f"s3://{bucket}/{_object_name(key, record)}")
+    return _unknown(json.dumps(record))
+
+
+def _object_name(key: str, record: Mapping[str, Any]) -> str:
+    """A key as it is: S3 and MinIO encode it as forms do, a space as +, Ceph doesn't."""
+    if str(record.get("eventSource", "")).startswith("ceph"):
+        return key
+    return unquote_plus(key, errors="surrogateescape")
+
+
+def _said_of(uri: str) -> Said:
+    path = local_path(uri)
+    is_one = path.startswith("/") if path is not None else _OBJECT.fullmatch(uri) is not None
+    if not is_one or "\0" in (path or uri) or holds_credentials(uri) or not _is_text(uri):
+        return _unknown(uri)
+    return Said((uri if path is None else local_uri(path),))
+
+
+def _is_text(uri: str) -> bool:
+    try:
+        uri.encode("utf-8")
+    except UnicodeEncodeError:  # a half of a pair, or bytes of a name that are no UTF-8
+        return False
+    return True
+
+
+def _unknown(text: str) -> Said:
+    shown = masked(text[: 10 * _EXCERPT_CHARACTERS])
+    cut = "" if len(shown) <= _EXCERPT_CHARACTERS else "..."
+    return Said(unknown=(ascii(shown[:_EXCERPT_CHARACTERS]) + cut,))
+
+
+def _together(every: Iterable[Said]) -> Said:
+    said = list(every)
+    return Said(
+        tuple(uri for each in said for uri in each.uris),
+        sum(each.others for each in said),
+        tuple(excerpt for each in said for excerpt in each.unknown),
+    )
+
+
+# the forms of sources
+
+
+def _is_broker(address: str) -> bool:
+    found = _BROKER.fullmatch(address)
+    return found is not None and 0 < int(found["port"]) < 1 << 16
+
+
+_PROJECT, _NAME = r"(?P<project>[a-z][a-z0-9.:-]*)", r"(?P<name>[A-Za-z][A-Za-z0-9_.~+%-]{2,254})"
+_SUBSCRIPTION = re.compile(f"pubsub://{_PROJECT}/{_NAME}")
+_GOOGLE_SUBSCRIPTION = re.compile(f"projects/{_PROJECT}/subscriptions/{_NAME}")
+_GOOGLE_TOPIC = re.compile(r"projects/[^/]+/topics/[^/]+")
+_TOPIC = re.compile(r"kafka://(?P<brokers>[^/@]+)/(?P<topic>[A-Za-z0-9._-]{1,249})")
+_BROKER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+_OBJECT = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*/.*[^/]", re.DOTALL)

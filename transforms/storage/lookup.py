@@ -1,0 +1,78 @@
+"""What there is at a path or a URI: one object, its size and its version."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from apache_beam.io.filesystem import FileMetadata
+
+from earmark.transforms.elements import AudioObject
+from earmark.transforms.storage.paths import local_path, local_uri
+from earmark.transforms.storage.stores import UNUSABLE_ERRORS, is_missing, stat_object, version_of
+from earmark.transforms.text import holds_credentials, masked
+
+
+def look_up(uri: str) -> AudioObject:
+    """One object, wherever it is; of unknown size and without a version if it isn't there."""
+    path = local_path(uri)
+    if path is not None:
+        return local_object(path)
+    if holds_credentials(uri):  # no store takes a password in a URI, and no row should hold one
+        return AudioObject(masked(uri), None, "")
+    try:
+        return remote_object(stat_object(uri))
+    except UNUSABLE_ERRORS:
+        return AudioObject(uri, None, "")
+
+
+def find(uri: str) -> AudioObject | None:
+    """One object, wherever it is; None if it certainly isn't there, as after a deletion."""
+    found = look_up(uri)
+    return None if found.size_bytes is None and _is_missing(uri) else found
+
+
+def trouble_with(uri: str) -> str:
+    """What keeps an object from being looked up, or a folder from being read: "is not there"."""
+    path = local_path(uri)
+    if path is None:
+        return "is not there, or cannot be read"
+    try:
+        if stat.S_ISDIR(os.stat(path).st_mode):
+            os.scandir(path).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return "is a link that leads nowhere" if os.path.islink(path) else "is not there"
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return "is no regular file"
+
+
+def _is_missing(uri: str) -> bool:
+    path = local_path(uri)
+    try:
+        _ = stat_object(uri) if path is None else os.lstat(path)
+    except UNUSABLE_ERRORS as error:
+        return is_missing(error)
+    return False
+
+
+def local_object(path: str, look_up: bool = True) -> AudioObject:
+    """A local file as an object; its size and version are None and "" where not looked up."""
+    status = status_of(path) if look_up else None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return AudioObject(local_uri(path), None, "")
+    version = f"{status.st_size}-{status.st_mtime_ns}"
+    return AudioObject(local_uri(path), status.st_size, version)
+
+
+def status_of(path: str) -> os.stat_result | None:
+    """The status of what a path leads to; None if it leads nowhere."""
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+
+
+def remote_object(file: FileMetadata) -> AudioObject:
+    """An object of a store as it was listed."""
+    return AudioObject(file.path, file.size_in_bytes, version_of(file))

@@ -1,0 +1,79 @@
+"""Names of recordings: what kind of file they are, and how local ones become URIs."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import quote, unquote_to_bytes
+
+from earmark.transforms.text import printable
+
+APPLE_DOUBLE = "._*"
+"""The kind of files in which macOS keeps what other filesystems can't, ._a.wav beside a.wav."""
+
+KINDS = 100
+"""As many kinds of files are told apart among those that are left out."""
+
+OTHERS = "others"
+"""What files of other kinds are counted as; no kind is called so."""
+
+
+class ListingError(ValueError):
+    """Input that cannot be listed; the message is one line for the person who typed it."""
+
+
+def file_kind(uri: str) -> str:
+    """What a file is counted as: by its extension, as '.txt' or '', or as APPLE_DOUBLE."""
+    name = uri.rpartition("/")[2]
+    return APPLE_DOUBLE if name.startswith("._") else os.path.splitext(name)[1].lower()
+
+
+def local_path(uri: str) -> str | None:
+    """The path to open for a plain path or a file: URI; None for what is elsewhere."""
+    if match := _FILE_SCHEME.match(uri):
+        return os.fsdecode(unquote_to_bytes(uri[match.end() :]))
+    return None if _SCHEME.match(uri) else uri
+
+
+def local_uri(path: str) -> str:
+    """The URI of a local path: the path made absolute, its links unresolved.
+
+    A name that isn't UTF-8 could go neither through Beam nor into Parquet: a file: URI stands for
+    it, with its bytes percent-encoded.
+    """
+    path = normal_path(path)
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return f"file://{quote(os.fsencode(path))}"
+    return path
+
+
+def absolute(path: str) -> str:
+    """A path or local pattern that doesn't depend on where we are; it keeps a slash at its end."""
+    without_slash = normal_path(path)
+    return os.path.join(without_slash, "") if path.endswith("/") else without_slash
+
+
+def normal_path(path: str) -> str:
+    """A path made absolute, with each step of it once; links stay as they are.
+
+    POSIX leaves it to the system what two slashes at the beginning mean: here, as on Linux, one.
+    """
+    normal = os.path.abspath(path)
+    return normal[1:] if normal.startswith("//") else normal
+
+
+def scheme(uri: str) -> str | None:
+    """The scheme of a URI such as gs://bucket/a.wav; None for a plain path."""
+    match = _SCHEME.match(uri)
+    return match[1] if match else None
+
+
+def shown(uri: str) -> str:
+    """A URI or pattern as it can stand in a line, without the secrets in it."""
+    return printable(uri)
+
+
+_FILE_SCHEME = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)

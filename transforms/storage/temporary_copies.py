@@ -1,0 +1,126 @@
+"""Copies of recordings in the folder for temporary files, and the room that there is for them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from earmark.transforms.errors import ReadError
+
+RESERVE_BYTES = 64 << 20
+"""So much stays free for whatever else needs the folder; on a small disk, a 64th of it."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def temporary_copy(size_bytes: int | None = None) -> Iterator[TemporaryCopy]:
+    """A file for the copy of an object, empty at first, and gone afterwards.
+
+    Args:
+      size_bytes: how long the copy will be; None where nobody knows.
+
+    Raises:
+      ReadError: there is no room for one so long, as far as can be told beforehand. What other
+        copies in this process will still take counts as taken.
+    """
+    with _created(size_bytes) as file:
+        copy = TemporaryCopy(file, size_bytes)
+        with _growing(copy):
+            yield copy
+
+
+class TemporaryCopy:
+    """A temporary file while it is written.
+
+    Attributes:
+      name: its path.
+      written_bytes: how long it is by now.
+    """
+
+    def __init__(self, file: IO[bytes], size_bytes: int | None) -> None:
+        self.name = file.name
+        self.written_bytes = 0
+        self._file = file
+        self._size_bytes = size_bytes
+
+    @property
+    def missing_bytes(self) -> int:
+        """How much it will still grow, as far as is known."""
+        return max(0, (self._size_bytes or 0) - self.written_bytes)
+
+    def write(self, chunk: bytes) -> None:
+        """Append some bytes, at once and without a buffer.
+
+        Raises:
+          ReadError: there is no room for them. They may be there in part.
+          OSError: writing failed otherwise.
+        """
+        _check_room(len(chunk), self._told_size())
+        left = memoryview(chunk)
+        with _full_told(self._told_size()):
+            while left:
+                count = self._file.write(left)
+                self.written_bytes += count
+                left = left[count:]
+
+    def _told_size(self) -> str:
+        return _told_size(self._size_bytes, self.written_bytes)
+
+
+def _created(size_bytes: int | None) -> IO[bytes]:
+    with _full_told(_told_size(size_bytes, 0)):
+        return tempfile.NamedTemporaryFile(prefix="earmark-", buffering=0)
+
+
+_lock = threading.Lock()
+_copies: set[TemporaryCopy] = set()
+
+
+@contextmanager
+def _growing(copy: TemporaryCopy) -> Iterator[None]:
+    """Counts a copy among those that will still take room, if there is enough for it."""
+    with _lock:
+        promised = sum(other.missing_bytes for other in _copies)
+        _check_room(promised + copy.missing_bytes, _told_size(copy.missing_bytes or None, 0))
+        _copies.add(copy)
+    try:
+        yield
+    finally:
+        with _lock:
+            _copies.discard(copy)
+
+
+def _check_room(wanted_bytes: int, size: str) -> None:
+    disk = shutil.disk_usage(tempfile.gettempdir())
+    if wanted_bytes and wanted_bytes + min(RESERVE_BYTES, disk.total // 64) > disk.free:
+        raise _no_room(size)
+
+
+@contextmanager
+def _full_told(size: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise _no_room(size, f" ({os.strerror(error.errno)})") from error
+
+
+def _told_size(size_bytes: int | None, written_bytes: int) -> str:
+    return f"more than {written_bytes:,}" if size_bytes is None else f"{size_bytes:,}"
+
+
+def _no_room(size: str, why: str = "") -> ReadError:
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    return ReadError(
+        f"there is no room for a copy of it in the temporary folder {folder}{why}: it has {size} "
+        f"bytes, and {free:,} are free there, not all to be used; TMPDIR names another folder"
+    )

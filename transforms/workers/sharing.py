@@ -1,0 +1,162 @@
+"""Keeping all workers of this process busy to the end."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from earmark.transforms.elements import Span
+
+_TICKETS = 64
+"""More than there are workers, so that each of them gets one."""
+
+
+class Shared(NamedTuple):
+    """What ShareAmongThreads gives.
+
+    Attributes:
+      spans: as they came, but for those of clips that nobody had begun when the run was to stop.
+      clips: a 1 for each clip that was begun.
+    """
+
+    spans: beam.PCollection[Span]
+    clips: beam.PCollection[int]
+
+
+@dataclass
+class ShareAmongThreads(beam.PTransform):  # type: ignore[misc]
+    """Give each span to whichever thread of this process is free, the longest first.
+
+    Beam's local engine deals elements out beforehand, so many to each worker, whatever they cost.
+    So they wait in a queue of the process, and what is dealt out are tickets, with which a worker
+    takes spans from the queue until it is empty. Only for an engine whose workers are threads of
+    one process, and which does not try again what has failed.
+
+    Attributes:
+      run_id: names the queue, which `queue` makes for as long as the pipeline runs.
+    """
+
+    run_id: str
+
+    def expand(self, spans: beam.PCollection[Span]) -> Shared:
+        """Apply the transform."""
+        shared = (
+            spans
+            | "Enqueue" >> beam.ParDo(_EnqueueFn(self.run_id))
+            | "DealOut" >> beam.GroupByKey()
+            | "Dequeue" >> beam.FlatMap(_dequeue, self.run_id).with_outputs("clips", main="spans")
+        )
+        return Shared(shared.spans, shared.clips)
+
+
+@contextmanager
+def queue(run_id: str, seconds: float = math.inf) -> Iterator[set[str]]:
+    """The queue of a run for one pipeline.
+
+    Args:
+      run_id: names it.
+      seconds: so long after the first clip has been begun, it is stopped: see `stop`.
+
+    Yields:
+      A set which, once the context is left, holds the URIs of the clips that nobody had begun.
+    """
+    left: set[str] = set()
+    mine = _queues[run_id] = _Queue(seconds)
+    try:
+        yield left
+        left |= mine.left
+    finally:
+        _queues.pop(run_id, None)
+
+
+def stop(run_id: str) -> None:
+    """Have a pipeline end early: clips that nobody has begun are not heard.
+
+    May be called by a signal's handler, which no lock must keep waiting.
+    """
+    if (mine := _queues.get(run_id)) is not None:
+        mine.stop()
+
+
+class _EnqueueFn(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+
+    def process(self, span: Span) -> Iterator[tuple[int, None]]:
+        _queue(self._run_id).put(span)
+        yield from ()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for ticket in range(_TICKETS):
+            yield GlobalWindows.windowed_value((ticket, None))
+
+
+def _dequeue(_: tuple[int, object], run_id: str) -> Iterator[Span | beam.pvalue.TaggedOutput]:
+    while (taken := _queue(run_id).take()) is not None:
+        span, is_first = taken
+        if is_first:
+            yield beam.pvalue.TaggedOutput("clips", 1)
+        yield span
+
+
+class _Queue:
+    """Spans by their size, then in the order in which they came; for any number of threads.
+
+    Attributes:
+      left: the URIs of clips that nobody had begun when the queue was stopped.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._seconds = seconds
+        self._stops_at: float | None = None
+        self._is_stopped = False
+        self._numbers = count()
+        self._spans: list[tuple[float, int, Span]] = []
+        self._begun: dict[str, int] = {}
+        self.left: set[str] = set()
+
+    def put(self, span: Span) -> None:
+        size = (span.clip.size_bytes or 0) / span.count
+        with self._lock:
+            heapq.heappush(self._spans, (-size, next(self._numbers), span))
+
+    def take(self) -> tuple[Span, bool] | None:
+        """The next span, and whether it is the first that is taken of its clip."""
+        with self._lock:
+            now = time.monotonic()
+            while self._spans:
+                _, _, span = heapq.heappop(self._spans)
+                uri = span.clip.uri
+                left = self._begun.pop(uri, None)
+                is_over = self._stops_at is not None and now >= self._stops_at
+                if left is None and (is_over or self._is_stopped):
+                    self.left.add(uri)
+                    continue
+                self._stops_at = self._stops_at or now + self._seconds
+                is_first, left = left is None, (span.count if left is None else left) - 1
+                if left:
+                    self._begun[uri] = left
+                return span, is_first
+            return None
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+
+_queues: dict[str, _Queue] = {}
+
+
+def _queue(run_id: str) -> _Queue:
+    return _queues[run_id]
