@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeAlias
 
 from earmark.transforms.audio import containers
 from earmark.transforms.audio.containers import Note
@@ -54,8 +53,8 @@ class Format:
       extensions: of the names that its files have, without dots, with spaces between.
       decoder: what decodes it.
       duration: what libav's duration of it is worth.
-      declared_length: reads how much sound its header declares.
-      notes: reads what recorders noted in it, such as the time of recording.
+      read_length: reads how much sound its header declares.
+      read_notes: reads what recorders noted in it, such as the time of recording.
       frame_bytes: the size of a frame by its first six bytes, None where there is none. Formats
         that have no header are recognised by frames that follow each other without a gap.
       junk_bytes: how much else may lie before its beginning.
@@ -68,65 +67,59 @@ class Format:
     extensions: str = ""
     decoder: Decoder = Decoder.LIBAV
     duration: Duration = Duration.GUESSED
-    declared_length: _ReadLength = lambda content: DeclaredLength()
-    notes: _ReadNotes = lambda content: iter(())
+    read_length: Callable[[FilePart], DeclaredLength] = lambda content: DeclaredLength()
+    read_notes: Callable[[FilePart], Iterable[Note]] = lambda content: ()
     frame_bytes: Callable[[bytes], int | None] | None = None
     junk_bytes: int = 0
     big_endian: bool = False
 
 
-_ReadLength: TypeAlias = Callable[[FilePart], DeclaredLength]
-_ReadNotes: TypeAlias = Callable[[FilePart], Iterator[Note]]
-
-_SNDFILE, _OGG = Decoder.LIBSNDFILE, Decoder.OGG_CHAINS
+_SNDFILE = Decoder.LIBSNDFILE
 _IF_WHOLE, _TOLD, _COUNTED = Duration.IF_WHOLE, Duration.TOLD, Duration.COUNTED
 
 FORMATS = (
     Format(
-        "wav", "wav", rb"(RIFF|RIFX)....WAVE", "wav wave bwf", _SNDFILE, _IF_WHOLE,
-        containers.wav_length, containers.wav_notes,
+        "wav", "wav", rb"(RIFF|RIFX)....WAVE", "wav wave bwf", decoder=_SNDFILE,
+        duration=_IF_WHOLE, read_length=containers.wav_length, read_notes=containers.wav_notes,
     ),
     Format(
-        "rf64", "wav", rb"(RF64|BW64)....WAVE", "rf64", _SNDFILE, _IF_WHOLE,
-        containers.wav_length, containers.wav_notes,
+        "rf64", "wav", rb"(RF64|BW64)....WAVE", "rf64", decoder=_SNDFILE,
+        duration=_IF_WHOLE, read_length=containers.wav_length, read_notes=containers.wav_notes,
     ),
     Format(
         "w64", "w64", rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00", "w64",
-        _SNDFILE, _IF_WHOLE, containers.w64_length,
+        decoder=_SNDFILE, duration=_IF_WHOLE, read_length=containers.w64_length,
     ),
-    Format("flac", "flac", rb"fLaC", "flac", _SNDFILE, _COUNTED),
+    Format("flac", "flac", rb"fLaC", "flac", decoder=_SNDFILE, duration=_COUNTED),
     Format(
-        "ogg", "ogg", rb"OggS", "oga ogg opus spx ogm ogv ogx", _OGG, _IF_WHOLE,
-        containers.ogg_length,
-    ),
-    Format(
-        "aiff", "aiff", rb"FORM....AIF[FC]", "aif aifc aiff", _SNDFILE, _TOLD,
-        containers.aiff_length, big_endian=True,
+        "ogg", "ogg", rb"OggS", "oga ogg opus spx ogm ogv ogx", decoder=Decoder.OGG_CHAINS,
+        duration=_IF_WHOLE, read_length=containers.ogg_length,
     ),
     Format(
-        "caf", "caf", rb"caff", "caf",
-        duration=_IF_WHOLE, declared_length=containers.caf_length,
+        "aiff", "aiff", rb"FORM....AIF[FC]", "aif aifc aiff", decoder=_SNDFILE,
+        duration=_TOLD, read_length=containers.aiff_length, big_endian=True,
     ),
+    Format("caf", "caf", rb"caff", "caf", duration=_IF_WHOLE, read_length=containers.caf_length),
     Format(
-        "au", "au", rb"\.snd|dns\.", "au snd", _SNDFILE,
-        declared_length=containers.au_length, big_endian=True,
+        "au", "au", rb"\.snd|dns\.", "au snd", decoder=_SNDFILE,
+        read_length=containers.au_length, big_endian=True,
     ),
     Format(
         "mp4", "mov", rb"....(ftyp|moov|mdat|free|skip|wide|pnot)",
         "3ga aax alac f4a m4a m4b m4p m4r 3g2 3gp 3gpp f4v m4v mov mp4 qt",
-        duration=_TOLD, declared_length=containers.mp4_length,
+        duration=_TOLD, read_length=containers.mp4_length,
     ),
     Format(
         "matroska", "matroska", rb"\x1a\x45\xdf\xa3", "mka weba mkv webm",
-        duration=_TOLD, declared_length=containers.matroska_length,
+        duration=_TOLD, read_length=containers.matroska_length,
     ),
     Format(
         "asf", "asf", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",
-        "wma asf wmv", declared_length=containers.asf_length,
+        "wma asf wmv", read_length=containers.asf_length,
     ),
     Format(
         "avi", "avi", rb"RIFF....AVI ", "amv avi divx",
-        duration=_IF_WHOLE, declared_length=containers.avi_length,
+        duration=_IF_WHOLE, read_length=containers.avi_length,
     ),
     Format("flv", "flv", rb"FLV\x01", "flv", duration=_TOLD),
     Format("mpegts", "mpegts", rb"(G.{187}){5}|(.{4}G.{187}){5}", "m2t m2ts mts tod ts"),
@@ -151,12 +144,9 @@ FORMATS = (
     Format("xwma", "xwma", rb"RIFF....XWMA"),
     Format("qcp", "qcp", rb"RIFF....QLCM", "qcp"),
     Format("oma", "oma", rb"EA3[\x01\x02]", "oma"),
+    Format("voc", "voc", rb"Creative Voice File\x1a", "voc", read_length=containers.voc_length),
     Format(
-        "voc", "voc", rb"Creative Voice File\x1a", "voc", declared_length=containers.voc_length
-    ),
-    Format(
-        "nistsphere", "nistsphere", rb"NIST_1A\n", "nist sph",
-        declared_length=containers.nist_length,
+        "nistsphere", "nistsphere", rb"NIST_1A\n", "nist sph", read_length=containers.nist_length
     ),
     Format("ircam", "ircam", rb"\x64\xa3[\x01-\x04]\x00|\x00[\x01-\x04]\xa3\x64"),
     Format("dts", "dts", rb"\x7f\xfe\x80\x01", "dts"),
@@ -168,15 +158,17 @@ FORMATS = (
     ),
     Format(
         "mp3", "mp3", rb"\xff[\xe2-\xff]", "mp1 mp2 mp3 mpa mpga",
-        declared_length=containers.mp3_length,
         frame_bytes=containers.mpeg_frame_bytes, junk_bytes=1 << 16,
+        read_length=containers.mp3_length,
     ),
 )  # fmt: skip
 """All that are known here, in the order in which they are looked for."""
 
-_UNKNOWN = "aa ds2 dss dv g722 g726 g729 gsm vox wac"
+_WITHOUT_A_ROW = "aa ds2 dss dv g722 g726 g729 gsm vox wac"
 
-AUDIO_EXTENSIONS = frozenset(" ".join([_UNKNOWN, *(each.extensions for each in FORMATS)]).split())
+AUDIO_EXTENSIONS = frozenset(
+    " ".join([_WITHOUT_A_ROW, *(each.extensions for each in FORMATS)]).split()
+)
 """Of names that can be audio: those of all formats, and of some that no row is about.
 
 Files of the latter are listed so that it is told that they can't be heard.

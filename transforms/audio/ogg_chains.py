@@ -153,4 +153,4 @@ class OggDecoder:
 
 
 def _open_link(link: FilePart, format_: Format) -> AbstractContextManager[LibavDecoder]:
-    return open_libav(link, format_, format_.declared_length(link))
+    return open_libav(link, format_, format_.read_length(link))

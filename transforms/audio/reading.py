@@ -162,7 +162,7 @@ def _open_file(path: str) -> BinaryIO:
 def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> _Decoder:
     """Opens a file with the library that suits its format, and with the other where that fails."""
     format_, content = sniffed
-    declared = format_.declared_length(content)
+    declared = format_.read_length(content)
     verdicts: list[AudioError] = []
     if format_.decoder is Decoder.LIBSNDFILE and not declared.is_mpeg:
         try:

@@ -85,7 +85,7 @@ def _notes_in(path: str) -> list[Note]:
             format_, content = sniff(FilePart(file))
         except NotAudioError:
             return []
-        return list(format_.notes(content))
+        return list(format_.read_notes(content))
 
 
 def _stated_in(notes: list[Note], time_zone: tzinfo) -> RecordedAt | None:

@@ -72,7 +72,7 @@ class SoundfileDecoder:
     ) -> None:
         self._sound = sound
         self._file = file
-        codec = _codec(sound, format_.name)
+        codec = _codec(sound)
         self.declared = _in_samples(declared, sound, codec)
         self.header = AudioHeader(
             format=format_.name,
@@ -183,14 +183,13 @@ def _in_samples(declared: DeclaredLength, sound: soundfile.SoundFile, codec: str
     return declared._replace(samples=samples)
 
 
-def _codec(sound: soundfile.SoundFile, format_: str) -> str:
+def _codec(sound: soundfile.SoundFile) -> str:
     """Names the codec as FFmpeg does."""
-    if format_ == "flac":
+    if sound.format == "FLAC":
         return "flac"
-    subtype = sound.subtype
-    if format_ in ("aiff", "caf") and subtype in _APPLE_CODECS:
-        return _APPLE_CODECS[subtype]
-    return _CODECS.get(subtype) or subtype.lower()
+    subtype: str = sound.subtype
+    apple = _APPLE_CODECS if sound.format == "AIFF" else {}
+    return apple.get(subtype) or _CODECS.get(subtype) or subtype.lower()
 
 
 _APPLE_CODECS = {"IMA_ADPCM": "adpcm_ima_qt", "GSM610": "gsm"}
