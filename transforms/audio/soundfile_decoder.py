@@ -210,10 +210,6 @@ _CODECS = {
     "G721_32": "adpcm_g726",
     "G723_24": "adpcm_g726",
     "G723_40": "adpcm_g726",
-    "ALAC_16": "alac",
-    "ALAC_20": "alac",
-    "ALAC_24": "alac",
-    "ALAC_32": "alac",
 }
 
 
