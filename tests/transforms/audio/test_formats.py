@@ -222,6 +222,16 @@ def test_no_extension_stands_twice() -> None:
 
 def test_a_note_is_found_before_the_sound_and_behind_it(tmp_path: Path) -> None:
     content = riff((b"guan", b"before"), (b"data", b"sound"), (b"guan", b"behind"))
-    with saved(tmp_path / "clip", content).open("rb") as file:
-        format_, part = sniff(FilePart(file))
-        assert [note.content for note in format_.read_notes(part)] == [b"before", b"behind"]
+    assert notes(saved(tmp_path / "clip", content)) == [b"before", b"behind"]
+
+
+def test_a_note_is_found_in_big_endian_wav(tmp_path: Path) -> None:
+    infos = b"INFO" + b"IART" + struct.pack(">I", 2) + b"ab" + b"ICMT" + struct.pack(">I", 4)
+    content = b"RIFX" + bytes(4) + b"WAVELIST" + struct.pack(">I", 22 + 4) + infos + b"said"
+    assert notes(saved(tmp_path / "clip", content)) == [b"said"]
+
+
+def notes(path: Path) -> list[bytes]:
+    with path.open("rb") as file:
+        format_, content = sniff(FilePart(file))
+        return [note.content for note in format_.read_notes(content)]

@@ -373,14 +373,20 @@ def test_an_ogg_stream_that_begins_in_mid_file_does_not_stop_the_run(tmp_path: P
 @pytest.mark.parametrize(
     "trouble", [IndexError, KeyError, ValueError, TypeError, OverflowError, MemoryError]
 )
-@pytest.mark.parametrize("call", ["av.open", "_demux", "soundfile.SoundFile.read"])
+@pytest.mark.parametrize(
+    "call",
+    ["av.open", "earmark.transforms.audio.libav_decoder._demux", "soundfile.SoundFile.read"],
+    ids=["open", "demux", "read"],
+)
 def test_what_a_library_raises_on_hostile_content_is_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, trouble: type[Exception]
 ) -> None:
     def fail(*_: object, **__: object) -> Any:
         raise trouble("a header lied")
 
-    monkeypatch.setattr(call if "." in call else f"transforms.libav_decoder.{call}", fail)
+    monkeypatch.setattr(
+        call if "." in call else f"earmark.transforms.audio.libav_decoder.{call}", fail
+    )
     kind = ("WAV", "PCM_16") if call.startswith("soundfile") else ("OGG", "OPUS")
     heard = hear(write(tmp_path / "clip", *kind, tones(0.1)))
     if call.startswith("soundfile"):  # the other library hears it
