@@ -587,6 +587,18 @@ def test_an_mp3_is_heard_whatever_lies_around_it(
     assert 0 <= len(samples) - len(written) < 1152
 
 
+def test_an_mp3_s_length_may_be_declared_by_fraunhofer_s_encoder(
+    make: Callable[[str], tuple[Path, Samples]], tmp_path: Path
+) -> None:
+    bare = make("mp3-no-xing")[0].read_bytes()
+    frame = bare[bare.index(b"\xff\xfb") :][:384]
+    vbri = bytearray(frame)
+    vbri[36:54] = b"VBRI" + struct.pack(">HHHII", 1, 0, 0, 0, 50)
+    header, samples = hear_whole(saved(tmp_path / "clip", bytes(vbri) + frame * 50))
+    assert header.declared_samples == 50 * 1152
+    assert abs(len(samples) - 50 * 1152) <= 1152
+
+
 def test_mp3s_that_were_joined_end_to_end_are_heard_to_the_last(
     make: Callable[[str], tuple[Path, Samples]], tmp_path: Path
 ) -> None:
