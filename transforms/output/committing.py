@@ -19,7 +19,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import Listed, Superseded
 from earmark.transforms.output.folder import (
@@ -41,6 +40,7 @@ from earmark.transforms.output.totals import Totals
 from earmark.transforms.output.writing import WrittenShard
 from earmark.transforms.storage import (
     delete_files,
+    exists,
     join,
     move_whole,
     persisting,
@@ -116,7 +116,7 @@ def commit_round(
     reconcile(listed, totals)
     path = round_file(output, run_id, name)
     # this was done before, and not known to be; a run that is whole has no such files any more
-    if FileSystems.exists(path) or FileSystems.exists(run_file(output, run_id)):
+    if exists(path) or exists(run_file(output, run_id)):
         return path
     _check_held(output, run_id)
     # a run that is stopped before it has begun a clip leaves no empty files
@@ -244,7 +244,7 @@ def _written_down(
       superseded: objects that were to be processed anew.
     """
     path, staging = journal_file(output, run_id, name), staging_folder(output, run_id)
-    earlier = read_journal(path) if FileSystems.exists(path) else None
+    earlier = read_journal(path) if exists(path) else None
     if earlier is not None:
         return earlier
     replaced = write_anew(output, staging, superseded, done.files)
@@ -276,4 +276,4 @@ def _move(output: str, run_id: str, table: str, names: Iterable[str]) -> None:
 
 
 def _is_in(folder: str, file: str) -> bool:
-    return bool(FileSystems.exists(join(folder, *file.split("/"))))
+    return exists(join(folder, *file.split("/")))

@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.output.folder import (
     RUNS,
@@ -22,7 +21,7 @@ from earmark.transforms.output.folder import (
 from earmark.transforms.output.journal import RoundRecord, read_round_file
 from earmark.transforms.output.lock import release
 from earmark.transforms.output.totals import Totals
-from earmark.transforms.storage import delete_files, write_whole
+from earmark.transforms.storage import delete_files, exists, write_whole
 
 
 @dataclass
@@ -61,7 +60,7 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
     """
     path = run_file(output, run_id)
     rounds = _round_files(output, run_id)
-    if not FileSystems.exists(path):  # else this was done before, and not known to be
+    if not exists(path):  # else this was done before, and not known to be
         said = _run_record(record, list(map(read_round_file, rounds)))
         write_whole(path, json.dumps(said, indent=2, ensure_ascii=False))
     delete_files(rounds)

@@ -27,13 +27,13 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Annotated
 
-from apache_beam.io.filesystems import FileSystems
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from earmark.transforms.output.folder import LOCKS, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
     delete_files,
+    exists,
     is_run_id,
     join,
     local_path,
@@ -153,7 +153,7 @@ def release(output: str, run_id: str) -> None:
 
 def is_held(output: str, run_id: str) -> bool:
     """Whether a run still has the folder: another takes it over if the run seems to be dead."""
-    return bool(FileSystems.exists(_lock_file(output, run_id)))
+    return exists(_lock_file(output, run_id))
 
 
 _held: set[str] = set()
@@ -194,7 +194,7 @@ def _is_locked(descriptor: int) -> bool:
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
         with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
-            if FileSystems.exists(path) and run_id not in _left:  # else another has taken over
+            if exists(path) and run_id not in _left:  # else another has taken over
                 _renew(path, run_id)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
-from apache_beam.io.filesystems import FileSystems
-
 from earmark.transforms.elements import Superseded, ToHear
 from earmark.transforms.output.rows import read_footer, read_uris, read_without, said_of_itself
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.writing import write_table
-from earmark.transforms.storage import join
+from earmark.transforms.storage import exists, join
 
 
 def superseded(planned: ToHear) -> Iterator[Superseded]:
@@ -48,7 +46,7 @@ def write_anew(
     for name, uris in sorted(_by_file(superseded, staging, new_files).items()):
         for table in TABLES:
             path = join(output, table.name, name)
-            if FileSystems.exists(path):
+            if exists(path):
                 footer = read_footer(path)
                 schema = footer.schema.to_arrow_schema().remove_metadata()
                 rows, said = partial(read_without, path, uris), said_of_itself(footer)

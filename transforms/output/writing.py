@@ -14,14 +14,13 @@ from itertools import chain
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.detecting import rows_of
 from earmark.transforms.elements import ClipResult, HeardClip
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import Table, made_tables
 from earmark.transforms.output.totals import Totals
-from earmark.transforms.storage import create_file, persisting
+from earmark.transforms.storage import create_file, join, persisting
 
 ROWS_PER_FILE = 1_000_000
 """About so many detections in a file, where the number of files isn't given."""
@@ -97,7 +96,7 @@ def write_shard(
     totals = Totals()
     for table in made_tables(made_by):
         totals.rows[table.name] = write_table(
-            FileSystems.join(folder, table.name, name),
+            join(folder, table.name, name),
             table,
             table.schema(made_by),
             partial(table.rows, ordered, made_by),

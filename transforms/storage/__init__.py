@@ -46,6 +46,7 @@ from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
     create_file,
     delete_files,
+    exists,
     join,
     make_folder,
     move_whole,
@@ -70,6 +71,7 @@ __all__ = [
     "check_reachable",
     "create_file",
     "delete_files",
+    "exists",
     "fetched",
     "file_kind",
     "find",

@@ -22,12 +22,17 @@ def join(*parts: str) -> str:
     return str(FileSystems.join(*parts))
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file or an object at a path or URI."""
+    return bool(FileSystems.exists(path))
+
+
 def make_folder(folder: str) -> None:
     """Make a folder, where the filesystem has such things, unless it is there."""
     local = local_path(folder)
     if local is not None:
         _make_locally(local)
-    elif not FileSystems.exists(folder):
+    elif not exists(folder):
         FileSystems.mkdirs(folder)
 
 
@@ -131,7 +136,7 @@ def delete_files(paths: Iterable[str]) -> None:
     for attempt in persisting(remote[0]) if remote else ():
         with attempt:
             if attempt.retry_state.attempt_number > 1:  # not before, since they may be many
-                remote = [path for path in remote if FileSystems.exists(path)]
+                remote = [path for path in remote if exists(path)]
             if remote:
                 FileSystems.delete(remote)
 
@@ -177,9 +182,9 @@ def _give_name(file: str, name: str) -> None:
 
 
 def _move_remotely(moves: Sequence[tuple[str, str]]) -> None:
-    waiting = [move for move in moves if FileSystems.exists(move[0])]
+    waiting = [move for move in moves if exists(move[0])]
     for _, there in set(moves) - set(waiting):
-        if not FileSystems.exists(there):
+        if not exists(there):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), there)
     if not waiting:
         return
@@ -199,7 +204,7 @@ def _make_way(paths: list[str]) -> None:
 
 def _is_moved(move: tuple[str, str]) -> bool:
     source, there = move
-    return not FileSystems.exists(source) and bool(FileSystems.exists(there))
+    return not exists(source) and bool(exists(there))
 
 
 def sync(folder: str, files: Iterable[str]) -> None:
