@@ -154,7 +154,10 @@ def test_two_contents_of_one_name_are_refused(two_headed: bytes) -> None:
         (fen(label_files=(LabelFile("a\0b", None, ()),)), "cannot be the name"),
         (fen(label_files=(LabelFile("a", None, ("\ud800",)),)), "cannot be written as UTF-8"),
         (replace(FEN, name="\ud800"), r"'\\ud800' cannot be written as UTF-8"),
-        (fen(calibration=CalibrationMetadata("sqrt", 0, "")), "'sqrt' is no transformation"),
+        (
+            fen(calibration=CalibrationMetadata("sqrt", 0, "")),
+            "'sqrt' is not a score transformation",
+        ),
         (fen(calibration=CalibrationMetadata("log", 1e39, "")), "default score must be a number"),
         (fen(score_threshold=float("nan")), "score threshold must be a number"),
         (replace(FEN, inputs=(InputMetadata(sample_rate_hz=-1),)), "sample rate of -1 is not"),
