@@ -13,15 +13,14 @@ from rich.console import Console
 
 from earmark.models.classifier import check_runs, parse_labels
 from earmark.models.describing import describe
-from earmark.models.errors import ModelError
-from earmark.models.metadata import CalibrationMetadata
-from earmark.models.scores import TRANSFORMATIONS
+from earmark.models.errors import ModelError, nearest
+from earmark.models.metadata import TRANSFORMATIONS, CalibrationMetadata
 from earmark.models.sources import PUBLISHED, cache_folder, fetch
 from earmark.pipelines.console import plain, screen
-from earmark.pipelines.errors import UsageError, nearest
+from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
 from earmark.pipelines.screen import facts, show_facts
-from earmark.transforms.storage import read_uri, write_bytes
+from earmark.transforms.storage import read_uri, write_whole
 from earmark.transforms.text import printable_json
 
 _SAID = (
@@ -88,7 +87,7 @@ def label(asked: argparse.Namespace, console: Console) -> None:
     )
     check_runs(described)
     try:
-        write_bytes(str(output.absolute()), described)
+        write_whole(str(output.absolute()), described)
     except OSError as error:
         raise UsageError(f"--output {output}: {error.strerror}") from error
     console.print(plain(output), soft_wrap=True)
@@ -154,7 +153,7 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--calibration_transformation",
-        choices=tuple(TRANSFORMATIONS),
+        choices=TRANSFORMATIONS,
         default="identity",
         help="of scores before calibration; default: identity",
     )

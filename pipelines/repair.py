@@ -17,12 +17,12 @@ from earmark.pipelines.options import Parser
 from earmark.transforms.output import (
     SET_ASIDE,
     Damage,
-    JournalError,
+    LinkedFolderError,
     LockedError,
-    check_no_links,
     find_damage,
     has_tables,
     locked,
+    refuse_links,
     repair,
 )
 from earmark.transforms.storage import (
@@ -53,13 +53,11 @@ def command(arguments: Sequence[str]) -> None:
         raise UsageError(f"{shown(output)}: there is no such folder")
     FileSystems.set_options(PipelineOptions([]))
     try:
-        check_no_links(output)
+        refuse_links(output)
         if not has_tables(output):
             raise UsageError(f"{shown(output)}: no run has written to it")
         show("".join(_look(output) if asked.dry_run else _repair(output)))
-    except JournalError as error:
-        raise UsageError(str(error)) from error
-    except LockedError as error:
+    except (LinkedFolderError, LockedError) as error:
         raise UsageError(f"{shown(output)}: {error}") from error
     except UNUSABLE_ERRORS as error:
         raise RunError(f"{shown(output)}: {reason(error)}") from error

@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
 
 class PlannedObject(NamedTuple):
-    """An object that is to be processed. As JSON it is an array, which `of` reads.
+    """An object that is to be processed.
 
     Attributes:
       object: where it is.
@@ -53,12 +53,12 @@ class PlannedObject(NamedTuple):
 
     @classmethod
     def of(cls, listed: Iterable[Any], old_file: str | None) -> PlannedObject:
-        """The object whose members are listed: URI, size and version; then its old file."""
+        """Make one of what JSON gives back: the members of an AudioObject, and an old file."""
         return cls(AudioObject(*listed), old_file)
 
 
 class Superseded(NamedTuple):
-    """An object that is heard anew: its old rows do not count any more.
+    """An object that is processed anew: its old rows do not count any more.
 
     Attributes:
       uri: of the object.

@@ -20,9 +20,10 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState, create_runner
 
+from earmark.models.errors import nearest
 from earmark.pipelines.engines.base import Dealt, Engine, Graph, Round, RoundSize
 from earmark.pipelines.engines.kafka import check_reader_of_kafka, describing_kafka
-from earmark.pipelines.errors import RunError, UsageError, nearest
+from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.elements import Listed

@@ -22,18 +22,15 @@ from earmark.pipelines.runs.watches import watch
 from earmark.transforms import workers
 from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output import (
-    BrokenTableError,
-    HistoryError,
     JournalError,
     LockedError,
-    ReconcileError,
     check_history,
-    check_no_links,
     committed_objects,
     conclude,
     leave_locked,
     locked,
     recover,
+    refuse_links,
     release,
     run_file,
     staging_folder,
@@ -46,7 +43,7 @@ from earmark.transforms.storage import (
     read_uri,
     reason,
     shown,
-    write_bytes,
+    write_whole,
 )
 from earmark.transforms.text import printable
 
@@ -56,7 +53,7 @@ _EXPECTED: tuple[type[Exception], ...] = (ExpectedError, ModelError, *STORE_ERRO
 _TROUBLE: tuple[type[Exception], ...] = (RuntimeError, *_EXPECTED)
 """The same; of a worker's Beam makes a RuntimeError."""
 
-_UNUSABLE_OUTPUT = (LockedError, HistoryError, BrokenTableError, JournalError, ReconcileError)
+_UNUSABLE_OUTPUT = (LockedError, ExpectedError)
 
 _UNREADABLE: tuple[type[Exception], ...] = (*UNUSABLE_ERRORS, JournalError)
 
@@ -93,7 +90,7 @@ def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Ite
         raise UsageError(f"{named}: is a file; name a folder")
     with ExitStack() as stack:
         try:
-            check_no_links(output)
+            refuse_links(output)
             stack.enter_context(locked(output, run.made_by.run_id, say))
             recover(output)
             check_history(output, run.made_by.settings())
@@ -119,7 +116,7 @@ def execute(run: Run) -> Outcome:
         message = _expected_trouble(error)
         if message is None:
             raise
-        with suppress(*UNUSABLE_ERRORS, JournalError, ReconcileError):  # else the next run will
+        with suppress(*_EXPECTED, ValueError):  # else the next run will
             _recover(run)
         raise RunError(f"{printable(message, 1000)}; {_committed(run)}") from None
 
@@ -192,7 +189,7 @@ def _with_shipped_model(run: Run) -> RunConfig:
     if is_anywhere or run.engine.shares_process:
         return run.config
     copy = join(staging_folder(run.options.output, run.made_by.run_id), f"{source.name}.tflite")
-    write_bytes(copy, source.read())
+    write_whole(copy, source.read())
     return replace(run.config, load=replace(run.config.load, source=replace(source, location=copy)))
 
 

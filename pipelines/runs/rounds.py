@@ -21,7 +21,7 @@ from earmark.transforms.elements import PlannedObject
 from earmark.transforms.output import (
     RoundRecord,
     aside_folder,
-    discard_aside,
+    discard_folder,
     read_round_file,
     round_file,
     staging_folder,
@@ -78,8 +78,7 @@ def run_in_rounds(
         took_s = time.monotonic() - began
         done = [each for each in waiting if each.object.uri not in left]
         last = RoundSize(len(done), _size_bytes(done))
-        committed = _check_committed(options.output, run_id, name, last.objects)
-        _discard_aside(config, name)
+        committed = _check_committed(config, name, last.objects)
         if not engine.shares_process:
             _show(committed, last, run_id)
         waiting = [each for each in waiting if each.object.uri in left]
@@ -107,15 +106,13 @@ def _show(committed: RoundRecord, size: RoundSize, run_id: str) -> None:
     workers.board(run_id).committed(size.objects, int(size.size_bytes), failed, totals.audio_s)
 
 
-def _discard_aside(config: RunConfig, name: str) -> None:
-    """Delete what of a committed round's embeddings has waited."""
-    if config.made_by.embedding_size is not None:
-        discard_aside(aside_folder(config.options.output, config.made_by.run_id, name))
-
-
-def _check_committed(output: str, run_id: str, name: str, heard: int) -> RoundRecord:
+def _check_committed(config: RunConfig, name: str, planned: int) -> RoundRecord:
+    """Check that a round has committed what was planned; its embeddings wait no longer then."""
+    output, run_id = config.options.output, config.made_by.run_id
     committed = read_round_file(round_file(output, run_id, name))
     objects = committed.listed.objects
-    if objects != heard:
-        raise RunError(f"{heard} objects were to be heard, but {objects} were")
+    if objects != planned:
+        raise RunError(f"{planned} objects were to be heard, but {objects} were")
+    if config.made_by.embedding_size is not None:
+        discard_folder(aside_folder(output, run_id, name))
     return committed

@@ -22,9 +22,8 @@ from pydantic import (
 from pydantic_core import from_json
 
 from earmark.transforms.errors import ExpectedError
-from earmark.transforms.output.folder import link_in
 from earmark.transforms.output.tables import TABLES
-from earmark.transforms.output.writing import Totals
+from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import is_round, is_run_id, is_staging_folder, read_uri, shown
 
 
@@ -101,6 +100,11 @@ class Journal(_Written):
     replaced: list[TablePath]
     round: RoundRecord
 
+    @property
+    def files(self) -> list[str]:
+        """All files that are to be moved into place, those of the round first."""
+        return [*self.round.files, *self.replaced]
+
     @model_validator(mode="after")
     def _has_its_own_files(self) -> Journal:
         for file in self.round.files:
@@ -157,13 +161,3 @@ def _parsed(path: str, content: bytes, kind: type[_Model]) -> _Model:
         what = "journal of a commit" if kind is Journal else "file of a round"
         at = f" (at {where[:80]!r})" if where else ""
         raise JournalError(f"{shown(path)} is no {what}{at}{_WAY_OUT}") from error
-
-
-def check_no_links(output: str) -> None:
-    """Check that no folder of a run's is a link, which would lead a commit elsewhere.
-
-    Raises:
-      JournalError: one is.
-    """
-    if link := link_in(output):
-        raise JournalError(f"{shown(link)} is a link, which no run has made; delete it")

@@ -1,4 +1,4 @@
-"""A stream's windows: what was heard of the objects that came in one is committed once."""
+"""A stream's windows: the results of the objects that came in one are committed once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from earmark.transforms.output.committing import ReconcileError, commit_round, f
 from earmark.transforms.output.folder import (
     STREAM,
     aside_folder,
-    discard_aside,
+    discard_folder,
     round_id,
     staging_folder,
 )
@@ -31,7 +31,7 @@ _InWindow: TypeAlias = PlannedObject | ClipResult
 
 @dataclass
 class CommitWindows(beam.PTransform):  # type: ignore[misc]
-    """Write what was heard in a window, and move it into place: ClipResult to the round's file.
+    """Write a window's results, and move them into place: ClipResult to the round's file.
 
     An engine that has gone back to a snapshot may bring again what has been committed since, in the
     same window, with or without what else was in it. So what is there already, in this version or a
@@ -40,7 +40,7 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
     Attributes:
       output: the folder that holds the tables' folders.
       made_by: goes into every file.
-      planned: what was to be heard, in the same windows.
+      planned: what was to be processed, in the same windows.
     """
 
     output: str
@@ -103,14 +103,14 @@ def commit_window(
     left = [each for each in results if each.clip.uri not in done]
     aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
     if not left:
-        discard_aside(aside)
+        discard_folder(aside)
         return
     name = _round_name(window, left)
     staging = staging_folder(output, made_by.run_id)
     shard = write_shard(left, staging, file_name(round_id(made_by.run_id, name), 0, 1), made_by)
     obsolete = [each for one in planned for each in superseded(one)]
     path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
-    discard_aside(aside)
+    discard_folder(aside)
     yield path
 
 
@@ -119,6 +119,6 @@ def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:
 
     The history goes by the former: see read_history.
     """
-    heard = sorted(f"{each.clip.uri} {each.clip.version}" for each in results)
-    number = zlib.crc32("\n".join(heard).encode("utf-8", "surrogateescape"))
+    members = sorted(f"{each.clip.uri} {each.clip.version}" for each in results)
+    number = zlib.crc32("\n".join(members).encode("utf-8", "surrogateescape"))
     return f"{window.start.micros // 1_000_000:010d}-{number:08x}"

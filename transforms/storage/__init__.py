@@ -11,7 +11,6 @@ from earmark.transforms.storage.lookup import (
 )
 from earmark.transforms.storage.paths import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     KINDS,
     OTHERS,
     ListingError,
@@ -46,18 +45,17 @@ from earmark.transforms.storage.stores import (
 from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
     create_file,
+    delete_files,
+    exists,
     join,
     make_folder,
     move_whole,
     sync,
-    write_aside,
-    write_bytes,
     write_whole,
 )
 
 __all__ = [
     "APPLE_DOUBLE",
-    "AUDIO_EXTENSIONS",
     "KINDS",
     "OTHERS",
     "ROUND",
@@ -72,6 +70,8 @@ __all__ = [
     "check_reachable",
     "check_store",
     "create_file",
+    "delete_files",
+    "exists",
     "fetched",
     "file_kind",
     "find",
@@ -99,7 +99,5 @@ __all__ = [
     "sync",
     "temporary_copy",
     "trouble_with",
-    "write_aside",
-    "write_bytes",
     "write_whole",
 ]
