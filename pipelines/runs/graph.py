@@ -19,7 +19,7 @@ from earmark.pipelines.options import ClassifyOptions, ModelLoader, look_every_s
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.decoding.stage import DecodeFrames
-from earmark.transforms.detecting import AggregateClips, Aside, Detecting, ScoreFrames
+from earmark.transforms.detecting import AggregateClips, Detecting, EmbeddingSpool, ScoreFrames
 from earmark.transforms.elements import ClipResult, Span
 from earmark.transforms.listing import anywhere
 from earmark.transforms.output import (
@@ -169,14 +169,12 @@ class _Process(beam.PTransform):  # type: ignore[misc]
         """Apply the transform."""
         options, made_by = self.config.options, self.config.made_by
         clock = Clock(options.time_pattern, ZoneInfo(options.time_zone))
-        folder = aside_folder(options.output, made_by.run_id, self.name)
-        detecting = Detecting(
-            made_by.grid,
-            made_by.heads,
-            self.config.score_thresholds,
-            options.top_k,
-            None if made_by.embedding_size is None else Aside(folder, made_by.embedding_dtype),
-        )
+        spool = None
+        if made_by.embedding_size is not None:
+            folder = aside_folder(options.output, made_by.run_id, self.name)
+            spool = EmbeddingSpool(folder, made_by.embedding_dtype)
+        thresholds = self.config.score_thresholds
+        detecting = Detecting(made_by.grid, made_by.heads, thresholds, options.top_k, spool)
         return (
             spans
             | DecodeFrames(made_by.grid, clock, made_by.run_id, made_by.channels)

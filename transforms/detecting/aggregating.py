@@ -11,7 +11,7 @@ from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.windowed_value import WindowedValue
 from numpy.typing import NDArray
 
-from earmark.transforms.detecting.embeddings import Aside, first_frame
+from earmark.transforms.detecting.embeddings import EmbeddingSpool, first_frame
 from earmark.transforms.detecting.events import each_run, run_starts
 from earmark.transforms.elements import (
     AudioObject,
@@ -44,14 +44,14 @@ class Detecting:
         more; infinite for those that do not count.
       top_k: at most so many detections in a frame, of each head: the best, of equal ones those of
         lower index; None for all.
-      aside: where embeddings wait until rows are written; None where there are none.
+      spool: where embeddings wait until rows are written; None where there are none.
     """
 
     grid: FrameGrid
     heads: tuple[HeadLabels, ...]
     min_scores: NDArray[np.float32]
     top_k: int | None = None
-    aside: Aside | None = None
+    spool: EmbeddingSpool | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class Detecting:
 
     def of_window(self, window: BoundedWindow) -> Detecting:
         """The same, with embeddings waiting where those of a window do."""
-        return self if self.aside is None else replace(self, aside=self.aside.of_window(window))
+        return self if self.spool is None else replace(self, spool=self.spool.of_window(window))
 
 
 @dataclass
@@ -104,14 +104,14 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
         tally.add(block, detecting)
         if block.ending is not None:
             del self._unfinished[window, block.span]
-            yield block.span.clip.uri, tally.compacted(detecting.aside)
+            yield block.span.clip.uri, tally.compacted(detecting.spool)
 
     @marking
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
         for (window, span), tally in self._unfinished.items():
-            aside = self._detecting.of_window(window).aside
-            keyed = span.clip.uri, tally.compacted(aside)
+            spool = self._detecting.of_window(window).spool
+            keyed = span.clip.uri, tally.compacted(spool)
             yield WindowedValue(keyed, window.max_timestamp(), (window,))
 
 
@@ -183,8 +183,8 @@ class Tally:
                 block.ending,
             )
         )
-        if detecting.aside is not None and block.embeddings is not None:
-            part.embeddings = detecting.aside.take(part.embeddings, block)
+        if detecting.spool is not None and block.embeddings is not None:
+            part.embeddings = detecting.spool.take(part.embeddings, block)
 
     def merge(self, other: Tally) -> None:
         """Count in what another tally knows of the same clip."""
@@ -192,16 +192,16 @@ class Tally:
         for index, part in other.parts.items():
             self._part(index).merge(part)
 
-    def compacted(self, aside: Aside | None = None) -> Tally:
+    def compacted(self, spool: EmbeddingSpool | None = None) -> Tally:
         """The same, in one piece for each span, in the order in which that is packed best.
 
         Args:
-          aside: where embeddings that are more than a few wait.
+          spool: where embeddings that are more than a few wait.
         """
         for part in self.parts.values():
             part.hits = [_sorted(_joined(part.hits))]
-            if aside is not None and self.last is not None:
-                part.embeddings = aside.finish(part.embeddings, self.last)
+            if spool is not None and self.last is not None:
+                part.embeddings = spool.finish(part.embeddings, self.last)
         return self
 
     def _part(self, index: int) -> Part:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
-from earmark.transforms.detecting import Aside
+from earmark.transforms.detecting import EmbeddingSpool
 from earmark.transforms.elements import ClipResult, Listed, PlannedObject
 from earmark.transforms.output.committing import ReconcileError, commit_round, finish_commits
 from earmark.transforms.output.folder import (
@@ -101,7 +101,8 @@ def commit_window(
     there = read_history(output, made_by.settings(), since=since)
     done = {each.uri for each in there if is_since_planned(each.file, old.get(each.uri))}
     left = [each for each in results if each.clip.uri not in done]
-    aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
+    spool = EmbeddingSpool(aside_folder(output, made_by.run_id, STREAM), "")
+    aside = spool.of_window(window).folder
     if not left:
         discard_folder(aside)
         return

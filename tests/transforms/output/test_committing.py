@@ -18,7 +18,7 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError
 
 from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
-from earmark.transforms.detecting.embeddings import Aside
+from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -55,7 +55,7 @@ from tests.transforms.output.forgetful_disk import ForgetfulDisk
 
 HEADS = (HeadLabels("scores", ("wind", "bird")),)
 GRID = FrameGrid(10, 10, 10)
-ASIDE = Aside("/nowhere", "float32")
+ASIDE = EmbeddingSpool("/nowhere", "float32")
 A, B, C = (f"20261101T12000{each}Z-0000000{each}" for each in range(3))
 MADE_BY = Provenance(A, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0, embedding_size=2)
 
@@ -64,7 +64,7 @@ def heard(uri: str, version: str, score: float) -> ClipResult:
     span = Span(AudioObject(uri, 123, version))
     level = measure(np.full((10, 1), 0.5, np.float32))
     ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
-    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32), aside=ASIDE), Tally()
+    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32), spool=ASIDE), Tally()
     frames = np.full((2, 2), score, np.float32)
     tally.add(FrameScores(span, 0, frames, embeddings=frames), settings)
     tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
