@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, TypeVar, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -44,6 +45,13 @@ def _option(
     return Field(default, json_schema_extra=told, **field)
 
 
+_in_or_out = partial(_option, "input and output")
+_of_model = partial(_option, "model")
+_of_detections = partial(_option, "detections")
+_of_processing = partial(_option, "processing")
+_of_run = partial(_option, "run")
+
+
 def told(name: str) -> Mapping[str, Any]:
     """What `_option` was told of an option: its group, metavar and of_scores."""
     return cast(Mapping[str, Any], ClassifyOptions.model_fields[name].json_schema_extra)
@@ -65,102 +73,82 @@ class ClassifyOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    input: tuple[str, ...] = _option(
-        "input and output",
+    input: tuple[str, ...] = _in_or_out(
         min_length=1,
         description="a folder, file, pattern (** is any depth) or URI of recordings, or a manifest "
         "(CSV, JSON lines or Parquet with a column uri); members of tar, tar.gz and zip files are "
         "included; several may be given",
         metavar="PATTERN",
     )
-    output: str = _option(
-        "input and output", description="the folder or URI for the tables", metavar="DIR"
+    output: str = _in_or_out(description="the folder or URI for the tables", metavar="DIR")
+    model: str = _of_model(
+        "yamnet", description="a .tflite file or URI, yamnet, or builtin (small, for trying out)"
     )
-    model: str = _option(
-        "model",
-        "yamnet",
-        description="a .tflite file or URI, yamnet, or builtin (small, for trying out)",
-    )
-    labels: str | None = _option(
-        "model",
+    labels: str | None = _of_model(
         None,
         description="a file with a name for each class, one per line, in the model's order",
         metavar="FILE",
         of_scores=True,
     )
-    sample_rate: int | None = _option(
-        "model",
-        None,
-        ge=1000,
-        le=384_000,
-        description="Hz; for models whose metadata doesn't give it",
+    sample_rate: int | None = _of_model(
+        None, ge=1000, le=384_000, description="Hz; for models whose metadata doesn't give it"
     )
-    locale: str | None = _option(
-        "model",
+    locale: str | None = _of_model(
         None,
         description="the language of additional labels, if the model has them, such as de",
         of_scores=True,
     )
-    heads: tuple[str, ...] | None = _option(
-        "model",
+    heads: tuple[str, ...] | None = _of_model(
         None,
         description="the name of a model output to use; may be repeated; default: all",
         metavar="HEAD",
         of_scores=True,
     )
-    activation: Literal["none", "sigmoid", "softmax"] = _option(
-        "model",
+    activation: Literal["none", "sigmoid", "softmax"] = _of_model(
         "none",
         description="for models that return logits: none, sigmoid or softmax",
         of_scores=True,
     )
-    calibration: str | None = _option(
-        "model",
+    calibration: str | None = _of_model(
         None,
         description="a file of score calibration: scale,slope,offset[,min_score] for each class, "
         "one per line; default: from the model's metadata",
         metavar="FILE",
         of_scores=True,
     )
-    calibration_transformation: Literal["identity", "log", "inverse_logistic"] = _option(
-        "model",
+    calibration_transformation: Literal["identity", "log", "inverse_logistic"] = _of_model(
         "identity",
         description="applied to scores before calibration: identity, log or inverse_logistic",
         of_scores=True,
     )
-    calibration_default: float = _option(
-        "model",
+    calibration_default: float = _of_model(
         0.0,
         ge=-_LARGEST_SCORE,
         le=_LARGEST_SCORE,
         description="the score of a class without calibration",
         of_scores=True,
     )
-    min_score: float | None = _option(
-        "detections",
+    min_score: float | None = _of_detections(
         None,
         ge=-_LARGEST_SCORE,
         le=_LARGEST_SCORE,
         description="the lowest score of a detection; default: from the model's metadata, else 0.1",
         of_scores=True,
     )
-    top_k: int | None = _option(
-        "detections",
+    top_k: int | None = _of_detections(
         None,
         ge=1,
         le=1_000_000,
         description="the most detections per frame and head; default: all",
         of_scores=True,
     )
-    thresholds: str | None = _option(
-        "detections",
+    thresholds: str | None = _of_detections(
         None,
         description="a CSV file with columns label and min_score, for individual classes",
         metavar="FILE",
         of_scores=True,
     )
-    allow: tuple[str, ...] | None = _option(
-        "detections",
+    allow: tuple[str, ...] | None = _of_detections(
         None,
         min_length=1,
         description="report only this label, pattern (*, ?), or @FILE with one per line; may be "
@@ -168,8 +156,7 @@ class ClassifyOptions(BaseModel):
         metavar="LABEL",
         of_scores=True,
     )
-    deny: tuple[str, ...] | None = _option(
-        "detections",
+    deny: tuple[str, ...] | None = _of_detections(
         None,
         min_length=1,
         description="don't report this label, pattern (*, ?), or @FILE with one per line; may be "
@@ -177,34 +164,28 @@ class ClassifyOptions(BaseModel):
         metavar="LABEL",
         of_scores=True,
     )
-    channels: Literal["mix", "each"] = _option(
-        "processing",
-        "mix",
-        description="mix a recording's channels to one, or score each separately",
+    channels: Literal["mix", "each"] = _of_processing(
+        "mix", description="mix a recording's channels to one, or score each separately"
     )
-    embeddings: Literal["float32", "float16"] | None = _option(
-        "detections",
+    embeddings: Literal["float32", "float16"] | None = _of_detections(
         None,
         description="also write embeddings, as float32 (if no type is given) or float16",
         metavar="DTYPE",
     )
-    hop_s: float | None = _option(
-        "processing",
+    hop_s: float | None = _of_processing(
         None,
         gt=0,
         le=3600,
         description="seconds from frame to frame; default: a frame's length, or the model's hop",
     )
-    events_gap_s: float = _option(
-        "detections",
+    events_gap_s: float = _of_detections(
         0.0,
         ge=0,
         le=_LONGEST_GAP_S,
         description="detections of a label with a gap of at most this many seconds are one event",
         of_scores=True,
     )
-    span_s: int = _option(
-        "processing",
+    span_s: int = _of_processing(
         600,
         gt=0,
         le=1_000_000,
@@ -212,73 +193,57 @@ class ClassifyOptions(BaseModel):
         description="longer recordings are cut into spans that are decoded in parallel; seconds, "
         "a multiple of 60; rows don't depend on it",
     )
-    num_threads: int = _option(
-        "model", 1, ge=1, le=256, description="interpreter threads per worker thread"
+    num_threads: int = _of_model(
+        1, ge=1, le=256, description="interpreter threads per worker thread"
     )
-    xnnpack: bool = _option(
-        "model",
+    xnnpack: bool = _of_model(
         True,
         description="whether the interpreter uses XNNPACK kernels: on or off; default: on",
         metavar="on|off",
     )
-    num_shards: int | None = _option(
-        "run",
+    num_shards: int | None = _of_run(
         None,
         ge=1,
         le=100_000,
         description="files per table and round; default: one, on other engines depending on size",
     )
-    commit_every_s: float | None = _option(
-        "run",
+    commit_every_s: float | None = _of_run(
         None,
         gt=0,
         le=31_536_000,
         description="about how often a run commits, after finishing the recordings in progress; "
         "seconds; default: 120, on other engines 1800; a watch on another engine uses window_s",
     )
-    watch: bool = _option(
-        "run",
-        False,
-        description="keep running and process new recordings as they appear, until Ctrl-C",
+    watch: bool = _of_run(
+        False, description="keep running and process new recordings as they appear, until Ctrl-C"
     )
-    window_s: int = _option(
-        "run", 300, ge=1, le=86_400, description="how often a watch commits; seconds"
-    )
-    notifications: str | None = _option(
-        "run",
+    window_s: int = _of_run(300, ge=1, le=86_400, description="how often a watch commits; seconds")
+    notifications: str | None = _of_run(
         None,
         description="for a watch on Dataflow or Flink: learn of new objects from this source "
         "instead of listing: pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT,.../TOPIC; see "
         "docs/streams.md",
     )
-    retry_failed: bool = _option(
-        "run",
+    retry_failed: bool = _of_run(
         False,
         description="also retry recordings that earlier runs found damaged, not just "
         "unreadable ones",
     )
-    time_pattern: str | None = _option(
-        "processing",
+    time_pattern: str | None = _of_processing(
         None,
         description="the format of recording times in file names, as for strptime, such as "
         "rec_%%d%%m%%y-%%H%%M",
     )
-    time_zone: str = _option(
-        "processing",
-        "UTC",
-        description="the zone of recording times that name none, such as Europe/Berlin",
+    time_zone: str = _of_processing(
+        "UTC", description="the zone of recording times that name none, such as Europe/Berlin"
     )
-    all_files: bool = _option(
-        "processing",
-        False,
-        description="process files of any name, not just those whose names may be audio",
+    all_files: bool = _of_processing(
+        False, description="process files of any name, not just those whose names may be audio"
     )
-    dry_run: bool = _option(
-        "run",
-        False,
-        description="write nothing; show how much there is to process and how long it takes",
+    dry_run: bool = _of_run(
+        False, description="write nothing; show how much there is to process and how long it takes"
     )
-    verbose: bool = _option("run", False, description="show what libraries log")
+    verbose: bool = _of_run(False, description="show what libraries log")
 
     @field_validator("input", "output", "model", *_NAMES)
     @classmethod
