@@ -10,7 +10,6 @@ from earmark.transforms.storage.lookup import (
 )
 from earmark.transforms.storage.paths import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     KINDS,
     OTHERS,
     ListingError,
@@ -56,7 +55,6 @@ from earmark.transforms.storage.whole_files import (
 
 __all__ = [
     "APPLE_DOUBLE",
-    "AUDIO_EXTENSIONS",
     "KINDS",
     "OTHERS",
     "ROUND",
