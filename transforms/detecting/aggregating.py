@@ -22,8 +22,8 @@ from earmark.transforms.elements import (
     FailedClip,
     FrameScores,
     HeadLabels,
-    HeardClip,
     LabelSummary,
+    ScoredClip,
     SignalLevel,
     Span,
     Trouble,
@@ -254,7 +254,7 @@ def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
     duration_s = samples / first.header.sample_rate_hz
     detections = _sorted(_joined(whole.hits))
     reason, message = _shortcoming(whole, last)
-    return HeardClip(
+    return ScoredClip(
         clip=clip,
         status="partial" if reason else "scored",
         reason=reason,

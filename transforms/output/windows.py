@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
@@ -24,8 +23,6 @@ from earmark.transforms.output.history import read_history
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.superseding import is_since_planned, superseded
 from earmark.transforms.output.writing import file_name, write_shard
-
-_InWindow: TypeAlias = PlannedObject | ClipResult
 
 
 @dataclass
@@ -53,23 +50,8 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
             | beam.Flatten()
             | "Together" >> beam.WithKeys(None)
             | "Group" >> beam.GroupByKey()
-            | "Commit" >> beam.ParDo(_CommitFn(self.output, self.made_by))
+            | "Commit" >> beam.FlatMap(_commit_together, self.output, self.made_by)
         )
-
-
-class _CommitFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, output: str, made_by: Provenance) -> None:
-        self._output, self._made_by = output, made_by
-
-    def process(
-        self,
-        together: tuple[None, Iterable[_InWindow]],
-        window: IntervalWindow = beam.DoFn.WindowParam,
-    ) -> Iterator[str]:
-        every = list(together[1])
-        planned = [each for each in every if isinstance(each, PlannedObject)]
-        results = [each for each in every if not isinstance(each, PlannedObject)]
-        yield from commit_window(planned, results, window, self._output, self._made_by)
 
 
 def commit_window(
@@ -110,6 +92,18 @@ def commit_window(
     path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
     discard_folder(aside)
     yield path
+
+
+def _commit_together(
+    together: tuple[None, Iterable[PlannedObject | ClipResult]],
+    output: str,
+    made_by: Provenance,
+    window: IntervalWindow = beam.DoFn.WindowParam,
+) -> Iterator[str]:
+    every = list(together[1])
+    planned = [each for each in every if isinstance(each, PlannedObject)]
+    results = [each for each in every if not isinstance(each, PlannedObject)]
+    yield from commit_window(planned, results, window, output, made_by)
 
 
 def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:
