@@ -68,14 +68,14 @@ class BoundedFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a position."""
         if not -_LAST_POSITION < offset < _LAST_POSITION:
-            raise ValueError("a header that leads nowhere")
+            raise ValueError("a header that points nowhere")
         if whence != io.SEEK_SET:  # for zip files, with an OSError where the file is too short
             return self._file.seek(offset, whence)  # type: ignore[call-arg]
         try:
             return self._file.seek(offset)
         except OSError as error:
             if error.errno == errno.EINVAL:
-                raise ValueError("a header that leads nowhere") from error
+                raise ValueError("a header that points nowhere") from error
             raise
 
     def tell(self) -> int:

@@ -133,9 +133,7 @@ class GzipReader:
     def _advance(self, size: int) -> None:
         self._position += size
         if self._position > BOMB_BYTES and self._position > BOMB_RATIO * self._source:
-            raise UnsupportedError(
-                f"refused: it swells to more than {BOMB_RATIO} times its size when unpacked"
-            )
+            raise UnsupportedError(f"refused: it unpacks to more than {BOMB_RATIO} times its size")
         if self._position >= self._due and not self._pending and not self._state.eof:
             self._note_point()
 

@@ -44,11 +44,11 @@ class Kind(IntEnum):
 
 
 _TROUBLE: dict[Kind, AudioError] = {
-    Kind.SPECIAL: ReadError("is no regular file"),
-    Kind.SPARSE: UnsupportedError("a file with holes in it, which cannot be read from an archive"),
+    Kind.SPECIAL: ReadError("is not a regular file"),
+    Kind.SPARSE: UnsupportedError("a sparse file, which cannot be read from an archive"),
     Kind.ENCRYPTED: UnsupportedError("encrypted"),
-    Kind.OVERLAPPING: UnsupportedError("refused: it shares its bytes with other members"),
-    Kind.BOMB: UnsupportedError("refused: it swells like no recording when unpacked"),
+    Kind.OVERLAPPING: UnsupportedError("refused: it shares bytes with other members"),
+    Kind.BOMB: UnsupportedError("refused: it expands too much when unpacked"),
     Kind.ZIP_LINK: UnsupportedError("a link, which is not followed in a zip file"),
 }
 

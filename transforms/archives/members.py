@@ -166,7 +166,7 @@ def _found(place: Place) -> tuple[ArchiveIndex, Member]:
     member = index.find(place.name)
     if member is None:
         index.raise_trouble()
-        raise ReadError("is not in the archive, or leads to what is not")
+        raise ReadError("is not in the archive, or links to something that is not")
     member.check()
     return index, member
 
@@ -228,7 +228,7 @@ class _Scan:
         start = file.read(4)
         file.seek(0)
         if not start:
-            raise EmptyFileError("the archive holds no bytes")
+            raise EmptyFileError("the archive is empty")
         if start.startswith(b"\x1f\x8b"):
             self._gzip = GzipReader(file)
             return tar_members(self._gzip)
@@ -261,7 +261,7 @@ def _content(archive: str, index: ArchiveIndex, member: Member) -> Iterator[byte
     except HOSTILE_ARCHIVE_ERRORS as error:
         raise DamagedError(f"damaged in the archive: {_words(error)}") from error
     if left:
-        raise DamagedError("the archive breaks off in it")
+        raise DamagedError("the archive ends within it")
 
 
 def _opened(file: BinaryIO, index: ArchiveIndex, member: Member) -> _Source:

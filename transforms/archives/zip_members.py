@@ -57,11 +57,11 @@ def open_zip_member(file: BinaryIO, member: Member) -> zipfile.ZipExtFile:
       Also any of HOSTILE_ARCHIVE_ERRORS and what the file raises, here and in reading.
     """
     if member.method not in _METHODS:
-        raise UnsupportedError(f"packed by zip's method {member.method}")
+        raise UnsupportedError(f"compressed with zip method {member.method}")
     BoundedFile(file, _LOCAL_HEADER.size).seek(member.offset)
     header = _read_header(file)
     if header is None:
-        raise DamagedError("the archive's directory leads to where no member is")
+        raise DamagedError("the archive's directory points to no member")
     file.seek(header.name_bytes + header.extra_bytes, 1)
     entry = zipfile.ZipInfo(member.name.replace("\0", "_"))
     entry.compress_type, entry.CRC = member.method, member.mark

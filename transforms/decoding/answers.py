@@ -63,7 +63,7 @@ def read_answer(pipe: BinaryIO) -> Answer:
 
 def nonsense() -> CrashedError:
     """What is told of a decoder whose answers no decoder gives."""
-    return CrashedError("the decoder gave an answer that makes no sense")
+    return CrashedError("the decoder returned an invalid answer")
 
 
 def _exactly(pipe: BinaryIO, size: int) -> bytes:

@@ -308,16 +308,16 @@ class _DecoderProcess:
         try:
             status = self._process.wait(_END_LIMIT_S)
         except subprocess.TimeoutExpired:
-            return CrashedError("the decoder broke off")
+            return CrashedError("the decoder exited early")
         if status == BUG_STATUS:
             return DecoderError(f"a bug in the decoder\n{self._said()}")
         if status == OUT_OF_MEMORY_STATUS:
             return CrashedError("the decoder ran out of memory")
         if status >= 0:
-            return CrashedError(f"the decoder broke off (exit status {status})")
+            return CrashedError(f"the decoder exited early (exit status {status})")
         name = _signal_name(-status)
         if -status in _FROM_OUTSIDE and not self._is_ended:
-            return KilledError(f"the decoder was killed ({name}), perhaps since memory was short")
+            return KilledError(f"the decoder was killed ({name}), perhaps because memory was short")
         return CrashedError(f"the decoder crashed ({name}{self._complaint(status)})")
 
     def _complaint(self, status: int) -> str:

@@ -166,7 +166,7 @@ class SpanDecoding:
 
 def _check_end(second: int, endless_s: int) -> None:
     if second >= endless_s:
-        raise DamagedError("the sound has no end: there is far more of it than the file can hold")
+        raise DamagedError("the audio never ends: there is far more of it than the file can hold")
 
 
 def _without_first(

@@ -68,7 +68,7 @@ def _rows(manifest: str) -> Iterator[tuple[str, Any]]:
 def _open(manifest: str) -> BinaryIO:
     path = local_path(manifest)
     if path is not None and not stat.S_ISREG(os.stat(path).st_mode):
-        raise ListingError(f"manifest {shown(manifest)} is no regular file")  # a pipe would wait
+        raise ListingError(f"manifest {shown(manifest)} is not a regular file")  # a pipe would wait
     file: BinaryIO = FileSystems.open(
         manifest if path is None else path, compression_type=CompressionTypes.UNCOMPRESSED
     )

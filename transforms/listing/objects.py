@@ -176,8 +176,8 @@ def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) ->
         for kind, count in skipped.most_common(3)
     )
     return (
-        f"{shown(pattern)}: no file in it can be audio by name (it has {kinds}); "
-        "--all_files hears files of any name"
+        f"{shown(pattern)}: no file in it may be audio by its name (it has {kinds}); "
+        "--all_files includes files of any name"
     )
 
 
@@ -190,4 +190,4 @@ def _check_manifest(manifest: str) -> None:
             schemes.add(scheme(uri))
             check_known(uri)
     if uri is None:
-        raise ListingError(f"manifest {shown(manifest)} names nothing")
+        raise ListingError(f"manifest {shown(manifest)} lists nothing")

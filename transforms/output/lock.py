@@ -135,7 +135,9 @@ def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
                 _renew(path, run_id)
                 _refuse_if_taken(output, path, say)
             return
-    raise LockedError(f"{shown(join(output, LOCKS))} goes as soon as it is made: is it shared?")
+    raise LockedError(
+        f"{shown(join(output, LOCKS))} disappears as soon as it is created: is the folder shared?"
+    )
 
 
 def leave_locked(output: str, run_id: str) -> None:
@@ -226,7 +228,7 @@ def _refuse_if_taken(output: str, own: str, say: Callable[[str], None]) -> None:
         if other.left_to_engine:
             raise LockedError(
                 f"run {other.run_id} was left to an engine, which may be writing to it; if its "
-                f"job has ended, and failed, delete {shown(path)}"
+                f"job has failed, delete {shown(path)}"
             )
         if _is_alive(other, path, own, say):
             raise LockedError(
@@ -254,7 +256,7 @@ def _read(path: str) -> Lock | None:
 
 
 def _is_no_lock(path: str) -> str:
-    return f"{shown(path)} is no lock; delete it if no run is under way"
+    return f"{shown(path)} is not a valid lock; delete it if no run is in progress"
 
 
 def _is_alive(lock: Lock, path: str, own: str, say: Callable[[str], None]) -> bool:

@@ -90,8 +90,9 @@ def commit_window(
     """
     if sorted(each.object.uri for each in planned) != sorted(each.clip.uri for each in results):
         raise ReconcileError(
-            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were to be"
-            f" heard, and there are {len(results)} results, not one of each; they are not committed"
+            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were"
+            f" planned, but there are {len(results)} results, not one for each; they are not"
+            " committed"
         )
     finish_commits(output, made_by.run_id)  # of this window, perhaps, with others in it
     since = window.start.to_utc_datetime(has_tz=True)

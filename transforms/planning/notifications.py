@@ -73,7 +73,7 @@ def parse_source(text: str) -> Source:
       ValueError: it is neither; one line says what is wrong.
     """
     if _GOOGLE_TOPIC.fullmatch(text):
-        raise ValueError("is a topic; name a subscription to it, which keeps what comes meanwhile")
+        raise ValueError("is a topic; name a subscription to it")
     if found := _SUBSCRIPTION.fullmatch(text) or _GOOGLE_SUBSCRIPTION.fullmatch(text):
         return PubSub(f"projects/{found['project']}/subscriptions/{found['name']}")
     if text.startswith(("pubsub:", "projects/")):
@@ -186,7 +186,7 @@ def _new_objects(payload: bytes, attributes: Mapping[str, str]) -> Iterator[str]
     _count("other_events", said.others)
     _count("not_understood", len(said.unknown))
     for each in said.unknown:
-        _log.warning("a notification is not understood, and left out: %s", each)
+        _log.warning("ignoring a notification that is not understood: %s", each)
     yield from said.uris
 
 

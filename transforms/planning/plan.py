@@ -214,7 +214,9 @@ def _no_room_told() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise PlanError(f"cannot list in the folder for temporary files: {error}") from error
+        raise PlanError(
+            f"cannot store the list of objects in the temporary folder: {error}"
+        ) from error
 
 
 def _encoded(uri: str) -> bytes:

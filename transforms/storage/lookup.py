@@ -41,10 +41,10 @@ def trouble_with(uri: str) -> str:
         if stat.S_ISDIR(os.stat(path).st_mode):
             os.scandir(path).close()
     except (FileNotFoundError, NotADirectoryError):
-        return "is a link that leads nowhere" if os.path.islink(path) else "is not there"
+        return "is a dangling link" if os.path.islink(path) else "is not there"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    return "is no regular file"
+    return "is not a regular file"
 
 
 def _is_missing(uri: str) -> bool:

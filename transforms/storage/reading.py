@@ -78,7 +78,7 @@ def fetched(uri: str, version: str) -> Iterator[TemporaryCopy]:
         if now != version:
             raise ReadError(f"{shown(uri)}: has changed since it was listed")
         if copy.written_bytes != _size_bytes(now):
-            raise OSError(f"{copy.written_bytes} bytes came, not {_size_bytes(now)}")
+            raise OSError(f"{copy.written_bytes} bytes were received, not {_size_bytes(now)}")
         yield copy
 
 
@@ -111,7 +111,7 @@ def _read_local(path: str, at_most: int) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file")
+            raise OSError(errno.EINVAL, "is not a regular file")
         _check_size(status.st_size, at_most)
         content = file.read(at_most + 1)  # what the system makes up, as in /proc, has no size
         _check_size(len(content), at_most)

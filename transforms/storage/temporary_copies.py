@@ -122,5 +122,5 @@ def _no_room(size: str, why: str = "") -> ReadError:
     free = shutil.disk_usage(folder).free
     return ReadError(
         f"there is no room for a copy of it in the temporary folder {folder}{why}: it has {size} "
-        f"bytes, and {free:,} are free there, not all to be used; TMPDIR names another folder"
+        f"bytes, and {free:,} are free, some of them reserved; set TMPDIR to another folder"
     )
