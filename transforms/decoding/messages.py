@@ -1,4 +1,4 @@
-"""What decoder processes are asked, and what they answer."""
+"""The questions that decoder processes are asked, and their answers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from earmark.transforms.frames import ChannelUse, FrameGrid
 
 
 def endless_s(size_bytes: int) -> int:
-    """More seconds than a file of a size can hold: there a decoder runs in circles.
+    """More seconds than a file of this size can contain: past them a decoder must be looping.
 
-    Digital silence at 4 kHz takes FLAC, which says least of it, a byte for 1.2 s.
+    The densest case is digital silence at 4 kHz in FLAC, with one byte for 1.2 s.
     """
     return 60 + 10 * size_bytes
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How to read the time of recording where it isn't stated in full.
+    """How to read recording times that need interpretation.
 
     Attributes:
-      time_pattern: of names, as for strptime; None for the usual ones.
-      time_zone: of times that name none.
+      time_pattern: the format of times in names, as for strptime; None for the usual ones.
+      time_zone: the zone of times that name none.
     """
 
     time_pattern: str | None = None

@@ -1,4 +1,4 @@
-"""What there is at a path or a URI: one object, its size and its version."""
+"""Looking up the object at a path or a URI, its size and its version."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find(uri: str) -> AudioObject | None:
 
 
 def trouble_with(uri: str) -> str:
-    """What keeps an object from being looked up, or a folder from being read: "is not there"."""
+    """Why an object cannot be looked up, or a folder not be read, such as "is not there"."""
     path = local_path(uri)
     if path is None:
         return "is not there, or cannot be read"
@@ -66,7 +66,7 @@ def local_object(path: str, look_up: bool = True) -> AudioObject:
 
 
 def status_of(path: str) -> os.stat_result | None:
-    """The status of what a path leads to; None if it leads nowhere."""
+    """The status of a path's target; None if there is none."""
     try:
         return os.stat(path)
     except (OSError, ValueError):  # ValueError: a NUL in the name

@@ -1,4 +1,4 @@
-"""Reading objects whole, of any filesystem."""
+"""Reading whole objects from any filesystem."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from earmark.transforms.storage.temporary_copies import TemporaryCopy, temporary
 
 
 def read_uri(uri: str) -> bytes:
-    """The whole content at a URI of any filesystem that Beam knows; for what is small.
+    """The whole content at a URI of any filesystem that Beam knows; for small files.
 
     Raises:
       OSError: it cannot be read, or there is no room for a copy of it.
@@ -48,15 +48,15 @@ def read_uri(uri: str) -> bytes:
 
 
 def read_small(uri: str, at_most: int) -> bytes:
-    """The content of a file, or of what lies at a URI of any filesystem that Beam knows.
+    """The content of a file or URI of any filesystem that Beam knows.
 
     Args:
       uri: a path or a URI.
-      at_most: bytes that it may hold.
+      at_most: the largest size allowed, in bytes.
 
     Raises:
-      OSError: it cannot be read, is no regular file, or is larger.
-      ValueError: no filesystem is known for it, or nobody answers there.
+      OSError: it cannot be read, is not a regular file, or is larger.
+      ValueError: no filesystem is known for it, or its store doesn't answer.
     """
     path = local_path(uri)
     if path is not None:
@@ -83,7 +83,7 @@ def fetched(uri: str, version: str) -> Iterator[TemporaryCopy]:
 
 
 def _read_on(uri: str, copy: TemporaryCopy) -> None:
-    """Append what is still missing."""
+    """Append the rest of an object."""
     with open_object(uri) as remote:
         remote.seek(copy.written_bytes)
         while chunk := remote.read(READ_BYTES):

@@ -1,4 +1,4 @@
-"""Files on any filesystem that are there whole or not at all."""
+"""Writing files on any filesystem atomically: in full or not at all."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from earmark.transforms.storage.stores import persisting
 
 
 def join(*parts: str) -> str:
-    """A path, or a URI, of its parts."""
+    """A path or URI joined from its parts."""
     return str(FileSystems.join(*parts))
 
 
 def make_folder(folder: str) -> None:
-    """Make a folder, where the filesystem has such things, unless it is there."""
+    """Make a folder if it is missing and the filesystem has folders."""
     if local_path(folder) is not None:
         _make_locally(folder)
     elif not FileSystems.exists(folder):
@@ -39,12 +39,12 @@ def _make_locally(folder: str) -> None:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write a file that is there whole or not at all; a file of that name is replaced."""
+    """Write a text file atomically; a file of that name is replaced."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"))  # which is how JSON escapes, too
 
 
 def write_bytes(path: str, content: bytes) -> None:
-    """The same, for a file that is no text."""
+    """Write a binary file atomically; a file of that name is replaced."""
     make_folder(FileSystems.split(path)[0])
     if local_path(path) is not None:
         _write_locally(path, content)
@@ -53,9 +53,9 @@ def write_bytes(path: str, content: bytes) -> None:
 
 
 def write_aside(path: str, content: bytes) -> None:
-    """The same, for one of many files that nobody needs once the run is over.
+    """Write one of many binary files that only this run needs, atomically but without syncing it.
 
-    Workers may write the same one at once. It need not outlive a loss of power.
+    Several workers may write the same file at once.
     """
     if local_path(path) is None:
         _write_elsewhere(path, content)
@@ -69,9 +69,9 @@ def write_aside(path: str, content: bytes) -> None:
 
 
 def create_file(path: str) -> AbstractContextManager[BinaryIO]:
-    """A file to be written, on any filesystem; one of that name is replaced.
+    """A file to write to, on any filesystem; a file of that name is replaced.
 
-    A local one is made anew: where somebody has left a link of that name, it is not followed.
+    A local link of that name is replaced too, not followed.
     """
     local = local_path(path)
     if local is None:
@@ -111,12 +111,12 @@ def _write_locally(path: str, content: bytes) -> None:
 
 
 def move_whole(source: str, target: str, names: Iterable[str]) -> None:
-    """Move files from one local folder to another in a way that no loss of power loses any.
+    """Move files from one local folder to another so that a power cut loses none.
 
-    A file of such a name is replaced. What an earlier attempt has moved stays where it is.
+    Files with the same names are replaced. What an earlier attempt has moved stays where it is.
 
-    A file system without a journal may forget the new name of a renamed file and keep that the old
-    one is gone. So a file has both names until the new one has reached the disk.
+    A filesystem without a journal may persist the removal of a file's old name but not its new one.
+    So a file has both names until the new one has reached the disk.
 
     Raises:
       FileNotFoundError: a file is in neither folder.
@@ -147,7 +147,7 @@ _NO_SECOND_NAMES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, er
 
 
 def _give_name(file: str, name: str) -> None:
-    """Give a file a second name; what has that name loses it in the same moment."""
+    """Give a file a second name, atomically replacing another file of that name."""
     try:
         os.link(file, name)
     except FileExistsError:
@@ -162,10 +162,10 @@ def _give_name(file: str, name: str) -> None:
 
 
 def sync(folder: str, files: Iterable[str]) -> None:
-    """See that files in a local folder outlive a loss of power, with all names that lead to them.
+    """Make files in a local folder, and the folders on their paths, survive a power cut.
 
     Args:
-      folder: which may be elsewhere; then there is nothing to be done.
+      folder: if it is remote, nothing is done.
       files: relative to it.
     """
     if local_path(folder) is None:
@@ -183,7 +183,7 @@ def sync(folder: str, files: Iterable[str]) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """See that the names in a local folder outlive a loss of power, if the system knows a way."""
+    """Make the names in a local folder survive a power cut, if the system supports it."""
     try:
         descriptor = os.open(folder or ".", os.O_RDONLY)
     except PermissionError:  # names in it may be made, but not read
