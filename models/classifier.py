@@ -18,7 +18,7 @@ from earmark.models.errors import ModelError
 from earmark.models.metadata import ModelMetadata, OutputMetadata
 from earmark.models.running import Interface, fastest_scorer, read_interface
 from earmark.models.scores import ModelOptions, as_scores, choose_heads
-from earmark.models.sources import ModelSource, ReadUri
+from earmark.models.sources import ModelSource, ReadUri, read_file
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 1000, 384_000
@@ -115,7 +115,7 @@ class AudioClassifier:
         name: str | None = None,
     ) -> AudioClassifier:
         """Make a classifier of a .tflite file on disk: see `AudioClassifier`."""
-        model = _read_bytes(Path(path))
+        model = read_file(Path(path))
         with _naming(path):
             return cls(model, options, name=name)
 
@@ -256,13 +256,6 @@ def _concatenated(parts: list[NDArray[np.float32]], n: int) -> NDArray[np.float3
     if len(parts) == 1:
         return parts[0]
     return np.concatenate([np.empty((n, 0), np.float32), *parts], axis=1)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
 
 
 @contextmanager

@@ -169,6 +169,23 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
         raise ModelError("there is no home folder; name one for models in EARMARK_CACHE") from error
 
 
+def read_file(path: Path) -> bytes:
+    """Read a regular file of at most LARGEST_BYTES.
+
+    Raises:
+      ModelError: it cannot be read; the message names it.
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # a pipe would wait, a device has no end
+            raise ModelError(f"cannot read the model {path}: it is no regular file")
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ModelError(f"cannot read the model {path}: it is larger than 2 GB")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+
+
 def _existing(model: str, known: Sequence[str]) -> Path:
     path = Path(model).absolute()
     if model and path.exists():
@@ -186,22 +203,10 @@ def _read(location: str, read: ReadUri | None, published: Sequence[PublishedMode
         if model.name == location:
             return fetch(model)
     if location == BUILTIN:
-        return _read_file(_BUILTIN_PATH)
+        return read_file(_BUILTIN_PATH)
     if "://" in location:
         return _read_uri(location, read)
-    return _read_file(Path(location))
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            # a pipe would wait, a device has no end
-            raise ModelError(f"cannot read the model {path}: it is no regular file")
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ModelError(f"cannot read the model {path}: it is larger than 2 GB")
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+    return read_file(Path(location))
 
 
 def _read_uri(uri: str, read: ReadUri | None) -> bytes:

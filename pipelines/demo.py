@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 import soundfile as sf
 from numpy.typing import NDArray
 from rich.table import Table
@@ -20,6 +19,7 @@ from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions, Parser
 from earmark.pipelines.runs import prepare
+from earmark.transforms.output import read
 from earmark.transforms.text import printable
 
 _MARKER = ".made-by-earmark-demo"
@@ -163,8 +163,11 @@ def _cut(path: Path, kept: float) -> None:
 
 def _comparison(archive: Path, labels: Path) -> Table:
     """A row for each file of the archive: its content, and the labels detected."""
-    clips = {row["clip"]: row for row in _rows(labels / "clips")}
-    failures = {row["clip"]: row for row in _rows(labels / "failures")}
+    tables = read(labels)
+    clips, failures = (
+        {row["clip"]: row for row in tables[name].arrow().to_pylist()}
+        for name in ("clips", "failures")
+    )
     table = Table(title="Content and detections", title_justify="left", box=None)
     for heading in ("recording", "content", "detected"):
         table.add_column(heading, header_style="dim", overflow="fold")
@@ -195,8 +198,3 @@ def _heard(clip: Mapping[str, Any]) -> str:
 
 def _uri(archive: Path, name: str) -> str:
     return str(archive.absolute() / name)
-
-
-def _rows(folder: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
-    return rows

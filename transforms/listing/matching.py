@@ -11,11 +11,11 @@ from itertools import chain
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
+from earmark.transforms.audio import AUDIO_EXTENSIONS
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     STORE_ERRORS,
     ListingError,
     absolute,

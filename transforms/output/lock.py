@@ -27,12 +27,13 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Annotated
 
-from apache_beam.io.filesystems import FileSystems
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from earmark.transforms.output.folder import LOCKS, delete, matching, remove_empty_folders
+from earmark.transforms.output.folder import LOCKS, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
+    delete_files,
+    exists,
     is_run_id,
     join,
     local_path,
@@ -119,7 +120,7 @@ def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None
             beating.join()
         if run_id not in _left:
             with suppress(*STORE_ERRORS):
-                delete(output, [path])
+                delete_files([path])
                 if is_ours:  # else another run is about to use them
                     remove_empty_folders(output)
         _left.discard(run_id)
@@ -148,13 +149,13 @@ def leave_locked(output: str, run_id: str) -> None:
 
 def release(output: str, run_id: str) -> None:
     """Give back the folder for a run that was left to an engine."""
-    delete(output, [_lock_file(output, run_id)])
+    delete_files([_lock_file(output, run_id)])
     remove_empty_folders(output)
 
 
 def is_held(output: str, run_id: str) -> bool:
     """Whether a run still has the folder: another takes it over if the run seems to be dead."""
-    return bool(FileSystems.exists(_lock_file(output, run_id)))
+    return exists(_lock_file(output, run_id))
 
 
 _held: set[str] = set()
@@ -195,7 +196,7 @@ def _is_locked(descriptor: int) -> bool:
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
         with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
-            if FileSystems.exists(path) and run_id not in _left:  # else another has taken over
+            if exists(path) and run_id not in _left:  # else another has taken over
                 _renew(path, run_id)
 
 
@@ -235,7 +236,7 @@ def _refuse_if_taken(output: str, own: str, say: Callable[[str], None]) -> None:
                 f"run {other.run_id} is writing to it (process {other.pid} on "
                 f"{shown(other.host)}); wait for it to end, or delete {shown(path)} if it has"
             )
-        delete(output, [path])
+        delete_files([path])
 
 
 def _read(path: str) -> Lock | None:

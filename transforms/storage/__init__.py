@@ -10,7 +10,6 @@ from earmark.transforms.storage.lookup import (
 )
 from earmark.transforms.storage.paths import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     KINDS,
     OTHERS,
     ListingError,
@@ -45,18 +44,17 @@ from earmark.transforms.storage.stores import (
 from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
     create_file,
+    delete_files,
+    exists,
     join,
     make_folder,
     move_whole,
     sync,
-    write_aside,
-    write_bytes,
     write_whole,
 )
 
 __all__ = [
     "APPLE_DOUBLE",
-    "AUDIO_EXTENSIONS",
     "KINDS",
     "OTHERS",
     "ROUND",
@@ -70,6 +68,8 @@ __all__ = [
     "check_known",
     "check_reachable",
     "create_file",
+    "delete_files",
+    "exists",
     "fetched",
     "file_kind",
     "find",
@@ -97,7 +97,5 @@ __all__ = [
     "sync",
     "temporary_copy",
     "trouble_with",
-    "write_aside",
-    "write_bytes",
     "write_whole",
 ]
