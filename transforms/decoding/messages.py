@@ -50,7 +50,7 @@ class DecodeSpan(NamedTuple):
 
 
 class FindLength(NamedTuple):
-    """Look how long a recording is, if it can be cut into spans: answered by a Length."""
+    """Find a recording's length, if it can be cut into spans: answered by a Length."""
 
     path: str
 
@@ -63,13 +63,13 @@ class Ready(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """Frames of a span; behind this, they follow as they lie in memory: float32.
+    """Frames of a span; followed by their float32 values as in memory.
 
     Attributes:
       first_frame: the index of the first of them in the clip.
       shape: how many there are, of all channels, and how many samples each has.
       channels: how many give frames of their own: see FrameBlock.
-      so_far: how decoding ended if it broke off behind them.
+      so_far: the Ending if decoding stopped after them.
     """
 
     first_frame: int
@@ -79,7 +79,7 @@ class Frames(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """No frames yet, but it goes on: so many seconds of the span have been decoded."""
+    """Progress without new frames: how many seconds of the span have been decoded."""
 
     seconds: int
 
@@ -102,4 +102,4 @@ OUT_OF_MEMORY_STATUS = 81
 """The exit status of a process that ran out of memory."""
 
 BUG_STATUS = 82
-"""The exit status of a process that met an error of ours, which stderr tells."""
+"""The exit status of a process with a bug, which stderr describes."""

@@ -1,4 +1,4 @@
-"""The columns of each table, and rows of what came of clips.
+"""The columns of each table, and making rows from the results of clips.
 
 docs/output.md is the reference for readers. A change of a column changes SCHEMA_VERSION.
 """
@@ -248,7 +248,7 @@ def _common_columns(
 def _what_columns(
     label_index: NDArray[np.int32], heads: Sequence[HeadLabels]
 ) -> dict[str, pa.Array]:
-    """What was heard: label_index is the label's place among those of all heads."""
+    """The columns of labels: label_index is the label's place among those of all heads."""
     sizes = [len(head.labels) for head in heads]
     head = np.repeat(np.arange(len(heads), dtype=np.int32), sizes)[label_index]
     first = np.repeat(np.cumsum([0, *sizes[:-1]], dtype=np.int32)[: len(heads)], sizes)[label_index]

@@ -32,9 +32,9 @@ _InWindow: TypeAlias = PlannedObject | ClipResult
 class CommitWindows(beam.PTransform):  # type: ignore[misc]
     """Write a window's results, and move them into place: ClipResult to the round's file.
 
-    An engine that has gone back to a snapshot may bring again what has been committed since, in the
-    same window, with or without what else was in it. So what is there already, in this version or a
-    later one, is left out; and a round's name follows from the window and from what is in it.
+    An engine that has returned to a snapshot may replay what has been committed since, in the same
+    window, with or without its other objects. So objects that are there already, in this version or
+    a later one, are left out; and a round's name is derived from the window and its content.
 
     Attributes:
       output: the folder that holds the tables' folders.
@@ -79,7 +79,7 @@ def commit_window(
     output: str,
     made_by: Provenance,
 ) -> Iterator[str]:
-    """Commit what came of a window's objects, but for what is there already.
+    """Commit the results of a window's objects, except those committed already.
 
     Yields:
       The path of the round's file, if there was anything to commit.
