@@ -39,7 +39,7 @@ MODELS = {
     "metadata": "errors graphs",
     "running": "errors graphs metadata",
     "scores": "errors metadata running",
-    "describing": "errors metadata running scores",
+    "describing": "errors metadata scores",
     "classifier": "errors graphs metadata running scores sources",
     "builtin": "classifier metadata",
 }

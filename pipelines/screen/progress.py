@@ -1,4 +1,4 @@
-"""Showing how far a local run is."""
+"""Showing the progress of a local run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REFRESH_S = 0.2
 
 @contextmanager
 def watch(run_id: str, console: Console) -> Iterator[None]:
-    """Show the progress of a run of this process: a bar on a terminal, else a line now and then."""
+    """Show the progress of a run of this process: a bar on a terminal, else periodic lines."""
     board = workers.board(run_id)
     show = _show_bar if console.is_terminal else _print_lines
     over = threading.Event()
@@ -38,7 +38,7 @@ def watch(run_id: str, console: Console) -> Iterator[None]:
 def describe(now: Snapshot, elapsed_s: float) -> str:
     """Progress in a line: clips, hours of audio, times real time, failures, time left."""
     parts = [
-        f"{now.finished:,} of {now.listed:,} clips",
+        f"{now.finished:,} of {now.listed:,} objects",
         f"{now.audio_s / 3600:,.2f} h of audio",
         f"{now.audio_s / max(elapsed_s, 1e-9):,.0f}x real time",
     ]

@@ -12,15 +12,15 @@ from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.storage import local_path
 
 _SHORT_BYTES = 1 << 20
-"""What is smaller than this is decoded in no time: it isn't opened to see how long it is."""
+"""Smaller files are decoded quickly, and so are not opened to find their length."""
 
 
 @dataclass
 class SplitLongClips(beam.PTransform):  # type: ignore[misc]
     """Cut long recordings into spans: AudioObject to Span.
 
-    Only those in which any position can be reached without decoding what lies before it, and which
-    are local files: an object elsewhere is read once, from its beginning to its end.
+    Only local files whose format can be entered at any position without decoding what comes before
+    it: remote objects are read once, from beginning to end.
 
     Attributes:
       span_s: how long a span is.

@@ -1,4 +1,4 @@
-"""From recordings to frames, in processes that a bad recording may bring down."""
+"""From recordings to frames, in processes that a bad recording may crash."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
 def decode_frames(
     span: Span, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
 ) -> Iterator[FrameBlock]:
-    """Decode a span of a recording; whatever is wrong with it, the last block says so.
+    """Decode a span of a recording; errors are reported by the last block.
 
-    A recording that is elsewhere is read here; decoding is done by another process.
+    A remote recording is downloaded here; decoding is done by another process.
 
     Args:
       span: the part of a recording.

@@ -1,4 +1,4 @@
-"""From blocks of frames to what was heard in each clip: scores, detections, events, embeddings."""
+"""From blocks of frames to the results of each clip: scores, detections, events, embeddings."""
 
 from earmark.transforms.detecting.aggregating import AggregateClips, Detecting
 from earmark.transforms.detecting.embeddings import Aside, loaded, mean_embedding, rows_of

@@ -1,4 +1,4 @@
-"""The columns of each table, and rows of what came of clips.
+"""The columns of each table, and making rows from the results of clips.
 
 docs/output.md is the reference for readers. A change of a column changes SCHEMA_VERSION.
 """
@@ -249,7 +249,7 @@ def _common_columns(
 def _what_columns(
     label_index: NDArray[np.int32], heads: Sequence[HeadLabels]
 ) -> dict[str, pa.Array]:
-    """What was detected: label_index is the label's place among those of all heads."""
+    """The columns of labels: label_index is the label's place among those of all heads."""
     sizes = [len(head.labels) for head in heads]
     head = np.repeat(np.arange(len(heads), dtype=np.int32), sizes)
     in_head = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])

@@ -1,4 +1,4 @@
-"""The end of a run: what its rounds say becomes the run's file, whose presence says it is whole."""
+"""The end of a run: its rounds' records become the run's file, which marks it as complete."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
 
 
 def committed_objects(output: str, run_id: str) -> int:
-    """How many objects a run has committed that did not come to its end."""
+    """How many objects an unfinished run has committed."""
     return sum(read_round_file(path).listed.objects for path in _round_files(output, run_id))
 
 

@@ -1,8 +1,8 @@
-"""What commits write down: journals of those begun, and files of the rounds that are whole.
+"""The records of commits: journals of those begun, and files of complete rounds.
 
-An output may be shared, and whoever writes to it can leave anything there under these names. So
-what is read is taken only in the form in which runs write it: names of runs, rounds and files
-in tables' folders, never a path.
+An output may be shared, and anyone who can write to it can put anything there under these names.
+So content is accepted only in the form in which runs write it: names of runs, rounds and files in
+tables' folders, never a path.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from earmark.transforms.storage import is_round, is_run_id, is_staging_folder, r
 
 
 class JournalError(Exception):
-    """A file that no run has written lies where one of a commit should; the message is a line."""
+    """A file in place of a commit's record was not written by a run; the message is one line."""
 
 
 def _is_table_file(path: str) -> bool:
@@ -54,12 +54,12 @@ class _Written(BaseModel):
 
 
 class RoundRecord(_Written):
-    """The content of a round's file, whose presence says that the round is whole.
+    """The content of a round's file, which marks the round as complete.
 
     Attributes:
       listed: what was to be processed.
       totals: what its rows say in sum.
-      files: those that it brought.
+      files: its files.
     """
 
     listed: Listed
@@ -68,13 +68,13 @@ class RoundRecord(_Written):
 
 
 class Journal(_Written):
-    """What is to be done to commit a round.
+    """The steps of a round's commit.
 
     Attributes:
       run_id: names the run.
       name: of the round in it.
       replaced: files of earlier rounds, written anew without the rows that are superseded.
-      round: what the round's file is to say; its files are new.
+      round: the content of the round's file, whose files are the new ones.
     """
 
     run_id: Annotated[str, _holds(is_run_id)]
@@ -96,13 +96,13 @@ class Journal(_Written):
 
 
 def read_journal(path: str) -> Journal | None:
-    """A journal; None if it was not written to its end, when nothing of it was begun.
+    """Read a journal; None if it is incomplete, in which case its commit was not begun.
 
     Args:
       path: of the journal, in the staging folder of its run.
 
     Raises:
-      JournalError: it is none that a run has written, or was copied from elsewhere.
+      JournalError: it was not written by a run, or was copied from elsewhere.
       OSError: it cannot be read.
     """
     content = read_uri(path)
@@ -124,7 +124,7 @@ def read_round_file(path: str) -> RoundRecord:
     """A round's file.
 
     Raises:
-      JournalError: it is none that a run has written.
+      JournalError: it was not written by a run.
       OSError: it cannot be read.
     """
     return _parsed(path, read_uri(path), RoundRecord)

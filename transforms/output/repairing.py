@@ -1,4 +1,4 @@
-"""Setting aside what of an output cannot be used, so that runs can go on from the rest.
+"""Setting aside the unusable files of an output, so that runs can continue from the rest.
 
 A round's rows lie in files of one name, one in each table's folder. If one of them is missing or
 broken, all are set aside: the recordings in them then have no row, and the next run processes them
@@ -42,7 +42,7 @@ class Damage(NamedTuple):
 
 
 def find_damage(output: str) -> Iterator[Damage]:
-    """What of an output cannot be used. Every file is read whole; commits are left as they are.
+    """Find unusable files of an output. Every file is read in full; commits are left alone.
 
     Args:
       output: the folder that holds the tables' folders.
@@ -60,16 +60,16 @@ def find_damage(output: str) -> Iterator[Damage]:
 
 
 def repair(output: str, run_id: str) -> list[Damage]:
-    """Finish the commits that can be finished, and set aside what cannot be used.
+    """Finish the commits that can be finished, and set aside unusable files.
 
-    Nobody may be writing to the output meanwhile.
+    The caller must hold the output's lock.
 
     Args:
       output: the folder that holds the tables' folders.
-      run_id: names the folder below `_set_aside/` that it goes to.
+      run_id: names the folder below `_set_aside/` for these files.
 
     Returns:
-      What was set aside.
+      The files that were set aside.
 
     Raises:
       OSError: a file cannot be moved.
@@ -158,5 +158,5 @@ def _set_aside(output: str, run_id: str, damage: Damage) -> None:
 
 
 def _why(error: Exception) -> str:
-    """What an error says, without the advice to do what is being done."""
+    """An error's message without the advice to run `earmark repair`."""
     return str(error).partition("; `earmark repair`")[0]

@@ -29,9 +29,9 @@ from earmark.transforms.output.writing import file_name, write_shard
 class CommitWindows(beam.PTransform):  # type: ignore[misc]
     """Write a window's results, and move them into place: ClipResult to the round's file.
 
-    An engine that has gone back to a snapshot may bring again what has been committed since, in the
-    same window, with or without what else was in it. So what is there already, in this version or a
-    later one, is left out; and a round's name follows from the window and from what is in it.
+    An engine that has returned to a snapshot may replay what has been committed since, in the same
+    window, with or without its other objects. So objects that are there already, in this version or
+    a later one, are left out; and a round's name is derived from the window and its content.
 
     Attributes:
       output: the folder that holds the tables' folders.
@@ -61,7 +61,7 @@ def commit_window(
     output: str,
     made_by: Provenance,
 ) -> Iterator[str]:
-    """Commit what came of a window's objects, but for what is there already.
+    """Commit the results of a window's objects, except those committed already.
 
     Yields:
       The path of the round's file, if there was anything to commit.
@@ -72,8 +72,9 @@ def commit_window(
     """
     if sorted(each.object.uri for each in planned) != sorted(each.clip.uri for each in results):
         raise ReconcileError(
-            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were to be"
-            f" heard, and there are {len(results)} results, not one of each; they are not committed"
+            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were"
+            f" planned, but there are {len(results)} results, not one for each; they are not"
+            " committed"
         )
     finish_commits(output, made_by.run_id)  # of this window, perhaps, with others in it
     since = window.start.to_utc_datetime(has_tz=True)

@@ -1,6 +1,7 @@
-"""Writing what came of clips to Parquet.
+"""Writing the results of clips to Parquet.
 
-Rows are written aside, then moved into place by committing.py, so that nobody reads half a run.
+Files are written to the staging folder, then moved into place by committing.py, so that nobody
+reads half a run.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import create_file, join, persisting
 
 ROWS_PER_FILE = 1_000_000
-"""About so many detections in a file, where the number of files isn't given."""
+"""About how many detections a file gets, if the number of files isn't given."""
 
 _ROWS_FOR_AN_EMBEDDING = 16
-"""So many detections take about as many bytes as an embedding."""
+"""How many detections take about as many bytes as one embedding."""
 
 
 @dataclass(frozen=True)
 class WrittenShard:
-    """The files of one shard, as TABLE/NAME one for each table, and what they hold in sum."""
+    """The files of one shard, as TABLE/NAME one for each table, and their totals."""
 
     files: tuple[str, ...]
     totals: Totals
@@ -40,7 +41,7 @@ class WrittenShard:
 
 @dataclass
 class WriteParquet(beam.PTransform):  # type: ignore[misc]
-    """Write results aside as Parquet: ClipResult to WrittenShard.
+    """Write results to the staging folder as Parquet: ClipResult to WrittenShard.
 
     A shard holds whole clips, and has one file in each table's folder, even where it has no rows,
     so that every table can be read after any run.
@@ -85,7 +86,7 @@ def file_name(beginning: str, shard: int, shards: int) -> str:
 def write_shard(
     results: Iterable[ClipResult], folder: str, name: str, made_by: Provenance
 ) -> WrittenShard:
-    """Write what came of clips to a file for each table.
+    """Write the results of clips to one file per table.
 
     Args:
       results: one for each clip, in any order.
@@ -122,7 +123,7 @@ def write_table(
       table: which table it belongs to.
       schema: its columns.
       parts: gives its rows, sorted, part by part; called once for each attempt.
-      metadata: what the file is to say of itself, by key.
+      metadata: the file's key-value metadata.
 
     Returns:
       How many rows it has.
@@ -156,7 +157,7 @@ def _write(writer: pq.ParquetWriter, group: pa.Table, table: Table) -> int:
 
 
 def _in_groups(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """Parts put together to tables of whole groups, but for the last."""
+    """Parts combined into tables of whole row groups, except the last."""
     held: list[pa.Table] = []
     for part in parts:
         held.append(part)

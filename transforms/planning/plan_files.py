@@ -1,4 +1,4 @@
-"""A round's plan as a file, for workers that are not where it was made."""
+"""A round's plan as a file, for remote workers."""
 
 from __future__ import annotations
 

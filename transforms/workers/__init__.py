@@ -1,4 +1,4 @@
-"""Dealing work out to workers, and how far they are."""
+"""Distributing work to workers, and tracking their progress."""
 
 from earmark.transforms.workers.progress import Board, Snapshot, board, forget
 from earmark.transforms.workers.sharing import ShareAmongThreads, queue, stop

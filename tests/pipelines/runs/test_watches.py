@@ -88,7 +88,7 @@ def test_a_watch_hears_what_comes_and_ends_whole(tmp_path, record, rows, watch):
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "2 clips heard" in out
+    assert "2 clips scored" in out
     assert committed(rows, output) == {"a.wav": 1, "broken.wav": 1, "b.flac": 1}
     (record_file,) = (output / "_runs").glob("*.json")
     said = json.loads(record_file.read_text())

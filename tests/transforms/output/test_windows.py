@@ -140,7 +140,7 @@ def test_a_changed_recording_takes_the_place_of_its_old_rows(tmp_path, commit):
 def test_an_object_without_its_one_result_fails_the_window(tmp_path, results):
     with (
         locked(str(tmp_path), RUN),
-        pytest.raises(ReconcileError, match="1 objects were to be heard"),
+        pytest.raises(ReconcileError, match="1 objects were planned"),
     ):
         list(
             commit_window(
