@@ -73,7 +73,9 @@ class Rows:
         """How many rows there are, by the footers of the files."""
         return int(self.dataset.count_rows())
 
-    def arrow(self, columns: Sequence[str] | None = None, where: pc.Expression = None) -> pa.Table:
+    def arrow(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
         """Load rows as an Arrow table.
 
         Args:
@@ -82,7 +84,9 @@ class Rows:
         """
         return self.dataset.to_table(columns=columns, filter=where)
 
-    def to_pandas(self, columns: Sequence[str] | None = None, where: pc.Expression = None) -> Any:
+    def to_pandas(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> Any:
         """Load rows as a pandas.DataFrame; takes what `arrow` takes, and needs pandas."""
         return self.arrow(columns, where).to_pandas()
 
