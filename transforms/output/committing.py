@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from earmark.transforms.elements import Listed, Superseded
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import (
     clear_away,
     journal_file,
@@ -46,13 +47,14 @@ from earmark.transforms.storage import (
     sync,
     write_whole,
 )
+from earmark.transforms.workers import marking
 
 
-class ReconcileError(RuntimeError):
+class ReconcileError(ExpectedError):
     """Not every listed object came out exactly once."""
 
 
-class OutputTakenError(RuntimeError):
+class OutputTakenError(ExpectedError):
     """Another run has committed to the same folder."""
 
 
@@ -208,6 +210,7 @@ def reconcile(listed: Listed, totals: Totals) -> None:
         )
 
 
+@marking
 def _commit_together(
     parts: tuple[None, Iterable[WrittenShard | Listed | Superseded]],
     output: str,

@@ -21,12 +21,13 @@ from pydantic import (
 from pydantic_core import from_json
 
 from earmark.transforms.elements import Listed
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import is_round, is_run_id, is_staging_folder, read_uri, shown
 
 
-class JournalError(Exception):
+class JournalError(ExpectedError):
     """A file in place of a commit's record was not written by a run; the message is one line."""
 
 

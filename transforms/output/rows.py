@@ -24,6 +24,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from pyarrow import fs
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import RUNS, matching
 from earmark.transforms.output.provenance import PREFIX
 from earmark.transforms.output.tables import TABLES
@@ -39,7 +40,7 @@ from earmark.transforms.storage import (
 _FOOTER_THREADS = 8
 
 
-class BrokenTableError(Exception):
+class BrokenTableError(ExpectedError):
     """A file of a table that cannot be read; the message names it, in a line."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
-from earmark.transforms.detecting import Aside
+from earmark.transforms.detecting import EmbeddingSpool
 from earmark.transforms.elements import ClipResult, Listed, PlannedObject
 from earmark.transforms.output.committing import ReconcileError, commit_round, finish_commits
 from earmark.transforms.output.folder import (
@@ -23,6 +23,7 @@ from earmark.transforms.output.history import read_history
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.superseding import is_since_planned, superseded
 from earmark.transforms.output.writing import file_name, write_shard
+from earmark.transforms.workers import marking
 
 
 @dataclass
@@ -82,7 +83,8 @@ def commit_window(
     there = read_history(output, made_by.settings(), since=since)
     done = {each.uri for each in there if is_since_planned(each.file, old.get(each.uri))}
     left = [each for each in results if each.clip.uri not in done]
-    aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
+    spool = EmbeddingSpool(aside_folder(output, made_by.run_id, STREAM), "")
+    aside = spool.of_window(window).folder
     if not left:
         discard_folder(aside)
         return
@@ -95,6 +97,7 @@ def commit_window(
     yield path
 
 
+@marking
 def _commit_together(
     together: tuple[None, Iterable[PlannedObject | ClipResult]],
     output: str,

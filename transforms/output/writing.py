@@ -23,6 +23,7 @@ from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import Table, made_tables
 from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import create_file, join, persisting
+from earmark.transforms.workers import marking
 
 ROWS_PER_FILE = 1_000_000
 """About how many detections a file gets, if the number of files isn't given."""
@@ -192,6 +193,7 @@ def _weight(result: ClipResult) -> int:
     return len(result.detections.score) + _ROWS_FOR_AN_EMBEDDING * embeddings
 
 
+@marking
 def _write_shard(
     shard: tuple[int, Iterable[ClipResult | None]],
     shards: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
-from earmark.transforms.detecting.embeddings import Aside
+from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -25,12 +25,12 @@ GRID = FrameGrid(10, 10, 10)
 
 
 def scored(
-    uri: str, version: str = "1", score: float = 0.5, aside: Aside | None = None
+    uri: str, version: str = "1", score: float = 0.5, aside: EmbeddingSpool | None = None
 ) -> ClipResult:
     span = Span(AudioObject(uri, 123, version))
     level = measure(np.full((10, 1), 0.5, np.float32))
     ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
-    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32), aside=aside), Tally()
+    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32), spool=aside), Tally()
     frames = np.full((2, 2), score, np.float32)
     tally.add(FrameScores(span, 0, frames, embeddings=frames if aside else None), settings)
     tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)

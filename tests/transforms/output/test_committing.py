@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystem import BeamIOError
 
-from earmark.transforms.detecting.embeddings import Aside
+from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
     ClipResult,
     HeadLabels,
@@ -44,7 +44,7 @@ from earmark.transforms.storage import move_whole, whole_files
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
 from tests.transforms.output.results import GRID, HEADS, failed, scored
 
-ASIDE = Aside("/nowhere", "float32")
+ASIDE = EmbeddingSpool("/nowhere", "float32")
 A, B, C = (f"20261101T12000{each}Z-0000000{each}" for each in range(3))
 MADE_BY = Provenance(A, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0, embedding_size=2)
 

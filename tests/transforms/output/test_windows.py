@@ -11,7 +11,7 @@ import pytest
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
 
 from earmark.pipelines.engines.local import local_runner
-from earmark.transforms.detecting.embeddings import Aside
+from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
     ClipResult,
     Listed,
@@ -173,7 +173,7 @@ def test_each_window_is_a_round(tmp_path):
 
 
 def test_the_embeddings_of_a_window_wait_no_longer_once_it_is_committed(tmp_path, commit):
-    aside = Aside(aside_folder(str(tmp_path), RUN, STREAM), "float32")
+    aside = EmbeddingSpool(aside_folder(str(tmp_path), RUN, STREAM), "float32")
     waiting = {}
     for window in (WINDOW, NEXT):
         folder = Path(aside.of_window(window).folder)
