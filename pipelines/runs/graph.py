@@ -157,7 +157,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
             | "Objects" >> beam.Map(lambda each: each.object)
             | SplitLongClips(options.span_s)
             | "SpreadSpans" >> beam.Reshuffle()
-            | _Hear(self.hearing, STREAM)
+            | Hear(self.hearing, STREAM)
             | CommitWindows(options.output, made_by, planned)
         )
 
@@ -199,35 +199,34 @@ class _HearAndCommit(beam.PTransform):  # type: ignore[misc]
         obsolete = self.planned | "Superseded" >> beam.FlatMap(superseded)
         return (
             spans
-            | _Hear(self.hearing, self.name)
+            | Hear(self.hearing, self.name)
             | WriteParquet(staging, round_id(made_by.run_id, self.name), made_by, self.num_shards)
             | CommitRound(output, made_by.run_id, self.name, self.listed, obsolete)
         )
 
 
 @dataclass
-class _Hear(beam.PTransform):  # type: ignore[misc]
+class Hear(beam.PTransform):  # type: ignore[misc]
     """From spans to what was heard in each clip.
 
     Attributes:
       hearing: how recordings are heard.
-      name: of the round in the run.
+      name: of the round in the run; None where nothing is written: then embeddings stay in memory.
     """
 
     hearing: Hearing
-    name: str
+    name: str | None
 
     def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[ClipResult]:
         """Apply the transform."""
         options, made_by = self.hearing.options, self.hearing.made_by
         clock = Clock(options.time_pattern, ZoneInfo(options.time_zone))
-        folder = aside_folder(options.output, made_by.run_id, self.name)
         detecting = Detecting(
             made_by.grid,
             made_by.heads,
             self.hearing.least_scores,
             options.top_k,
-            None if made_by.embedding_size is None else Aside(folder, made_by.embedding_dtype),
+            None if made_by.embedding_size is None else self._aside(),
         )
         return (
             spans
@@ -235,3 +234,8 @@ class _Hear(beam.PTransform):  # type: ignore[misc]
             | ScoreFrames(self.hearing.load)
             | AggregateClips(detecting)
         )
+
+    def _aside(self) -> Aside:
+        output, made_by = self.hearing.options.output, self.hearing.made_by
+        folder = None if self.name is None else aside_folder(output, made_by.run_id, self.name)
+        return Aside(folder, made_by.embedding_dtype)

@@ -36,6 +36,7 @@ from earmark.pipelines.errors import RunError, UsageError, nearest
 from earmark.pipelines.interrupts import StoppedError, watch_signals
 from earmark.pipelines.limits import check_open_files, files_for
 from earmark.pipelines.options import ClassifyOptions, ModelUse, find_model, read_model_use
+from earmark.pipelines.runs.framing import framing
 from earmark.pipelines.runs.graph import Hearing
 from earmark.pipelines.runs.notifications import check_notifications
 from earmark.pipelines.runs.records import run_record
@@ -49,7 +50,6 @@ from earmark.pipelines.runs.rounds import (
 from earmark.pipelines.runs.watches import check_watch, watch_elsewhere, watch_here
 from earmark.transforms import workers
 from earmark.transforms.elements import HeadLabels
-from earmark.transforms.frames import ChannelUse, FrameGrid
 from earmark.transforms.listing import check_patterns
 from earmark.transforms.output import (
     BrokenTableError,
@@ -166,14 +166,10 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
         check_open_files(files_for(threads), f"a run with --direct_num_workers {threads}")
     check_watch(options, beam_options)
     check_notifications(options, beam_options)
-    use = read_model_use(options)
+    model, use, load, classifier = _loaded(options)
     try:
-        model = find_model(options.model)
-        load = partial(load_classifier, model, use.options, read=read_uri)
-        classifier = load()
-        use.least_scores(classifier)
         check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
-    except (ModelError, ListingError) as error:
+    except ListingError as error:
         raise UsageError(str(error)) from error
     started_at = datetime.now(timezone.utc)
     return Run(
@@ -187,6 +183,32 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
         _made_by(options, use, classifier, started_at),
         started_at,
     )
+
+
+def hearing_of(options: ClassifyOptions) -> Hearing:
+    """How recordings are heard where nothing is written.
+
+    Raises:
+      UsageError: the model cannot be used, or not so.
+    """
+    _, use, load, classifier = _loaded(options)
+    made_by = _made_by(options, use, classifier, datetime.now(timezone.utc))
+    return Hearing(options, load, made_by, use.least_scores(classifier))
+
+
+def _loaded(
+    options: ClassifyOptions,
+) -> tuple[ModelSource, ModelUse, Callable[[], AudioClassifier], AudioClassifier]:
+    """The model, how it is used, what gives it in a worker, and what that gives."""
+    use = read_model_use(options)
+    try:
+        model = find_model(options.model)
+        load = partial(load_classifier, model, use.options, read=read_uri)
+        classifier = load()
+        use.least_scores(classifier)
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+    return model, use, load, classifier
 
 
 def _output(options: ClassifyOptions, beam_options: PipelineOptions) -> str:
@@ -402,13 +424,7 @@ def _runner(name: str) -> PipelineRunner:
 def _made_by(
     options: ClassifyOptions, use: ModelUse, classifier: AudioClassifier, started_at: datetime
 ) -> Provenance:
-    rate = classifier.sample_rate_hz
-    hop = classifier.hop_samples if options.hop_s is None else round(options.hop_s * rate)
-    if hop < 1:
-        raise UsageError(f"--hop_s {options.hop_s}: shorter than a sample at {rate} Hz")
-    is_each = options.channels == "each"
-    if is_each and classifier.channels > 1:
-        raise UsageError(f"--channels each: the model takes {classifier.channels} channels at once")
+    grid, channels = framing(classifier, options.hop_s, options.channels)
     return Provenance(
         run_id=_run_id(options, classifier, started_at),
         earmark_version=__version__,
@@ -417,13 +433,13 @@ def _made_by(
         heads=tuple(
             HeadLabels(head.name, head.labels, head.display_names) for head in classifier.heads
         ),
-        grid=FrameGrid(rate, classifier.frame_samples, hop, classifier.window_samples),
+        grid=grid,
         min_score=use.min_score_of(classifier),
         top_k=options.top_k,
         events_gap_s=options.events_gap_s,
         time_pattern=options.time_pattern,
         time_zone=options.time_zone,
-        channels=ChannelUse(classifier.channels, is_each),
+        channels=channels,
         embedding_size=classifier.embedding_size,
         embedding_dtype=options.embeddings or "float32",
         scoring=use.settings(),

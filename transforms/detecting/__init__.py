@@ -1,6 +1,6 @@
 """From blocks of frames to what was heard in each clip: scores, detections, events, embeddings."""
 
-from earmark.transforms.detecting.aggregating import AggregateClips, Detecting
+from earmark.transforms.detecting.aggregating import AggregateClips, Detecting, find_hits
 from earmark.transforms.detecting.embeddings import Aside, loaded, mean_embedding, rows_of
 from earmark.transforms.detecting.events import merge_events
 from earmark.transforms.detecting.scoring import ScoreFrames, score_block
@@ -10,6 +10,7 @@ __all__ = [
     "Aside",
     "Detecting",
     "ScoreFrames",
+    "find_hits",
     "loaded",
     "mean_embedding",
     "merge_events",
