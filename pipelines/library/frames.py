@@ -222,7 +222,7 @@ def _blocks(
         if sample_rate_hz is not None:
             raise UsageError("sample_rate_hz: is for a waveform; a recording says its own")
         return _decoded(os.fspath(audio), grid, use)
-    if sample_rate_hz not in _RATES_HZ:
+    if sample_rate_hz is None or sample_rate_hz not in _RATES_HZ:
         lowest, highest = _RATES_HZ[0], _RATES_HZ[-1]
         raise UsageError(f"sample_rate_hz {sample_rate_hz}: a waveform's, {lowest} to {highest}")
     return _cut(_as_floats(audio), int(sample_rate_hz), grid, use)

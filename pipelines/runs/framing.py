@@ -11,11 +11,25 @@ from earmark.transforms.frames import ChannelUse, FrameGrid
 class TakesFrames(Protocol):
     """What takes frames; an AudioClassifier does, and says what these are."""
 
-    sample_rate_hz: int
-    frame_samples: int
-    hop_samples: int
-    window_samples: int
-    channels: int
+    @property
+    def sample_rate_hz(self) -> int:
+        """Of the audio in the frames."""
+
+    @property
+    def frame_samples(self) -> int:
+        """How many samples a frame has, of each channel."""
+
+    @property
+    def hop_samples(self) -> int:
+        """From frame to frame, where nobody says otherwise."""
+
+    @property
+    def window_samples(self) -> int:
+        """How many of a frame's samples its scores are about."""
+
+    @property
+    def channels(self) -> int:
+        """How many are interleaved in a frame."""
 
 
 def framing(

@@ -237,5 +237,5 @@ class Hear(beam.PTransform):  # type: ignore[misc]
 
     def _aside(self) -> Aside:
         output, made_by = self.hearing.options.output, self.hearing.made_by
-        folder = None if self.name is None else aside_folder(output, made_by.run_id, self.name)
+        folder = "" if self.name is None else aside_folder(output, made_by.run_id, self.name)
         return Aside(folder, made_by.embedding_dtype)

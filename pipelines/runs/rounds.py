@@ -27,7 +27,7 @@ from earmark.transforms.output import (
     ConcludeRun,
     RoundRecord,
     aside_folder,
-    discard_aside,
+    discard_folder,
     leave_locked,
     read_round_file,
     round_file,
@@ -205,7 +205,7 @@ def _size(members: Iterable[ToHear]) -> int:
 def _discard_aside(hearing: Hearing, name: str) -> None:
     """Delete what of a committed round's embeddings has waited."""
     if hearing.made_by.embedding_size is not None:
-        discard_aside(aside_folder(hearing.options.output, hearing.made_by.run_id, name))
+        discard_folder(aside_folder(hearing.options.output, hearing.made_by.run_id, name))
 
 
 def _check_committed(output: str, run_id: str, name: str, heard: int) -> RoundRecord:

@@ -23,7 +23,7 @@ from earmark.transforms.elements import (
     Span,
     StoredEmbeddings,
 )
-from earmark.transforms.storage import join, read_uri, write_aside
+from earmark.transforms.storage import join, read_uri, write_whole
 
 ROWS_ASIDE = 1024
 """So many at most are held of a span before they go to a file: 4 MB of YAMNet's."""
@@ -37,17 +37,17 @@ class Aside:
     """Where embeddings wait until rows are written.
 
     Attributes:
-      folder: of the files, which are to go when their rows are committed; None to hold them all in
-        memory, where nothing is written.
+      folder: of the files, which are to go when their rows are committed; empty where
+        nothing is written, and they are held in memory.
       dtype: float32 or float16, as rows will have it.
     """
 
-    folder: str | None
+    folder: str
     dtype: str
 
     def of_window(self, window: BoundedWindow) -> Aside:
         """Where those of a stream's window wait; in a run that ends there are no others."""
-        if self.folder is None or not isinstance(window, IntervalWindow):
+        if not self.folder or not isinstance(window, IntervalWindow):
             return self
         return replace(self, folder=join(self.folder, f"{window.start.micros // 1_000_000:010d}"))
 
@@ -55,7 +55,7 @@ class Aside:
         """A span's embeddings with those of a block; none of a frame that was not scored."""
         more = [*parts, self._of(block)]
         held = [part for part in more if isinstance(part, Embeddings)]
-        if self.folder is None or sum(len(part.frame) for part in held) < ROWS_ASIDE:
+        if not self.folder or sum(len(part.frame) for part in held) < ROWS_ASIDE:
             return more
         stored = [part for part in more if not isinstance(part, Embeddings)]
         return [*stored, self._store(_joined(held), block.span)]
@@ -67,7 +67,7 @@ class Aside:
         if not held:
             return stored
         rest = _joined(held)
-        if self.folder is None or (not stored and rest.values.nbytes <= BYTES_ALONG):
+        if not self.folder or (not stored and rest.values.nbytes <= BYTES_ALONG):
             return [rest]
         return [*stored, self._store(rest, span)]
 
@@ -89,8 +89,8 @@ class Aside:
         name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         content = io.BytesIO()
         np.savez(content, frame=part.frame, channel=part.channel, values=part.values)
-        path = join(self.folder or "", f"{name}.npz")
-        write_aside(path, content.getvalue())
+        path = join(self.folder, f"{name}.npz")
+        write_whole(path, content.getvalue(), outlives_power=False)
         return StoredEmbeddings(path, first, len(part.frame))
 
 

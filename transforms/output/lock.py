@@ -30,9 +30,10 @@ from typing import Annotated
 from apache_beam.io.filesystems import FileSystems
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from earmark.transforms.output.folder import LOCKS, delete, matching, remove_empty_folders
+from earmark.transforms.output.folder import LOCKS, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
+    delete_files,
     is_run_id,
     join,
     local_path,
@@ -119,7 +120,7 @@ def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None
             beating.join()
         if run_id not in _left:
             with suppress(*STORE_ERRORS):
-                delete(output, [path])
+                delete_files([path])
                 if is_ours:  # else another run is about to use them
                     remove_empty_folders(output)
         _left.discard(run_id)
@@ -146,7 +147,7 @@ def leave_locked(output: str, run_id: str) -> None:
 
 def release(output: str, run_id: str) -> None:
     """Give back the folder for a run that was left to an engine."""
-    delete(output, [_lock_file(output, run_id)])
+    delete_files([_lock_file(output, run_id)])
     remove_empty_folders(output)
 
 
@@ -233,7 +234,7 @@ def _refuse_if_taken(output: str, own: str, say: Callable[[str], None]) -> None:
                 f"run {other.run_id} is writing to it (process {other.pid} on "
                 f"{shown(other.host)}); wait for it to end, or delete {shown(path)} if it has"
             )
-        delete(output, [path])
+        delete_files([path])
 
 
 def _read(path: str) -> Lock | None:

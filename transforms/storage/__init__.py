@@ -45,12 +45,11 @@ from earmark.transforms.storage.stores import (
 from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
     create_file,
+    delete_files,
     join,
     make_folder,
     move_whole,
     sync,
-    write_aside,
-    write_bytes,
     write_whole,
 )
 
@@ -70,6 +69,7 @@ __all__ = [
     "check_known",
     "check_reachable",
     "create_file",
+    "delete_files",
     "fetched",
     "file_kind",
     "find",
@@ -97,7 +97,5 @@ __all__ = [
     "sync",
     "temporary_copy",
     "trouble_with",
-    "write_aside",
-    "write_bytes",
     "write_whole",
 ]

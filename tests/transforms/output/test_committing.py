@@ -36,13 +36,21 @@ from earmark.transforms.frames.channels import ChannelUse
 from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.frames.levels import measure
 from earmark.transforms.output import committing
-from earmark.transforms.output.committing import ReconcileError, commit_round, conclude, recover
-from earmark.transforms.output.folder import link_in, round_id, staging_folder
+from earmark.transforms.output.committing import ReconcileError, commit_round, recover
+from earmark.transforms.output.concluding import conclude
+from earmark.transforms.output.folder import (
+    LinkedFolderError,
+    refuse_links,
+    round_id,
+    staging_folder,
+)
 from earmark.transforms.output.history import Heard, HistoryError, check_history, read_history
 from earmark.transforms.output.journal import JournalError
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES
-from earmark.transforms.output.writing import Totals, file_name, write_shard
+from earmark.transforms.output.totals import Totals
+from earmark.transforms.output.writing import file_name, write_shard
+from earmark.transforms.storage import move_whole, whole_files
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
 
 HEADS = (HeadLabels("scores", ("wind", "bird")),)
@@ -459,8 +467,9 @@ def test_a_link_in_place_of_a_runs_folder_is_not_followed(tmp_path, link):
     (output / link).parent.mkdir(exist_ok=True)
     (output / link).symlink_to(elsewhere)
     before = sorted(elsewhere.rglob("*"))
-    assert link_in(str(output)) == str(output / link)
-    with suppress(JournalError):
+    with pytest.raises(LinkedFolderError, match=f"{output / link} is a link"):
+        refuse_links(str(output))
+    with suppress(LinkedFolderError):
         recover(str(output))
     assert sorted(elsewhere.rglob("*")) == before
     assert (elsewhere / victim).read_text() == "kept"
@@ -480,12 +489,11 @@ def test_a_file_that_a_store_did_not_replace_is_not_taken_for_replaced(monkeypat
     def refuse(*_: object) -> None:
         raise BeamIOError("503 slow down")
 
-    monkeypatch.setattr(committing.FileSystems, "exists", lambda _: True)
-    monkeypatch.setattr(committing.FileSystems, "rename", refuse)
-    monkeypatch.setattr(committing, "make_folder", lambda _: None)
-    monkeypatch.setattr(committing, "_make_way", lambda _: None)
+    monkeypatch.setattr(whole_files.FileSystems, "exists", lambda _: True)
+    monkeypatch.setattr(whole_files.FileSystems, "rename", refuse)
+    monkeypatch.setattr(whole_files, "_make_way", lambda _: None)
     with pytest.raises(BeamIOError):
-        committing._move("gs://b/out", A, "clips", [f"clips/{FIRST_FILE}"])
+        move_whole(f"gs://b/out/_staging-{A}/clips", "gs://b/out/clips", [FIRST_FILE])
 
 
 def test_rows_are_taken_out_of_files_that_somebody_has_renamed(tmp_path):
@@ -542,7 +550,7 @@ def test_a_runs_file_sums_up_its_rounds_and_takes_their_place(tmp_path):
 
 
 def test_reconciling_counts_both_clips_and_failures():
-    totals = Totals(clips=2, failures={"io": 1})
+    totals = Totals(rows={"clips": 2, "failures": 1})
     committing.reconcile(Listed(3, {}), totals)
     with pytest.raises(ReconcileError):
         committing.reconcile(Listed(2, {}), totals)
