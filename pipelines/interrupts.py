@@ -106,7 +106,9 @@ def _heeded() -> list[signal.Signals]:
 
 @contextmanager
 def watch_signals(saying: str) -> Iterator[Interrupts]:
-    """Have the first signal ask for an end, and the second end the process.
+    """Have the first signal ask for an end, and the second end the process, if it is a command's.
+
+    Where it is somebody else's, the second raises a KeyboardInterrupt.
 
     Args:
       saying: what to tell when the first comes.
@@ -116,6 +118,8 @@ def watch_signals(saying: str) -> Iterator[Interrupts]:
     def on_signal(number: int, _: FrameType | None) -> None:
         if interrupts.number is not None:
             _say("stopped at once; what was under way is not committed")
+            if before[number] is not _end:
+                raise KeyboardInterrupt("stopped at once; what was under way is not committed")
             os._exit(128 + number)
         _say(f"{saying}; once more to stop at once")
         interrupts.note(number)
@@ -123,7 +127,9 @@ def watch_signals(saying: str) -> Iterator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupts  # Python lets only the main thread have a say in signals
         return
-    before = {number: signal.signal(number, on_signal) for number in _heeded()}
+    before = {int(number): signal.getsignal(number) for number in _heeded()}
+    for number in before:
+        signal.signal(number, on_signal)
     try:
         yield interrupts
     finally:

@@ -1,7 +1,7 @@
 """Runs: preparing and executing them, round by round or as a watch."""
 
-from earmark.pipelines.runs.framing import framing
 from earmark.pipelines.runs.graph import Hear
+from earmark.pipelines.runs.grids import framing
 from earmark.pipelines.runs.rounds import list_inputs, retry
 from earmark.pipelines.runs.run import (
     Outcome,

@@ -36,8 +36,8 @@ from earmark.pipelines.errors import RunError, UsageError, nearest
 from earmark.pipelines.interrupts import StoppedError, watch_signals
 from earmark.pipelines.limits import check_open_files, files_for
 from earmark.pipelines.options import ClassifyOptions, ModelUse, find_model, read_model_use
-from earmark.pipelines.runs.framing import framing
 from earmark.pipelines.runs.graph import Hearing
+from earmark.pipelines.runs.grids import framing
 from earmark.pipelines.runs.notifications import check_notifications
 from earmark.pipelines.runs.records import run_record
 from earmark.pipelines.runs.rounds import (

@@ -38,7 +38,11 @@ class RecordedAt(NamedTuple):
 
 
 def recorded_at(
-    path: str, uri: str, *, time_pattern: str | None = None, time_zone: tzinfo = timezone.utc
+    path: str | os.PathLike[str],
+    uri: str | None = None,
+    *,
+    time_pattern: str | None = None,
+    time_zone: tzinfo = timezone.utc,
 ) -> RecordedAt | None:
     """Find out when a recording began.
 
@@ -63,8 +67,8 @@ def recorded_at(
     taken as the first; one that it leaves out is taken as the clock not yet changed (fold=0).
 
     Args:
-      path: the local file with the content; its name means nothing.
-      uri: the object's URI, whose base name may hold the time.
+      path: the local file with the content.
+      uri: the object's URI, whose base name may hold the time; None where it is the path.
       time_pattern: how names hold the time, in place of the usual ways; see check_time_pattern.
       time_zone: of times that name none.
 
@@ -74,6 +78,7 @@ def recorded_at(
     Raises:
       ReadError: the file could not be read.
     """
+    uri = os.fspath(path) if uri is None else uri
     try:
         stated = _stated_in(path, time_zone)
     except OSError as error:
@@ -120,7 +125,7 @@ def check_time_pattern(pattern: str) -> None:
 # in the file
 
 
-def _stated_in(path: str, time_zone: tzinfo) -> RecordedAt | None:
+def _stated_in(path: str | os.PathLike[str], time_zone: tzinfo) -> RecordedAt | None:
     with Path(path).open("rb") as file:
         chunks = list(islice(_metadata_chunks(file), _MAX_METADATA_CHUNKS))
     for source, wanted, read in _SOURCES:

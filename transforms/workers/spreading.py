@@ -13,7 +13,7 @@ from earmark.transforms.elements import AudioObject
 
 @dataclass
 class SpreadObjects(beam.PTransform):  # type: ignore[misc]
-    """Deal objects out by their URIs: AudioObject to the same, in any order.
+    """Deal objects out by their URIs: AudioObject to the same, each once, in any order.
 
     Not by Beam's Reshuffle, since what comes of them is to be dealt out once more: of two in a row
     Flink leaves out the second, taking what was dealt out evenly once to be so for ever. Then all
@@ -35,4 +35,4 @@ def _keyed(each: AudioObject) -> tuple[int, AudioObject]:
 
 
 def _members(group: tuple[int, Iterable[AudioObject]]) -> Iterable[AudioObject]:
-    return group[1]
+    return {each.uri: each for each in group[1]}.values()
