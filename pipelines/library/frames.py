@@ -262,12 +262,10 @@ def _as_floats(waveform: NDArray[Any] | Sequence[float]) -> NDArray[np.float32]:
     samples = np.asarray(waveform)
     if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
         raise UsageError(f"a waveform is [n] or [n, channels], not {list(samples.shape)}")
+    if samples.ndim == 1:
+        samples = samples[:, None]
     if samples.dtype.kind == "i":
-        return (
-            (samples / -float(np.iinfo(samples.dtype).min))
-            .astype(np.float32)
-            .reshape(len(samples), -1)
-        )
+        samples = samples / -float(np.iinfo(samples.dtype).min)
     if samples.dtype.kind != "f":
         raise UsageError(f"a waveform is of floats or signed integers, not {samples.dtype}")
-    return samples.astype(np.float32).reshape(len(samples), -1)
+    return samples.astype(np.float32)

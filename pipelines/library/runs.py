@@ -6,9 +6,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from apache_beam.utils.interactive_utils import is_in_ipython
+
 from earmark.pipelines.console import screen
+from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import StoppedError
 from earmark.pipelines.library.options import EMBED_RUN, RUN, ClassifyKeywords, EmbedKeywords
 from earmark.pipelines.options import Command, parse_keywords
@@ -126,6 +130,8 @@ def _run(
     progress: bool | None,
     command: Command,
 ) -> RunSummary:
+    if is_in_ipython() and find_spec("pandas") is None:
+        raise UsageError("in IPython and notebooks Beam needs pandas: pip install pandas")
     with _quiet_beam():
         run = prepare(*parse_keywords(options, beam or {}, command))
         console = screen(errors=True)

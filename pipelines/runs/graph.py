@@ -221,6 +221,7 @@ class Hear(beam.PTransform):  # type: ignore[misc]
         """Apply the transform."""
         options, made_by = self.hearing.options, self.hearing.made_by
         clock = Clock(options.time_pattern, ZoneInfo(options.time_zone))
+        watched = "" if self.name is None else made_by.run_id
         detecting = Detecting(
             made_by.grid,
             made_by.heads,
@@ -230,7 +231,9 @@ class Hear(beam.PTransform):  # type: ignore[misc]
         )
         return (
             spans
-            | DecodeFrames(made_by.grid, clock, made_by.run_id, made_by.channels)
+            | DecodeFrames(
+                made_by.grid, clock, made_by.run_id if self.name else "", made_by.channels
+            )
             | ScoreFrames(self.hearing.load)
             | AggregateClips(detecting)
         )
