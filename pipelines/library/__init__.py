@@ -1,5 +1,1 @@
 """earmark as a Python library: what `import earmark` offers, beside the command line."""
-
-from earmark.pipelines.library.runs import carry_out
-
-__all__ = ["carry_out"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
-from earmark.models.scores import least_scores
+from earmark.models.scores import score_thresholds
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.runs import framing
 from earmark.transforms.decoding import Clock
@@ -157,7 +157,7 @@ def label(
     grid, use = _framing(classifier, hop_s, channels)
     heads = tuple(HeadLabels(each.name, each.labels) for each in classifier.heads)
     try:
-        least = least_scores(classifier.heads, min_score)
+        least = score_thresholds(classifier.heads, min_score)
     except ModelError as error:
         raise UsageError(str(error)) from error
     detecting = Detecting(grid, heads, least, top_k)

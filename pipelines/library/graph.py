@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.library.options import MODEL, URIS, ModelKeywords, UriKeywords
 from earmark.pipelines.options import parse_keywords
-from earmark.pipelines.runs import Hear, hearing_of
+from earmark.pipelines.runs import Process, RunConfig, configure
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.detecting import loaded
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
     ClipResult,
-    HeardClip,
     LabelSummary,
+    ScoredClip,
     SignalLevel,
 )
 from earmark.transforms.listing import anywhere, look_up_with_members
@@ -137,18 +137,18 @@ class Classify(beam.PTransform):  # type: ignore[misc]
         """
         super().__init__()
         checked, _ = parse_keywords({"model": model, **options}, {}, URIS)
-        self._hearing = hearing_of(checked)
+        self._config: RunConfig = configure(checked, datetime.now(timezone.utc))[0]
 
     def expand(self, uris: beam.PCollection[str]) -> beam.PCollection[ClassifiedClip]:
         """Apply the transform."""
-        options, made_by = self._hearing.options, self._hearing.made_by
+        options, made_by = self._config.options, self._config.made_by
         return (
             uris
             | "LookUp" >> beam.FlatMap(_objects, options.all_files)
             | SpreadObjects()
             | SplitLongClips(options.span_s)
             | "SpreadSpans" >> beam.Reshuffle()
-            | Hear(self._hearing, None)
+            | Process(self._config, None)
             | "Rows" >> beam.Map(classified, made_by).with_output_types(ClassifiedClip)
         )
 
@@ -166,12 +166,12 @@ def load_classifier(
       UsageError: an option or a value that isn't known, or a model that can't be used.
     """
     checked, _ = parse_keywords({"model": model, **options}, {}, MODEL)
-    return hearing_of(checked).load()
+    return configure(checked, datetime.now(timezone.utc))[1]
 
 
 def classified(result: ClipResult, made_by: Provenance) -> ClassifiedClip:
     """A clip's result in the rows that a run would write of it."""
-    if not isinstance(result, HeardClip):
+    if not isinstance(result, ScoredClip):
         return ClassifiedClip(
             result.clip.uri, "failed", result.trouble.reason, result.trouble.message
         )
@@ -196,7 +196,7 @@ def classified(result: ClipResult, made_by: Provenance) -> ClassifiedClip:
     )
 
 
-def _embeddings(result: HeardClip, made_by: Provenance) -> ClipEmbeddings | None:
+def _embeddings(result: ScoredClip, made_by: Provenance) -> ClipEmbeddings | None:
     if made_by.embedding_size is None:
         return None
     parts = list(loaded(result.embeddings))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import StoppedError
 from earmark.pipelines.library.options import EMBED_RUN, RUN, ClassifyKeywords, EmbedKeywords
 from earmark.pipelines.options import Command, parse_keywords
-from earmark.pipelines.runs import Outcome, Run, execute, holding_output, prepare
+from earmark.pipelines.runs import Outcome, carry_out, prepare
 from earmark.pipelines.screen import is_notebook, watch
 from earmark.transforms.output import Tables, read
 
@@ -103,25 +103,6 @@ def embed(
 ) -> RunSummary:
     """Write down the embeddings of an archive's frames, as `earmark embed` does: see `classify`."""
     return _run(options, beam, progress, EMBED_RUN)
-
-
-def carry_out(
-    run: Run, tell: Callable[[str], None], shown: AbstractContextManager[object]
-) -> Outcome:
-    """Carry a run out, from a command line or from Python.
-
-    Args:
-      run: what was prepared.
-      tell: told, in a line, why it takes a while until it begins.
-      shown: shows how it goes, once the output is held for it.
-
-    Raises:
-      UsageError: the output cannot be used.
-      RunError: it was begun, and failed.
-      StoppedError: a signal came; what had been heard by then is committed.
-    """
-    with holding_output(run, tell), shown:
-        return execute(run)
 
 
 def _run(

@@ -10,6 +10,7 @@ from earmark.pipelines.options.command_line import (
 )
 from earmark.pipelines.options.model import ClassifyOptions, look_every_s
 from earmark.pipelines.options.model_use import (
+    ModelLoader,
     ModelUse,
     find_model,
     read_calibration,
@@ -22,6 +23,7 @@ __all__ = [
     "EMBED",
     "ClassifyOptions",
     "Command",
+    "ModelLoader",
     "ModelUse",
     "Parser",
     "find_model",

@@ -1,26 +1,22 @@
 """Runs: preparing and executing them, round by round or as a watch."""
 
-from earmark.pipelines.runs.graph import Hear
+from earmark.pipelines.runs.executing import Outcome, carry_out, execute, holding_output
+from earmark.pipelines.runs.graph import Process, RunConfig, scope
 from earmark.pipelines.runs.grids import framing
-from earmark.pipelines.runs.rounds import list_inputs, retry
-from earmark.pipelines.runs.run import (
-    Outcome,
-    Run,
-    execute,
-    hearing_of,
-    holding_output,
-    prepare,
-)
+from earmark.pipelines.runs.preparing import Run, configure, prepare
+from earmark.pipelines.runs.rounds import retry
 
 __all__ = [
-    "Hear",
     "Outcome",
+    "Process",
     "Run",
+    "RunConfig",
+    "carry_out",
+    "configure",
     "execute",
     "framing",
-    "hearing_of",
     "holding_output",
-    "list_inputs",
     "prepare",
     "retry",
+    "scope",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import apache_beam as beam
@@ -14,18 +15,18 @@ from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.timestamp import Timestamp
 from numpy.typing import NDArray
 
-from earmark.models.classifier import AudioClassifier
-from earmark.pipelines.options import ClassifyOptions, look_every_s
+from earmark.pipelines.options import ClassifyOptions, ModelLoader, look_every_s
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.decoding.stage import DecodeFrames
-from earmark.transforms.detecting import AggregateClips, Aside, Detecting, ScoreFrames
-from earmark.transforms.elements import ClipResult, Listed, Span, ToHear
+from earmark.transforms.detecting import AggregateClips, Detecting, EmbeddingSpool, ScoreFrames
+from earmark.transforms.elements import ClipResult, Span
 from earmark.transforms.listing import anywhere
 from earmark.transforms.output import (
     STREAM,
     CommitRound,
     CommitWindows,
+    ConcludeRun,
     Provenance,
     WriteParquet,
     aside_folder,
@@ -35,102 +36,72 @@ from earmark.transforms.output import (
 )
 from earmark.transforms.planning import (
     ReadNotifications,
-    ReadPlan,
+    Scope,
     WatchAudio,
-    Watched,
     parse_source,
 )
-from earmark.transforms.workers import ShareAmongThreads, SpreadObjects
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """How recordings are heard.
+class RunConfig:
+    """How recordings are processed.
 
     Attributes:
       options: what counts as heard, and where it goes.
       load: gives the classifier, in each worker.
       made_by: the run, and the model that load gives.
-      least_scores: float32 [classes], of all heads one after another: what counts as heard.
+      score_thresholds: float32 [classes], of all heads one after another: what counts as heard.
     """
 
     options: ClassifyOptions
-    load: Callable[[], AudioClassifier]
+    load: ModelLoader
     made_by: Provenance
-    least_scores: NDArray[np.float32]
+    score_thresholds: NDArray[np.float32]
 
 
-def watched(hearing: Hearing) -> Watched:
-    """What a run that goes on for ever looks for."""
-    options = hearing.options
-    settings = hearing.made_by.settings()
+def scope(options: ClassifyOptions, made_by: Provenance) -> Scope:
+    """What a run is to process."""
     patterns = tuple(map(anywhere, options.input))  # workers elsewhere are in folders of their own
-    return Watched(patterns, options.all_files, options.output, settings)
+    return Scope(patterns, options.all_files, options.output, made_by.settings())
 
 
 @dataclass
 class ClassifyRound(beam.PTransform):  # type: ignore[misc]
-    """A round of a run, on any engine; gives the path of the round's file.
+    """A round of a run; gives the path of the round's file.
 
     Attributes:
-      hearing: how recordings are heard.
+      config: how recordings are processed.
       name: of the round in the run.
-      plan: the file that says what is to be heard.
-      listed: how much that is.
+      deal: deals the round out to workers; a transform that gives Dealt.
+      num_shards: into how many files each table is written; None for as many as suit its size.
+      record: what the run's file is to say beside counts and times, if the round ends the run: JSON
+        values. Then the path is that of the run's file.
     """
 
-    hearing: Hearing
+    config: RunConfig
     name: str
-    plan: str
-    listed: Listed
+    deal: beam.PTransform
+    num_shards: int | None = None
+    record: Mapping[str, Any] | None = None
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Apply the transform."""
-        planned = root | ReadPlan(self.plan)
-        spans = (
-            planned
-            | "Objects" >> beam.Map(lambda each: each.object)
-            | SpreadObjects()
-            | SplitLongClips(self.hearing.options.span_s)
-            | "SpreadSpans" >> beam.Reshuffle()
+        output, made_by = self.config.options.output, self.config.made_by
+        staging, number = (
+            staging_folder(output, made_by.run_id),
+            round_id(made_by.run_id, self.name),
         )
-        listed = root | "Listed" >> beam.Create([self.listed], reshuffle=False)
-        shards = self.hearing.options.num_shards
-        return spans | _HearAndCommit(self.hearing, self.name, planned, listed, shards)
-
-
-@dataclass
-class ClassifyRoundHere(beam.PTransform):  # type: ignore[misc]
-    """A round of a run whose workers are threads of this process; gives the round's file.
-
-    Attributes:
-      hearing: how recordings are heard.
-      name: of the round in the run.
-      planned: what is to be heard.
-      skipped: what the listing left out, to be said in this round's file.
-    """
-
-    hearing: Hearing
-    name: str
-    planned: tuple[ToHear, ...]
-    skipped: Mapping[str, int]
-
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Apply the transform."""
-        planned = root | "Planned" >> beam.Create(self.planned)
-        shared = (
-            planned
-            | "Objects" >> beam.Map(lambda each: each.object)
-            | SplitLongClips(self.hearing.options.span_s)
-            | ShareAmongThreads(self.hearing.made_by.run_id)
+        planned, spans, listed = root | "Deal" >> self.deal
+        obsolete = planned | "Superseded" >> beam.FlatMap(superseded)
+        committed = (
+            spans
+            | Process(self.config, self.name)
+            | WriteParquet(staging, number, made_by, self.num_shards)
+            | CommitRound(output, made_by.run_id, self.name, listed, obsolete)
         )
-        listed = (
-            shared.clips
-            | "CountClips" >> beam.CombineGlobally(sum)
-            | "Listed" >> beam.Map(Listed, self.skipped)
-        )
-        shards = self.hearing.options.num_shards or 1
-        return shared.spans | _HearAndCommit(self.hearing, self.name, planned, listed, shards)
+        if self.record is None:
+            return committed
+        return committed | ConcludeRun(output, made_by.run_id, self.record)
 
 
 @dataclass
@@ -138,18 +109,18 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
     """A run that never ends: looks for new recordings, and commits what it hears by windows.
 
     Attributes:
-      hearing: how recordings are heard.
+      config: how recordings are processed.
     """
 
-    hearing: Hearing
+    config: RunConfig
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Apply the transform; gives the paths of the rounds' files."""
-        options, made_by = self.hearing.options, self.hearing.made_by
+        options, made_by = self.config.options, self.config.made_by
         is_notified = options.notifications is not None
         planned = (
             self._occasions(root)
-            | WatchAudio(watched(self.hearing), look_every_s(options), is_notified)
+            | WatchAudio(scope(options, made_by), look_every_s(options), is_notified)
             | "Window" >> beam.WindowInto(FixedWindows(options.window_s))
         )
         return (
@@ -157,13 +128,13 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
             | "Objects" >> beam.Map(lambda each: each.object)
             | SplitLongClips(options.span_s)
             | "SpreadSpans" >> beam.Reshuffle()
-            | Hear(self.hearing, STREAM)
+            | Process(self.config, STREAM)
             | CommitWindows(options.output, made_by, planned)
         )
 
     def _occasions(self, root: beam.pvalue.PBegin) -> beam.PCollection[str | None]:
         """Ticks, and URIs of what is new: what WatchAudio takes."""
-        options = self.hearing.options
+        options = self.config.options
         begin, every_s = Timestamp.of(int(time.time())), look_every_s(options)
         ticks = (
             root
@@ -175,7 +146,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
         source = parse_source(options.notifications)
         notified = (
             root
-            | ReadNotifications(source, watched(self.hearing))
+            | ReadNotifications(source, scope(options, self.config.made_by))
             # of the same type as ticks, since not every engine flattens two encodings
             | "Notified" >> beam.Map(lambda uri: uri).with_output_types(str | None)
         )
@@ -183,62 +154,32 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclass
-class _HearAndCommit(beam.PTransform):  # type: ignore[misc]
-    """From spans to a committed round; gives the round's file."""
-
-    hearing: Hearing
-    name: str
-    planned: beam.PCollection[ToHear]
-    listed: beam.PCollection[Listed]
-    num_shards: int | None
-
-    def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[str]:
-        """Apply the transform."""
-        output, made_by = self.hearing.options.output, self.hearing.made_by
-        staging = staging_folder(output, made_by.run_id)
-        obsolete = self.planned | "Superseded" >> beam.FlatMap(superseded)
-        return (
-            spans
-            | Hear(self.hearing, self.name)
-            | WriteParquet(staging, round_id(made_by.run_id, self.name), made_by, self.num_shards)
-            | CommitRound(output, made_by.run_id, self.name, self.listed, obsolete)
-        )
-
-
-@dataclass
-class Hear(beam.PTransform):  # type: ignore[misc]
-    """From spans to what was heard in each clip.
+class Process(beam.PTransform):  # type: ignore[misc]
+    """From spans to what is heard in each clip.
 
     Attributes:
-      hearing: how recordings are heard.
-      name: of the round in the run; None where nothing is written: then embeddings stay in memory.
+      config: how recordings are processed.
+      name: of the round in the run; None where nothing is written, and embeddings stay in memory.
     """
 
-    hearing: Hearing
+    config: RunConfig
     name: str | None
 
     def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[ClipResult]:
         """Apply the transform."""
-        options, made_by = self.hearing.options, self.hearing.made_by
+        options, made_by = self.config.options, self.config.made_by
         clock = Clock(options.time_pattern, ZoneInfo(options.time_zone))
-        watched = "" if self.name is None else made_by.run_id
-        detecting = Detecting(
-            made_by.grid,
-            made_by.heads,
-            self.hearing.least_scores,
-            options.top_k,
-            None if made_by.embedding_size is None else self._aside(),
-        )
+        board = "" if self.name is None else made_by.run_id
+        spool = None
+        if made_by.embedding_size is not None:
+            run_id, name = made_by.run_id, self.name
+            folder = "" if name is None else aside_folder(options.output, run_id, name)
+            spool = EmbeddingSpool(folder, made_by.embedding_dtype)
+        thresholds = self.config.score_thresholds
+        detecting = Detecting(made_by.grid, made_by.heads, thresholds, options.top_k, spool)
         return (
             spans
-            | DecodeFrames(
-                made_by.grid, clock, made_by.run_id if self.name else "", made_by.channels
-            )
-            | ScoreFrames(self.hearing.load)
+            | DecodeFrames(made_by.grid, clock, board, made_by.channels)
+            | ScoreFrames(self.config.load.in_worker)
             | AggregateClips(detecting)
         )
-
-    def _aside(self) -> Aside:
-        output, made_by = self.hearing.options.output, self.hearing.made_by
-        folder = "" if self.name is None else aside_folder(output, made_by.run_id, self.name)
-        return Aside(folder, made_by.embedding_dtype)

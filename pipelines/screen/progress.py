@@ -1,4 +1,4 @@
-"""Showing how far a local run is."""
+"""Showing the progress of a local run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from earmark.shared import forget
 from earmark.transforms import workers
 from earmark.transforms.workers import Board, Snapshot
 
@@ -40,7 +41,7 @@ def watch(run_id: str, console: Console | None) -> Iterator[None]:
         over.set()
         for thread in threads:
             thread.join()
-        workers.forget(run_id)
+        forget(run_id)
 
 
 def is_notebook() -> bool:
@@ -60,7 +61,7 @@ def _watcher(board: Board, console: Console, over: threading.Event) -> threading
 def describe(now: Snapshot, elapsed_s: float) -> str:
     """Progress in a line: clips, hours of audio, times real time, failures, time left."""
     parts = [
-        f"{now.finished:,} of {now.listed:,} clips",
+        f"{now.finished:,} of {now.listed:,} objects",
         f"{now.audio_s / 3600:,.2f} h of audio",
         f"{now.audio_s / max(elapsed_s, 1e-9):,.0f}x real time",
     ]

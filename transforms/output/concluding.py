@@ -1,4 +1,4 @@
-"""The end of a run: what its rounds say becomes the run's file, whose presence says it is whole."""
+"""The end of a run: its rounds' records become the run's file, which marks it as complete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.output.folder import (
     RUNS,
@@ -22,7 +21,8 @@ from earmark.transforms.output.folder import (
 from earmark.transforms.output.journal import RoundRecord, read_round_file
 from earmark.transforms.output.lock import release
 from earmark.transforms.output.totals import Totals
-from earmark.transforms.storage import delete_files, write_whole
+from earmark.transforms.storage import delete_files, exists, write_whole
+from earmark.transforms.workers import marking
 
 
 @dataclass
@@ -61,7 +61,7 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
     """
     path = run_file(output, run_id)
     rounds = _round_files(output, run_id)
-    if not FileSystems.exists(path):  # else this was done before, and not known to be
+    if not exists(path):  # else this was done before, and not known to be
         said = _run_record(record, list(map(read_round_file, rounds)))
         write_whole(path, json.dumps(said, indent=2, ensure_ascii=False))
     delete_files(rounds)
@@ -71,10 +71,11 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
 
 
 def committed_objects(output: str, run_id: str) -> int:
-    """How many objects a run has committed that did not come to its end."""
+    """How many objects an unfinished run has committed."""
     return sum(read_round_file(path).listed.objects for path in _round_files(output, run_id))
 
 
+@marking
 def _conclude_and_release(_: str, output: str, run_id: str, record: Mapping[str, Any]) -> str:
     path = conclude(output, run_id, record)
     release(output, run_id)

@@ -1,28 +1,31 @@
-"""Taking rows of objects that were processed anew out of the files that hold their old ones."""
+"""Superseded rows, of objects that are processed again: which they are, and removing them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
-from apache_beam.io.filesystems import FileSystems
-
-from earmark.transforms.elements import Superseded, ToHear
+from earmark.transforms.elements import PlannedObject, Superseded
 from earmark.transforms.output.rows import read_footer, read_uris, read_without, said_of_itself
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.writing import write_table
-from earmark.transforms.storage import join
+from earmark.transforms.storage import exists, join
 
 
-def superseded(planned: ToHear) -> Iterator[Superseded]:
-    """What does not count any more once an object is processed: nothing, for a new one."""
+def superseded(planned: PlannedObject) -> Iterator[Superseded]:
+    """The rows that are superseded once an object is processed; none for a new object."""
     if planned.old_file is not None:
         yield Superseded(planned.object.uri, planned.old_file)
 
 
 def is_since_planned(file: str, old_file: str | None) -> bool:
-    """Whether the rows in a file are not those that an object had when it was planned."""
-    return old_file is None or file != old_file
+    """Whether an object's rows in a file are later than its plan, which knew of those in another.
+
+    Args:
+      file: the name of the file.
+      old_file: the name of the file that the plan knew of, None for an object without rows.
+    """
+    return file != old_file
 
 
 def write_anew(
@@ -48,7 +51,7 @@ def write_anew(
     for name, uris in sorted(_by_file(superseded, staging, new_files).items()):
         for table in TABLES:
             path = join(output, table.name, name)
-            if FileSystems.exists(path):
+            if exists(path):
                 footer = read_footer(path)
                 schema = footer.schema.to_arrow_schema().remove_metadata()
                 rows, said = partial(read_without, path, uris), said_of_itself(footer)

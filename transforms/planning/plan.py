@@ -1,4 +1,8 @@
-"""What is to be heard of what there is: what is new, has changed, or could not be read before."""
+"""Planning what to process: objects that are new, have changed, or could not be read before.
+
+A plan is an index of the last listing and of the output's rows, on disk since both may be long. All
+of it comes from these and from the listing before the last; it is deleted with its process.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,43 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
-from earmark.transforms.elements import AudioObject, Found, ToHear
-from earmark.transforms.errors import PASSING_REASONS
-from earmark.transforms.output import Heard, is_since_planned
+from earmark.transforms.elements import AudioObject, Found, PlannedObject
+from earmark.transforms.errors import PASSING_REASONS, ExpectedError
+from earmark.transforms.output import Processed, is_since_planned
 from earmark.transforms.storage import KINDS, OTHERS
 
 
-class PlanError(Exception):
-    """There is no room for a plan. One line says it."""
+class PlanError(ExpectedError):
+    """There is no room for a plan; the message is one line."""
+
+
+class State(Enum):
+    """What an object is to a run or a watch; docs/streams.md says what moves it to the next."""
+
+    NOTIFIED = "notified"
+    """A message names it, and it has not been looked up. In the engine's state."""
+
+    SETTLING = "settling"
+    """The last listing has a version of it that the one before had not. In a plan."""
+
+    DUE = "due"
+    """It is to be processed, once there is room. In a plan."""
+
+    UNDER_WAY = "under way"
+    """It is being processed. In the engine's state, or in the round of a run on this machine."""
+
+    PROCESSED = "processed"
+    """The output has rows of this version. In the output."""
+
+    FAILED = "failed"
+    """The output says why this version could not be read, or not to its end. In the output."""
+
+    SKIPPED = "skipped"
+    """By its name it can't be audio. In a plan, and in the run's file."""
 
 
 class Retry(Enum):
-    """What is heard again, though it has not changed since an earlier run."""
+    """Which failed objects are due again, though they have not changed."""
 
     NOTHING = "nothing"
     UNREADABLE = "unreadable"
@@ -27,14 +56,14 @@ class Retry(Enum):
 
 
 class Planned(NamedTuple):
-    """What is to be heard of an archive, and what was heard of it before.
+    """What is to be processed of an archive, and what was before.
 
     Attributes:
-      objects: how many are to be heard.
+      objects: how many are due.
       size_bytes: of those.
-      done: how many others have been heard, by earlier runs.
-      changed: how many of those to be heard are so since they have changed.
-      retried: how many are so since they could not be heard before.
+      done: how many others are processed, or failed.
+      changed: how many of those that are due have rows of another version.
+      retried: how many of them have failed before.
     """
 
     objects: int
@@ -45,90 +74,70 @@ class Planned(NamedTuple):
 
 
 class Plan:
-    """What there is to hear, each object once, in the order of their URIs."""
+    """What there is and what of it has rows, each object once, in the order of their URIs."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._kinds: set[str] = set()
+        self._look = 0
         database.execute("pragma synchronous = off")
-        for table in ("object", "before"):
-            database.execute(
-                f"create table {table} (uri blob primary key, size integer, version text,"
-                " kind text) without rowid"
-            )
         database.execute(
-            "create table heard (uri blob primary key, version text, reason text, file text)"
+            "create table found (uri blob primary key, size integer, version text, kind text,"
+            " look integer, version_before text) without rowid"
+        )
+        database.execute(
+            "create table processed (uri blob primary key, version text, reason text, file text)"
             " without rowid"
         )
-        database.execute("create table chosen (uri blob primary key, why text) without rowid")
-        database.execute("create table busy (uri blob primary key) without rowid")
 
-    def add(self, found: Iterable[Found]) -> None:
-        """Note what was found; what is meant by one pattern is heard, even if others skip it."""
-        rows = ((_encoded(o.uri), o.size_bytes, o.version, skipped_as) for o, skipped_as in found)
+    def look(self, found: Iterable[Found]) -> None:
+        """Replace the listing by a new one, even if that ends in an error.
+
+        An object that one pattern includes is included, even if others skip it.
+        """
+        self._look += 1
         self._insert(
-            "insert into object values (?, ?, ?, ?) on conflict (uri) do update set"
-            " size = excluded.size, version = excluded.version, kind = excluded.kind"
-            " where (excluded.kind is null, excluded.version) > (kind is null, version)",
-            rows,
+            "insert into found values (?, ?, ?, ?, ?, null) on conflict (uri) do update set"
+            " version_before = iif(look < excluded.look, version, version_before),"
+            " size = excluded.size, version = excluded.version, kind = excluded.kind,"
+            " look = excluded.look where look < excluded.look"
+            " or (excluded.kind is null, excluded.version) > (kind is null, version)",
+            ((_encoded(o.uri), o.size_bytes, o.version, kind, self._look) for o, kind in found),
         )
+        self._database.execute("delete from found where look < ?", (self._look,))
 
-    def note(self, history: Iterable[Heard]) -> None:
-        """Note what has been heard, by this run or by others."""
-        rows = ((_encoded(h.uri), h.version, h.reason, h.file) for h in history)
-        self._insert("insert or replace into heard values (?, ?, ?, ?)", rows)
+    def note(self, history: Iterable[Processed]) -> None:
+        """Add objects that have rows, from this run or others."""
+        rows = ((_encoded(p.uri), p.version, p.reason, p.file) for p in history)
+        self._insert("insert or replace into processed values (?, ?, ?, ?)", rows)
 
-    def choose(
-        self,
-        retry: Retry,
-        *,
-        settled: bool = False,
-        under_way: Iterable[AudioObject] = (),
-        at_most: int = -1,
-    ) -> Planned:
-        """Decide what is to be heard of what was found: what is new, has changed, or failed.
+    def due(self, retry: Retry, *, settled: bool = False) -> Iterator[PlannedObject]:
+        """All objects that are due now.
 
         Args:
-          retry: what is heard again though it has not changed.
-          settled: only what had the same version before `look_again`.
-          under_way: what is being heard; no version of it is chosen.
-          at_most: so many objects; of more, the first.
+          retry: which failed objects are due again, though they have not changed.
+          settled: only objects that had the same version at the look before.
         """
-        self._database.execute("delete from chosen")
-        self._database.execute("delete from busy")
-        self._insert("insert into busy values (?)", ((_encoded(o.uri),) for o in under_way))
-        self._database.execute(
-            "insert into chosen select uri, case when heard.uri is null then 'new'"
-            " when heard.version != object.version then 'changed' else 'retried' end"
-            " from object left join heard using (uri) where kind is null and (heard.uri is null"
-            " or heard.version != object.version or (? and heard.reason in"
-            f" ({', '.join('?' * len(PASSING_REASONS))}))"
-            " or (? and heard.reason is not null))"
-            " and (not ? or exists (select 1 from before"
-            " where before.uri = object.uri and before.version = object.version))"
-            " and uri not in (select uri from busy)"
-            " order by uri limit ?",
-            (
-                retry is not Retry.NOTHING,
-                *PASSING_REASONS,
-                retry is Retry.FAILED,
-                settled,
-                at_most,
-            ),
+        for uri, size, version, file in self._database.execute(
+            f"select uri, size, version, file from ({_STATES}) where state = 'due' order by uri",
+            {"retry": retry.value, "settled": settled},
+        ):
+            yield PlannedObject(AudioObject(_decoded(uri), size, version), file)
+
+    def count(self, retry: Retry, *, settled: bool = False) -> Planned:
+        """How much is due, and how much is done; arguments as of `due`."""
+        (counts,) = self._database.execute(
+            "select sum(state = 'due'), sum(size * (state = 'due')),"
+            " sum(state in ('processed', 'failed')), sum(state = 'due' and old_version != version),"
+            f" sum(state = 'due' and old_version = version) from ({_STATES})",
+            {"retry": retry.value, "settled": settled},
         )
-        return self._planned()
+        return Planned(*(each or 0 for each in counts))
 
-    def look_again(self) -> None:
-        """Forget what was found, but for its versions."""
-        self._database.execute("alter table before rename to spare")
-        self._database.execute("alter table object rename to before")
-        self._database.execute("alter table spare rename to object")
-        self._database.execute("delete from object")
-
-    def is_heard(self, planned: ToHear) -> bool:
-        """Whether an object has been heard since it was planned, or tried in vain."""
+    def is_processed(self, planned: PlannedObject) -> bool:
+        """Whether an object has got rows since it was planned, in failures/ too."""
         found = self._database.execute(
-            "select version, file from heard where uri = ?", (_encoded(planned.object.uri),)
+            "select version, file from processed where uri = ?", (_encoded(planned.object.uri),)
         ).fetchone()
         if found is None:
             return False
@@ -137,14 +146,14 @@ class Plan:
         return is_same or is_since_planned(file, planned.old_file)
 
     def skipped(self) -> dict[str, int]:
-        """How many files are left out since by name they can't be audio, by extension.
+        """How many files are skipped because their names rule out audio, by extension.
 
-        The first time, those of which there are most have counts of their own. They keep them, so
-        that a watch can tell what has come since.
+        The first call chooses the most frequent extensions to count separately. Later calls count
+        the same ones, so that a watch can compute what has come since.
         """
         counts: dict[str, int] = {}
         for kind, count in self._database.execute(
-            "select kind, count(*) as files from object where kind is not null group by kind"
+            "select kind, count(*) as files from found where kind is not null group by kind"
             " order by files desc, kind"
         ):
             if len(self._kinds) < KINDS:
@@ -153,15 +162,6 @@ class Plan:
             counts[name] = counts.get(name, 0) + count
         return counts
 
-    def to_hear(self) -> Iterator[ToHear]:
-        """All that is to be heard."""
-        rows = self._database.execute(
-            "select uri, size, object.version, file from chosen join object using (uri)"
-            " left join heard using (uri) order by uri"
-        )
-        for uri, size, version, file in rows:
-            yield ToHear(AudioObject(_decoded(uri), size, version), file)
-
     def _insert(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         self._database.execute("begin")
         try:
@@ -169,20 +169,23 @@ class Plan:
         finally:  # what came before a store broke off is true, and is not read again
             self._database.execute("commit")
 
-    def _planned(self) -> Planned:
-        objects, size_bytes, changed, retried = self._database.execute(
-            "select count(*), sum(size), sum(why = 'changed'), sum(why = 'retried')"
-            " from chosen join object using (uri)"
-        ).fetchone()
-        (listed,) = self._database.execute(
-            "select count(*) from object where kind is null"
-        ).fetchone()
-        return Planned(objects, size_bytes or 0, listed - objects, changed or 0, retried or 0)
+
+_STATES = f"""
+    select uri, size, found.version, file, processed.version as old_version, case
+        when kind is not null then '{State.SKIPPED.value}'
+        when processed.version = found.version and reason is null then '{State.PROCESSED.value}'
+        when processed.version = found.version and not (:retry = '{Retry.FAILED.value}'
+            or (:retry = '{Retry.UNREADABLE.value}' and reason in {PASSING_REASONS}))
+            then '{State.FAILED.value}'
+        when :settled and version_before is not found.version then '{State.SETTLING.value}'
+        else '{State.DUE.value}' end as state
+    from found left join processed using (uri)
+"""
 
 
 @contextmanager
 def new_plan() -> Iterator[Plan]:
-    """An empty plan, in a file that is gone afterwards; for one thread at a time.
+    """An empty plan, in a file that is deleted afterwards; for one thread at a time.
 
     Raises:
       PlanError: there is no room for it.
@@ -194,7 +197,7 @@ def new_plan() -> Iterator[Plan]:
 
 
 class _Database(sqlite3.Connection):
-    """One that tells where there is no room, wherever it is used."""
+    """A database that raises PlanError where there is no room."""
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         with _no_room_told():
@@ -210,7 +213,9 @@ def _no_room_told() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise PlanError(f"cannot list in the folder for temporary files: {error}") from error
+        raise PlanError(
+            f"cannot store the list of objects in the temporary folder: {error}"
+        ) from error
 
 
 def _encoded(uri: str) -> bytes:

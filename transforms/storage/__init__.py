@@ -1,5 +1,6 @@
 """Paths, URIs and object stores: looking objects up, reading them, and writing files whole."""
 
+from earmark.transforms.storage.checking import check_store
 from earmark.transforms.storage.lookup import (
     find,
     local_object,
@@ -10,7 +11,6 @@ from earmark.transforms.storage.lookup import (
 )
 from earmark.transforms.storage.paths import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     KINDS,
     OTHERS,
     ListingError,
@@ -46,6 +46,7 @@ from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
     create_file,
     delete_files,
+    exists,
     join,
     make_folder,
     move_whole,
@@ -55,7 +56,6 @@ from earmark.transforms.storage.whole_files import (
 
 __all__ = [
     "APPLE_DOUBLE",
-    "AUDIO_EXTENSIONS",
     "KINDS",
     "OTHERS",
     "ROUND",
@@ -68,8 +68,10 @@ __all__ = [
     "absolute",
     "check_known",
     "check_reachable",
+    "check_store",
     "create_file",
     "delete_files",
+    "exists",
     "fetched",
     "file_kind",
     "find",

@@ -14,10 +14,10 @@ import pytest
 
 import earmark
 from earmark.pipelines.console import screen
-from earmark.pipelines.engines import local
 from earmark.pipelines.library import options as keywords
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.screen import progress
+from earmark.shared import _REGISTRY
 from earmark.transforms import workers
 
 
@@ -121,7 +121,7 @@ def test_an_interrupt_commits_what_was_heard_and_is_raised(tmp_path, record, mon
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({}, "--input is needed"),
+        ({}, "--input is required"),
         ({"input": "in", "modle": "x"}, "earmark.classify has no option modle; did you mean model"),
         ({"input": "in", "dry_run": True}, "earmark.classify has no option dry_run"),
         ({"input": "in", "min_score": "much"}, "min_score much"),
@@ -152,12 +152,11 @@ def test_a_run_that_fails_is_raised_in_a_line(tmp_path, archive, monkeypatch):
 
 
 def test_nothing_is_printed_and_nothing_stays_behind(tmp_path, archive, capfd):
-    level, boards = logging.getLogger("apache_beam").level, dict(workers.progress._boards)
+    level, shared = logging.getLogger("apache_beam").level, set(_REGISTRY.values)
     earmark.classify(input=archive, output=tmp_path / "out", model="builtin")
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("apache_beam").level == level
-    assert workers.progress._boards == boards
-    assert not local._ONE_AT_A_TIME.locked()
+    assert {owner for owner, _ in set(_REGISTRY.values) - shared} <= {""}
 
 
 def test_a_notebook_is_shown_a_bar(monkeypatch):
