@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple
@@ -71,6 +71,25 @@ class Outcome(NamedTuple):
     planned: Planned
     record: dict[str, Any] | None = None
     is_left: bool = False
+
+
+def carry_out(
+    run: Run, tell: Callable[[str], None], shown: AbstractContextManager[object]
+) -> Outcome:
+    """Carry a run out, from a command line or from Python.
+
+    Args:
+      run: what was prepared.
+      tell: told, in a line, why it takes a while until it begins.
+      shown: shows how it goes, once the output is held for it.
+
+    Raises:
+      UsageError: the output cannot be used.
+      RunError: it was begun, and failed.
+      StoppedError: a signal came; what had been heard by then is committed.
+    """
+    with holding_output(run, tell), shown:
+        return execute(run)
 
 
 @contextmanager
