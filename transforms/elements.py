@@ -288,7 +288,7 @@ class Detections:
     """The labels detected in the frames of a clip.
 
     Times follow from the frames; they are computed where rows are made, since this crosses the
-    shuffle. For that it is pickled packed: in the order of a HeardClip's, where steps are small,
+    shuffle. For that it is pickled packed: in the order of a ScoredClip's, where steps are small,
     a detection takes one byte or two.
 
     Attributes:
@@ -402,7 +402,7 @@ class LabelSummary(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HeardClip:
+class ScoredClip:
     """A clip that was scored, whole or in part: its row in clips/, and what its other rows need.
 
     Attributes:
@@ -444,7 +444,7 @@ class FailedClip:
     trouble: Trouble
 
 
-ClipResult: TypeAlias = HeardClip | FailedClip
+ClipResult: TypeAlias = ScoredClip | FailedClip
 
 
 def _decibels(magnitude: float) -> float:

@@ -13,6 +13,10 @@ from earmark.transforms.elements import Trouble
 from earmark.transforms.text import printable
 
 
+class ExpectedError(Exception):
+    """What may end a run and is no bug; the message is one line that says what, and where."""
+
+
 class AudioError(Exception):
     """A recording cannot be processed, or not to its end. The message is for the archivist."""
 

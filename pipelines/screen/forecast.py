@@ -18,7 +18,6 @@ from rich.table import Table
 
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.console import plain
-from earmark.pipelines.engines import worker_threads
 from earmark.pipelines.runs import Run, retry, scope
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
@@ -100,7 +99,7 @@ def show_forecast(run: Run, console: Console) -> None:
         console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")
         for kind in kinds:
             _try_out(kind, made_by, run.classifier)
-    _show(kinds, planned, worker_threads(run.beam_options), console)
+    _show(kinds, planned, run.engine.threads, console)
 
 
 def _kinds(members: Iterable[PlannedObject]) -> list[Kind]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from earmark.shared import forget
 from earmark.transforms import workers
 from earmark.transforms.workers import Board, Snapshot
 
@@ -32,7 +33,7 @@ def watch(run_id: str, console: Console) -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
-        workers.forget(run_id)
+        forget(run_id)
 
 
 def describe(now: Snapshot, elapsed_s: float) -> str:

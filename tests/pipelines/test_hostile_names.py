@@ -140,7 +140,8 @@ def test_a_bug_is_shown_without_secrets():
 
 def test_what_libraries_log_is_shown_without_secrets(tmp_path):
     script = (
-        "import logging; from earmark.pipelines.cli import quiet_libraries; quiet_libraries(False);"
+        "import logging; from earmark.pipelines.console import quiet_libraries;"
+        "quiet_libraries(False);"
         f"logging.getLogger('x').warning('token={HUSH} \\x1b[31m\\nline two')"
     )
     done = subprocess.run(

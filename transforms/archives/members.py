@@ -14,6 +14,7 @@ from urllib.parse import quote
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from earmark.shared import shared
 from earmark.transforms.archives.bounded_files import HOSTILE_ARCHIVE_ERRORS
 from earmark.transforms.archives.gzip_streams import GzipReader
 from earmark.transforms.archives.index import ArchiveIndex, IndexBuilder, Member, check_path
@@ -222,7 +223,7 @@ class _Scan:
         points = None if self._gzip is None else tuple(self._gzip.points)
         self.index = self._builder.build(points, self._is_zip, self.trouble)
         if not isinstance(self.trouble, ReadError):  # which may go better the next time
-            _INDEXES.put(self._archive, self.index)
+            shared(_Indexes).put(self._archive, self.index)
 
     def _members(self, file: BinaryIO) -> Iterator[Member]:
         start = file.read(4)
@@ -299,7 +300,12 @@ class _Indexes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._indexes: OrderedDict[AudioObject, ArchiveIndex] = OrderedDict()
+        self._turns = [threading.Lock() for _ in range(64)]
         self._memory_bytes = 0
+
+    def turn(self, archive: AudioObject) -> threading.Lock:
+        """Held by the one thread that finds out about an archive."""
+        return self._turns[hash(archive.uri) % len(self._turns)]
 
     def get(self, archive: AudioObject) -> ArchiveIndex | None:
         with self._lock:
@@ -318,14 +324,11 @@ class _Indexes:
                 self._memory_bytes -= oldest.memory_bytes
 
 
-_INDEXES = _Indexes()
-_TURNS = tuple(threading.Lock() for _ in range(64))
-
-
 def _index(archive: AudioObject) -> ArchiveIndex:
     """The index of an archive; only one thread builds it."""
-    with _TURNS[hash(archive.uri) % len(_TURNS)]:
-        index = _INDEXES.get(archive)
+    indexes = shared(_Indexes)
+    with indexes.turn(archive):
+        index = indexes.get(archive)
         if index is None:
             scan = _Scan(archive)
             deque(scan, maxlen=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import io
 import os
@@ -209,12 +208,6 @@ class DecoderPool:
                 process = self._idle.pop()
                 self._all.discard(process)
                 process.end()
-
-
-SHARED = DecoderPool()
-"""The pool of this process."""
-
-atexit.register(SHARED.close)
 
 
 def _most_s(path: str) -> float | None:

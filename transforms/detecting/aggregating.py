@@ -11,7 +11,7 @@ from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.windowed_value import WindowedValue
 from numpy.typing import NDArray
 
-from earmark.transforms.detecting.embeddings import Aside, first_frame
+from earmark.transforms.detecting.embeddings import EmbeddingSpool, first_frame
 from earmark.transforms.detecting.events import each_run, run_starts
 from earmark.transforms.elements import (
     AudioObject,
@@ -22,14 +22,15 @@ from earmark.transforms.elements import (
     FailedClip,
     FrameScores,
     HeadLabels,
-    HeardClip,
     LabelSummary,
+    ScoredClip,
     SignalLevel,
     Span,
     Trouble,
     all_labels,
 )
 from earmark.transforms.frames import FrameGrid
+from earmark.transforms.workers import marking
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,14 @@ class Detecting:
         more; infinite for classes that are excluded.
       top_k: at most so many detections in a frame, of each head: the best, of equal ones those of
         lower index; None for all.
-      aside: where embeddings wait until rows are written; None where there are none.
+      spool: where embeddings wait until rows are written; None where there are none.
     """
 
     grid: FrameGrid
     heads: tuple[HeadLabels, ...]
     min_scores: NDArray[np.float32]
     top_k: int | None = None
-    aside: Aside | None = None
+    spool: EmbeddingSpool | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -59,7 +60,7 @@ class Detecting:
 
     def of_window(self, window: BoundedWindow) -> Detecting:
         """These settings for a stream's window, with a place of its own for embeddings."""
-        return self if self.aside is None else replace(self, aside=self.aside.of_window(window))
+        return self if self.spool is None else replace(self, spool=self.spool.of_window(window))
 
 
 @dataclass
@@ -94,6 +95,7 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
     def start_bundle(self) -> None:
         self._unfinished: dict[tuple[BoundedWindow, Span], Tally] = {}
 
+    @marking
     def process(
         self, block: FrameScores, window: BoundedWindow = beam.DoFn.WindowParam
     ) -> Iterator[tuple[str, Tally]]:
@@ -102,16 +104,18 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
         tally.add(block, detecting)
         if block.ending is not None:
             del self._unfinished[window, block.span]
-            yield block.span.clip.uri, tally.compacted(detecting.aside)
+            yield block.span.clip.uri, tally.compacted(detecting.spool)
 
+    @marking
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
         for (window, span), tally in self._unfinished.items():
-            aside = self._detecting.of_window(window).aside
-            keyed = span.clip.uri, tally.compacted(aside)
+            spool = self._detecting.of_window(window).spool
+            keyed = span.clip.uri, tally.compacted(spool)
             yield WindowedValue(keyed, window.max_timestamp(), (window,))
 
 
+@marking
 def _summarise(of_clip: tuple[str, Iterable[Tally]], detecting: Detecting) -> ClipResult:
     whole = Tally()
     for tally in of_clip[1]:
@@ -179,8 +183,8 @@ class Tally:
                 block.ending,
             )
         )
-        if detecting.aside is not None and block.embeddings is not None:
-            part.embeddings = detecting.aside.take(part.embeddings, block)
+        if detecting.spool is not None and block.embeddings is not None:
+            part.embeddings = detecting.spool.take(part.embeddings, block)
 
     def merge(self, other: Tally) -> None:
         """Add what another tally knows of this clip."""
@@ -188,16 +192,16 @@ class Tally:
         for index, part in other.parts.items():
             self._part(index).merge(part)
 
-    def compacted(self, aside: Aside | None = None) -> Tally:
+    def compacted(self, spool: EmbeddingSpool | None = None) -> Tally:
         """This tally in one piece per span, in the order that compresses best.
 
         Args:
-          aside: where embeddings wait if there are more than a few.
+          spool: where embeddings wait if there are more than a few.
         """
         for part in self.parts.values():
             part.hits = [_sorted(_joined(part.hits))]
-            if aside is not None and self.last is not None:
-                part.embeddings = aside.finish(part.embeddings, self.last)
+            if spool is not None and self.last is not None:
+                part.embeddings = spool.finish(part.embeddings, self.last)
         return self
 
     def _part(self, index: int) -> Part:
@@ -254,7 +258,7 @@ def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
     duration_s = samples / first.header.sample_rate_hz
     detections = _sorted(_joined(whole.hits))
     reason, message = _shortcoming(whole, last)
-    return HeardClip(
+    return ScoredClip(
         clip=clip,
         status="partial" if reason else "scored",
         reason=reason,

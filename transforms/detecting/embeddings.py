@@ -33,7 +33,7 @@ BYTES_ALONG = 1 << 16
 
 
 @dataclass(frozen=True)
-class Aside:
+class EmbeddingSpool:
     """Where embeddings wait until rows are written.
 
     Attributes:
@@ -44,7 +44,7 @@ class Aside:
     folder: str
     dtype: str
 
-    def of_window(self, window: BoundedWindow) -> Aside:
+    def of_window(self, window: BoundedWindow) -> EmbeddingSpool:
         """Where those of a stream's window wait; in a run that ends there are no others."""
         if not isinstance(window, IntervalWindow):
             return self

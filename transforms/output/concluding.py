@@ -22,6 +22,7 @@ from earmark.transforms.output.journal import RoundRecord, read_round_file
 from earmark.transforms.output.lock import release
 from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import delete_files, exists, write_whole
+from earmark.transforms.workers import marking
 
 
 @dataclass
@@ -74,6 +75,7 @@ def committed_objects(output: str, run_id: str) -> int:
     return sum(read_round_file(path).listed.objects for path in _round_files(output, run_id))
 
 
+@marking
 def _conclude_and_release(_: str, output: str, run_id: str, record: Mapping[str, Any]) -> str:
     path = conclude(output, run_id, record)
     release(output, run_id)

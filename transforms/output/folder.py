@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import Found
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.tables import TABLES, Table
 from earmark.transforms.storage import (
     ROUND,
@@ -42,7 +43,7 @@ STREAM = "stream"
 """Replaces a round's name in the path where a stream's embeddings wait."""
 
 
-class LinkedFolderError(Exception):
+class LinkedFolderError(ExpectedError):
     """A folder of an output is a link; the message is a line."""
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import table_files
 from earmark.transforms.output.provenance import PREFIX
 from earmark.transforms.output.rows import open_table, read_footers, said_of_itself
@@ -19,7 +20,7 @@ _NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
-class HistoryError(Exception):
+class HistoryError(ExpectedError):
     """A folder's rows can't be added to: they have other settings or are incomplete; one line."""
 
 

@@ -7,7 +7,7 @@ tables' folders, never a path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Annotated, TypeVar
 
@@ -15,59 +15,43 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    NonNegativeInt,
     ValidationError,
     model_validator,
 )
 from pydantic_core import from_json
 
+from earmark.transforms.elements import Listed
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import is_round, is_run_id, is_staging_folder, read_uri, shown
 
 
-class JournalError(Exception):
+class JournalError(ExpectedError):
     """A file in place of a commit's record was not written by a run; the message is one line."""
 
 
-def _table_file(path: str) -> str:
+def _is_table_file(path: str) -> bool:
     table, _, name = path.partition("/")
     is_name = "/" not in name and not name.startswith(".") and name.endswith(".parquet")
-    if table not in {each.name for each in TABLES} or not is_name:
-        raise ValueError("is no file of a table")
-    return path
+    return is_name and table in {each.name for each in TABLES}
 
 
-def _run_id(name: str) -> str:
-    if not is_run_id(name):
-        raise ValueError("is no name of a run")
-    return name
+def _holds(is_right: Callable[[str], bool]) -> AfterValidator:
+    def check(name: str) -> str:
+        if not is_right(name):
+            raise ValueError("is no name that runs give")
+        return name
+
+    return AfterValidator(check)
 
 
-def _round(name: str) -> str:
-    if not is_round(name):
-        raise ValueError("is no name of a round")
-    return name
-
-
-TablePath = Annotated[str, AfterValidator(_table_file)]
+TablePath = Annotated[str, _holds(_is_table_file)]
 """TABLE/NAME, relative to the output: a file of a table."""
 
 
 class _Written(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
-class ListedObjects(_Written):
-    """What a round was to process.
-
-    Attributes:
-      objects: how many objects.
-      skipped: how many files the listing left out, by kind.
-    """
-
-    objects: NonNegativeInt
-    skipped: Mapping[str, NonNegativeInt]
 
 
 class RoundRecord(_Written):
@@ -79,7 +63,7 @@ class RoundRecord(_Written):
       files: its files.
     """
 
-    listed: ListedObjects
+    listed: Listed
     totals: Totals
     files: list[TablePath]
 
@@ -94,8 +78,8 @@ class Journal(_Written):
       round: the content of the round's file, whose files are the new ones.
     """
 
-    run_id: Annotated[str, AfterValidator(_run_id)]
-    name: Annotated[str, AfterValidator(_round)]
+    run_id: Annotated[str, _holds(is_run_id)]
+    name: Annotated[str, _holds(is_round)]
     replaced: list[TablePath]
     round: RoundRecord
 

@@ -29,6 +29,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from earmark.shared import shared
 from earmark.transforms.output.folder import LOCKS, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
@@ -107,23 +108,23 @@ def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None
     path = _lock_file(output, run_id)
     over = threading.Event()
     beating = threading.Thread(target=_beat, args=(path, run_id, over), daemon=True)
-    _held.add(run_id)
+    shared(_Locks).held.add(run_id)
     try:
         _enter(output, run_id, say)
         beating.start()
         yield
     finally:
         over.set()
-        _held.discard(run_id)
+        shared(_Locks).held.discard(run_id)
         is_ours = beating.ident is not None
         if is_ours:
             beating.join()
-        if run_id not in _left:
+        if run_id not in shared(_Locks).left:
             with suppress(*STORE_ERRORS):
                 delete_files([path])
                 if is_ours:  # else another run is about to use them
                     remove_empty_folders(output)
-        _left.discard(run_id)
+        shared(_Locks).left.discard(run_id)
 
 
 def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
@@ -143,7 +144,7 @@ def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
 
 def leave_locked(output: str, run_id: str) -> None:
     """Keep a run's lock beyond this process: an engine will end the run, and `release` it."""
-    _left.add(run_id)
+    shared(_Locks).left.add(run_id)
     _renew(_lock_file(output, run_id), run_id)
 
 
@@ -158,11 +159,17 @@ def is_held(output: str, run_id: str) -> bool:
     return exists(_lock_file(output, run_id))
 
 
-_held: set[str] = set()
-"""The locks of this process."""
+class _Locks:
+    """The locks of this process, by the ids of their runs.
 
-_left: set[str] = set()
-"""The locks of this process that are left to an engine."""
+    Attributes:
+      held: all of them.
+      left: those that are left to an engine.
+    """
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.left: set[str] = set()
 
 
 @contextmanager
@@ -196,7 +203,8 @@ def _is_locked(descriptor: int) -> bool:
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
         with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
-            if exists(path) and run_id not in _left:  # else another has taken over
+            is_left = run_id in shared(_Locks).left
+            if exists(path) and not is_left:  # else another has taken over
                 _renew(path, run_id)
 
 
@@ -218,7 +226,7 @@ def _own_lock(run_id: str) -> Lock:
         pid=os.getpid(),
         born=_born(os.getpid()),
         renewed=time.time(),
-        left_to_engine=run_id in _left,
+        left_to_engine=run_id in shared(_Locks).left,
     )
 
 
@@ -277,7 +285,7 @@ def _is_alive(lock: Lock, path: str, own: str, say: Callable[[str], None]) -> bo
 
 def _is_alive_here(lock: Lock) -> bool:
     if lock.pid == os.getpid():
-        return lock.run_id in _held
+        return lock.run_id in shared(_Locks).held
     return _is_running(lock.pid) and lock.born == _born(lock.pid)
 
 

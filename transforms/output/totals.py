@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from earmark.transforms.elements import ClipResult, HeardClip
+from earmark.transforms.elements import ClipResult, ScoredClip
 from earmark.transforms.output.tables import TABLES
 
 
@@ -55,7 +55,7 @@ class Totals:
 
     def count(self, result: ClipResult, names_heads: bool = False) -> None:
         """Add one clip, except its rows; names_heads distinguishes labels of several heads."""
-        if not isinstance(result, HeardClip):
+        if not isinstance(result, ScoredClip):
             _add_counts(self.failures, {result.trouble.reason: 1})
             return
         self.audio_s += result.duration_s

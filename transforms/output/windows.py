@@ -5,12 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
-from earmark.transforms.detecting import Aside
+from earmark.transforms.detecting import EmbeddingSpool
 from earmark.transforms.elements import ClipResult, Listed, PlannedObject
 from earmark.transforms.output.committing import ReconcileError, commit_round, finish_commits
 from earmark.transforms.output.folder import (
@@ -24,8 +23,7 @@ from earmark.transforms.output.history import read_history
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.superseding import is_since_planned, superseded
 from earmark.transforms.output.writing import file_name, write_shard
-
-_InWindow: TypeAlias = PlannedObject | ClipResult
+from earmark.transforms.workers import marking
 
 
 @dataclass
@@ -53,23 +51,8 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
             | beam.Flatten()
             | "Together" >> beam.WithKeys(None)
             | "Group" >> beam.GroupByKey()
-            | "Commit" >> beam.ParDo(_CommitFn(self.output, self.made_by))
+            | "Commit" >> beam.FlatMap(_commit_together, self.output, self.made_by)
         )
-
-
-class _CommitFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, output: str, made_by: Provenance) -> None:
-        self._output, self._made_by = output, made_by
-
-    def process(
-        self,
-        together: tuple[None, Iterable[_InWindow]],
-        window: IntervalWindow = beam.DoFn.WindowParam,
-    ) -> Iterator[str]:
-        every = list(together[1])
-        planned = [each for each in every if isinstance(each, PlannedObject)]
-        results = [each for each in every if not isinstance(each, PlannedObject)]
-        yield from commit_window(planned, results, window, self._output, self._made_by)
 
 
 def commit_window(
@@ -100,7 +83,8 @@ def commit_window(
     there = read_history(output, made_by.settings(), since=since)
     done = {each.uri for each in there if is_since_planned(each.file, old.get(each.uri))}
     left = [each for each in results if each.clip.uri not in done]
-    aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
+    spool = EmbeddingSpool(aside_folder(output, made_by.run_id, STREAM), "")
+    aside = spool.of_window(window).folder
     if not left:
         discard_folder(aside)
         return
@@ -111,6 +95,19 @@ def commit_window(
     path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
     discard_folder(aside)
     yield path
+
+
+@marking
+def _commit_together(
+    together: tuple[None, Iterable[PlannedObject | ClipResult]],
+    output: str,
+    made_by: Provenance,
+    window: IntervalWindow = beam.DoFn.WindowParam,
+) -> Iterator[str]:
+    every = list(together[1])
+    planned = [each for each in every if isinstance(each, PlannedObject)]
+    results = [each for each in every if not isinstance(each, PlannedObject)]
+    yield from commit_window(planned, results, window, output, made_by)
 
 
 def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:

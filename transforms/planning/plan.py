@@ -13,12 +13,12 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from earmark.transforms.elements import AudioObject, Found, PlannedObject
-from earmark.transforms.errors import PASSING_REASONS
+from earmark.transforms.errors import PASSING_REASONS, ExpectedError
 from earmark.transforms.output import Processed, is_since_planned
 from earmark.transforms.storage import KINDS, OTHERS
 
 
-class PlanError(Exception):
+class PlanError(ExpectedError):
     """There is no room for a plan; the message is one line."""
 
 

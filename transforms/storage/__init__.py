@@ -1,5 +1,6 @@
 """Paths, URIs and object stores: looking objects up, reading them, and writing files whole."""
 
+from earmark.transforms.storage.checking import check_store
 from earmark.transforms.storage.lookup import (
     find,
     local_object,
@@ -67,6 +68,7 @@ __all__ = [
     "absolute",
     "check_known",
     "check_reachable",
+    "check_store",
     "create_file",
     "delete_files",
     "exists",

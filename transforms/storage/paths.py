@@ -6,6 +6,7 @@ import os
 import re
 from urllib.parse import quote, unquote_to_bytes
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.text import printable
 
 APPLE_DOUBLE = "._*"
@@ -18,7 +19,7 @@ OTHERS = "others"
 """The kind that further files are counted as; no kind has this name."""
 
 
-class ListingError(ValueError):
+class ListingError(ExpectedError, ValueError):
     """Input that cannot be listed; the message is one line for the person who typed it."""
 
 

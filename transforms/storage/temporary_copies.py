@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from earmark.shared import shared
 from earmark.transforms.errors import ReadError
 
 RESERVE_BYTES = 64 << 20
@@ -79,22 +80,32 @@ def _created(size_bytes: int | None) -> IO[bytes]:
         return tempfile.NamedTemporaryFile(prefix="earmark-", buffering=0)
 
 
-_lock = threading.Lock()
-_copies: set[TemporaryCopy] = set()
+class _Growing:
+    """The copies that will still take room.
+
+    Attributes:
+      lock: to be held by whoever looks at them.
+      copies: all of them.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.copies: set[TemporaryCopy] = set()
 
 
 @contextmanager
 def _growing(copy: TemporaryCopy) -> Iterator[None]:
     """Reserve room for a copy, if there is enough."""
-    with _lock:
-        promised = sum(other.missing_bytes for other in _copies)
+    growing = shared(_Growing)
+    with growing.lock:
+        promised = sum(other.missing_bytes for other in growing.copies)
         _check_room(promised + copy.missing_bytes, _told_size(copy.missing_bytes or None, 0))
-        _copies.add(copy)
+        growing.copies.add(copy)
     try:
         yield
     finally:
-        with _lock:
-            _copies.discard(copy)
+        with growing.lock:
+            growing.copies.discard(copy)
 
 
 def _check_room(wanted_bytes: int, size: str) -> None:

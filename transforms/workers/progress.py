@@ -10,10 +10,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
+from earmark.shared import shared
 from earmark.transforms.elements import Span
-
-_boards: dict[str, Board] = {}
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -105,11 +103,4 @@ class Board:
 
 def board(run_id: str) -> Board:
     """The one board of a run in this process."""
-    with _lock:
-        return _boards.setdefault(run_id, Board())
-
-
-def forget(run_id: str) -> None:
-    """Drop the board of a run that is over."""
-    with _lock:
-        _boards.pop(run_id, None)
+    return shared(Board, run_id)

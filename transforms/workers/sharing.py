@@ -16,6 +16,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from earmark.shared import lending, lent
 from earmark.transforms.elements import Span
 
 _TICKETS = 64
@@ -72,12 +73,9 @@ def queue(run_id: str, seconds: float = math.inf) -> Iterator[set[str]]:
       A set which, once the context is left, contains the URIs of the clips that were not begun.
     """
     left: set[str] = set()
-    mine = _queues[run_id] = _Queue(seconds)
-    try:
+    with lending(_Queue(seconds), run_id) as mine:
         yield left
         left |= mine.left
-    finally:
-        _queues.pop(run_id, None)
 
 
 def stop(run_id: str) -> None:
@@ -85,7 +83,7 @@ def stop(run_id: str) -> None:
 
     It takes no lock, so signal handlers may call it.
     """
-    if (mine := _queues.get(run_id)) is not None:
+    if (mine := lent(_Queue, run_id)) is not None:
         mine.stop()
 
 
@@ -155,8 +153,8 @@ class _Queue:
         self._is_stopped = True
 
 
-_queues: dict[str, _Queue] = {}
-
-
 def _queue(run_id: str) -> _Queue:
-    return _queues[run_id]
+    mine = lent(_Queue, run_id)
+    if mine is None:
+        raise LookupError(f"there is no queue of {run_id}")
+    return mine

@@ -92,7 +92,7 @@ def test_what_lay_in_one_file_and_is_heard_anew_in_several_rounds_is_not_doubled
     tmp_path, archive, classify, rows, monkeypatch, in_a_round
 ):
     classify(archive, tmp_path / "out")
-    monkeypatch.setattr("earmark.pipelines.runs.rounds.ROUND_OBJECTS", in_a_round)
+    monkeypatch.setattr("earmark.pipelines.engines.local.ROUND_OBJECTS", in_a_round)
     for path in archive.iterdir():
         path.touch()
     assert classify(archive, tmp_path / "out")[0] == 0
@@ -175,7 +175,7 @@ def test_what_rows_do_not_depend_on_may_change(tmp_path, archive, classify):
 
 
 def test_rounds_are_committed_one_by_one(tmp_path, archive, classify, rows, monkeypatch):
-    monkeypatch.setattr("earmark.pipelines.runs.rounds.ROUND_OBJECTS", 1)
+    monkeypatch.setattr("earmark.pipelines.engines.local.ROUND_OBJECTS", 1)
     assert classify(archive, tmp_path / "out")[0] == 0
     (run,) = (tmp_path / "out" / "_runs").glob("*.json")
     said = json.loads(run.read_text())
@@ -188,7 +188,7 @@ def test_rounds_are_committed_one_by_one(tmp_path, archive, classify, rows, monk
 
 
 def test_a_round_that_fails_leaves_those_before_it(tmp_path, archive, classify, rows, monkeypatch):
-    monkeypatch.setattr("earmark.pipelines.runs.rounds.ROUND_OBJECTS", 2)
+    monkeypatch.setattr("earmark.pipelines.engines.local.ROUND_OBJECTS", 2)
     with pytest.MonkeyPatch.context() as patch:
         from earmark.transforms.output import committing
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from earmark.shared import lending
 from earmark.transforms.archives import gzip_streams
 from earmark.transforms.archives import members as archives
 from earmark.transforms.archives.gzip_streams import GzipReader
@@ -519,9 +520,8 @@ class TestSize:
 
 class TestIndexes:
     @pytest.fixture
-    def scanned(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    def scanned(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         """The archives that are gone through from now on; nothing is known of any."""
-        monkeypatch.setattr(archives, "_INDEXES", archives._Indexes())
         opened: list[str] = []
         members = archives._Scan._members
 
@@ -530,7 +530,8 @@ class TestIndexes:
             return members(self, file)
 
         monkeypatch.setattr(archives._Scan, "_members", note)
-        return opened
+        with lending(archives._Indexes()):
+            yield opened
 
     @kinds
     def test_a_process_that_has_not_listed_an_archive_goes_through_it_once(
