@@ -33,7 +33,7 @@ _STREAM_FLAGS = {
 """What a stream needs of Flink, unless other values are given."""
 
 _BATCH_FLAGS = {
-    # what dies costs its own slot's hearing: by default all slots would begin anew
+    # a worker that dies costs its own slot's work: by default all slots would begin anew
     "--execution_mode_for_batch": "BATCH_FORCED",
 }
 """What a run that ends needs of Flink, unless other values are given."""

@@ -1,4 +1,4 @@
-"""Engines elsewhere: a round is a job of theirs, a watch is one job that goes on for ever."""
+"""Remote engines: a round is a job of theirs, a watch is one job without an end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RemoteEngine(Engine):
 
     shares_process = False
     has_streams = True
-    notice = "cancelling the job; what was heard since the last commit is heard again next time"
+    notice = "cancelling the job; the next run repeats what was done since the last commit"
     commit_every_s = 1800.0  # it takes a while to begin a job
     num_shards = None
     reads_pubsub = False

@@ -50,7 +50,7 @@ class Run:
 
     @property
     def options(self) -> ClassifyOptions:
-        """What to process, and what counts as heard."""
+        """What to process, and how."""
         return self.config.options
 
     @property
