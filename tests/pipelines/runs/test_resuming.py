@@ -256,7 +256,7 @@ def test_a_signal_ends_a_run_in_good_order_and_the_next_goes_on(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == status, err
-    assert "finishing what is under way" in err
+    assert "finishing the recordings in progress" in err
     assert "objects are committed; the same command resumes from there" in err
     assert not list(output.glob("_staging-*"))
     assert not (output / "_locks").exists()
