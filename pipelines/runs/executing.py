@@ -217,10 +217,10 @@ def _committed(run: Run) -> str:
     try:
         objects = committed_objects(run.options.output, run.made_by.run_id)
     except _UNREADABLE:
-        return "the same command again goes on from what is committed"
+        return "the same command resumes from what is committed"
     if not objects:
         return "nothing was committed"
-    return f"{objects:,} objects are committed; the same command again goes on from there"
+    return f"{objects:,} objects are committed; the same command resumes from there"
 
 
 def _expected_trouble(error: Exception) -> str | None:

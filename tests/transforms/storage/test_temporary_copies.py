@@ -27,7 +27,7 @@ from earmark.transforms.storage.stores import version_of
 from earmark.transforms.storage.temporary_copies import RESERVE_BYTES, temporary_copy
 
 MB = 1 << 20
-NO_ROOM = r"no room .* temporary folder .*: it has {} bytes, and .* are free .*TMPDIR"
+NO_ROOM = r"no room .* temporary folder .*: it has {} bytes, and .* are free, .*TMPDIR"
 
 
 @pytest.fixture(name="folder")
