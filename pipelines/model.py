@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
@@ -22,7 +21,7 @@ from earmark.pipelines.errors import UsageError, nearest
 from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
 from earmark.pipelines.screen import facts, show_facts
 from earmark.transforms.printing import printable_json
-from earmark.transforms.storage import read_uri, write_bytes
+from earmark.transforms.storage import read_uri, use_options, write_bytes
 
 _SAID = (
     *("labels", "sample_rate", "channels", "calibration", "score_threshold"),
@@ -40,7 +39,7 @@ def command(arguments: Sequence[str]) -> None:
       UsageError: there is no such model, or it cannot be used, labelled or fetched.
     """
     asked = _parser().parse_args(arguments)
-    FileSystems.set_options(PipelineOptions([]))
+    use_options(PipelineOptions([]))
     try:
         _ACTIONS[asked.action](asked, screen())
     except ModelError as error:

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from earmark.pipelines.console import say, show
@@ -33,6 +32,7 @@ from earmark.transforms.storage import (
     reason,
     run_id_of,
     shown,
+    use_options,
 )
 
 _SHOWN = 20
@@ -52,7 +52,7 @@ def command(arguments: Sequence[str]) -> None:
         raise UsageError(f"{shown(output)}: there is no such folder")
     if link := link_in(output):
         raise UsageError(f"{shown(link)} is a link, which no run has made; delete it")
-    FileSystems.set_options(PipelineOptions([]))
+    use_options(PipelineOptions([]))
     try:
         if not has_tables(output):
             raise UsageError(f"{shown(output)}: no run has written to it")

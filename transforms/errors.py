@@ -6,7 +6,6 @@ an AudioError is a bug, and stops the run.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import ClassVar
 
 from earmark.transforms.elements import Trouble
@@ -111,23 +110,3 @@ def trouble_of(error: AudioError, reached_s: float = 0.0) -> Trouble:
     if reached_s and not isinstance(error, TruncatedError):
         message = f"{message}, after {reached_s:.3f} s"
     return Trouble(stage, error.reason, message)
-
-
-_STORE_ERRORS = (
-    ("apache_beam.io.aws.clients.s3.messages", "S3ClientError"),
-    ("botocore.exceptions", "BotoCoreError"),
-    ("google.cloud.storage.exceptions", "InvalidResponse"),
-    ("google.api_core.exceptions", "GoogleAPIError"),
-    ("google.auth.exceptions", "GoogleAuthError"),
-)
-
-
-def store_errors() -> tuple[type[Exception], ...]:
-    """What the object stores' libraries raise, of those that are installed, beside OSError."""
-    found = []
-    for module, name in _STORE_ERRORS:
-        try:
-            found.append(getattr(import_module(module), name))
-        except ImportError:
-            continue
-    return tuple(found)

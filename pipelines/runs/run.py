@@ -14,8 +14,6 @@ from functools import partial
 from itertools import count, takewhile
 from typing import Any, NamedTuple
 
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.runner import PipelineRunner, create_runner
@@ -79,6 +77,7 @@ from earmark.transforms.storage import (
     ListingError,
     check_known,
     check_reachable,
+    check_writable,
     join,
     local_path,
     normal_path,
@@ -86,6 +85,7 @@ from earmark.transforms.storage import (
     reason,
     run_id_of,
     shown,
+    use_options,
     write_bytes,
 )
 
@@ -208,6 +208,7 @@ def _check_store(output: str) -> None:
         raise UsageError(f"--output {shown(output)}: credentials don't go into URIs")
     try:
         check_known(output)
+        check_writable(output)
         check_reachable(output)
     except ListingError as error:
         raise UsageError(f"--output {error}") from error
@@ -374,7 +375,7 @@ def _expected_trouble(error: Exception) -> str | None:
 
 
 def _names_of_trouble() -> Iterator[str]:
-    for kind in (*_EXPECTED_TROUBLE, BeamIOError, *ConnectionError.__subclasses__()):
+    for kind in (*_EXPECTED_TROUBLE, *ConnectionError.__subclasses__()):
         yield kind.__name__
     yield from (kind.__name__ for kind in OSError.__subclasses__())
 
@@ -388,7 +389,7 @@ def _beam_options(flags: Sequence[str], is_stream: bool) -> PipelineOptions:
         options = PipelineOptions([*flags, *engine_flags(options, flags, is_stream)])
         if errors := PipelineOptionsValidator(options, runner).validate():
             raise UsageError("; ".join(" ".join(error.split()) for error in errors))
-    FileSystems.set_options(options)
+    use_options(options)
     return options
 
 

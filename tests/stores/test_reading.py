@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import random
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from earmark.transforms.decoding.local_copies import local_copy
 from earmark.transforms.errors import ReadError
 from earmark.transforms.listing.matching import list_pattern
 from earmark.transforms.listing.objects import check_patterns
-from earmark.transforms.storage import stores
+from earmark.transforms.storage.clients import forget_clients
 from earmark.transforms.storage.lookup import look_up
 from earmark.transforms.storage.paths import ListingError
 from earmark.transforms.storage.reading import read_uri
-from tests.stores.faults import Faults, Store
+from tests.stores.faults import SECRET, Faults, Store
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 
@@ -118,18 +118,20 @@ class TestListing:
         assert "hush" not in str(refused.value)
 
 
-def test_a_client_of_s3_is_made_where_no_options_have_been_set(monkeypatch):
+def test_beams_options_for_s3_are_gone_by_wherever_beam_knows_them(s3, environment):
+    """Also in a worker, where Beam alone has been told the options."""
+    s3.put("a.wav", b"x")
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        environment.delenv(name)
+    flags = ["--s3_access_key_id=tester", f"--s3_secret_access_key={SECRET}"]
+    FileSystems.set_options(PipelineOptions([f"--s3_endpoint_url={s3.proxy.url}", *flags]))
+    forget_clients()
+    assert read_uri(s3.uri("a.wav")) == b"x"
+
+
+def test_where_no_options_have_been_set_the_environment_counts(s3, environment):
     """As in `earmark model info`, which has none of Beam's."""
-    made = []
-
-    class Client:
-        def __init__(self, options: object) -> None:
-            made.append(options)
-
-    s3io = pytest.importorskip("apache_beam.io.aws.s3io")
-    monkeypatch.setattr(s3io, "S3IO", Client)
-    filesystem = SimpleNamespace(_options=None)
-    with ThreadPoolExecutor(1) as thread:  # a thread that has had none yet
-        first, second = thread.map(stores._s3, [filesystem, filesystem])
-    assert made == [None]
-    assert first is second
+    s3.put("a.wav", b"x")
+    environment.setattr(FileSystems, "_pipeline_options", None)
+    forget_clients()
+    assert read_uri(s3.uri("a.wav")) == b"x"

@@ -8,9 +8,6 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from itertools import chain
 
-from apache_beam.io.filesystem import FileMetadata
-from apache_beam.io.filesystems import FileSystems
-
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
 from earmark.transforms.secrets import holds_credentials
@@ -19,9 +16,11 @@ from earmark.transforms.storage import (
     AUDIO_EXTENSIONS,
     STORE_ERRORS,
     ListingError,
+    Stored,
     absolute,
     check_reachable,
     file_kind,
+    list_below,
     local_object,
     local_path,
     local_uri,
@@ -170,33 +169,13 @@ def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
 
 
 def _list_below(pattern: Glob, all_files: bool) -> Iterator[Found]:
-    for file in _files_below(pattern.prefix):
-        if pattern.matches(file.path):
-            yield Found(remote_object(file), _skipped_as(file.path, pattern, all_files))
+    for stored in _stored_below(pattern.prefix):
+        if pattern.matches(stored.uri):
+            yield Found(remote_object(stored), _skipped_as(stored.uri, pattern, all_files))
 
 
-def _files_below(prefix: str) -> Iterator[FileMetadata]:
-    """All objects whose URIs begin like this, at any depth.
-
-    Not with Beam's match, which can't quote the signs of its own patterns, holds the whole list in
-    memory, and finds nothing in the folders of a folder where there are such (HDFS).
-    """
-    filesystem = FileSystems.get_filesystem(prefix)
-    has_folders = filesystem.has_dirs()
-    start = prefix[: prefix.rindex("/") + 1] if has_folders else prefix
+def _stored_below(beginning: str) -> Iterator[Stored]:
     try:
-        for file in filesystem._list(start):
-            if has_folders and not file.size_in_bytes:  # so it shows folders, too
-                yield from _inside(file)
-            elif not file.path.endswith("/"):  # an object store's stand-in for a folder
-                yield file
+        yield from list_below(beginning)
     except STORE_ERRORS as error:
-        raise ListingError(f"{shown(prefix)} cannot be listed: {reason(error)}") from error
-
-
-def _inside(file: FileMetadata) -> list[FileMetadata]:
-    """The files in what may be a folder; itself if it is none."""
-    try:
-        return list(_files_below(f"{file.path}/")) or [file]
-    except ListingError:
-        return [file]
+        raise ListingError(f"{shown(beginning)} cannot be listed: {reason(error)}") from error

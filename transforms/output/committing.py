@@ -25,8 +25,6 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import Listed, Superseded
 from earmark.transforms.output.folder import (
@@ -56,11 +54,13 @@ from earmark.transforms.output.superseding import parts_without, read_metadata, 
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.writing import Totals, WrittenFile, WrittenShard, write_table
 from earmark.transforms.storage import (
+    exists,
     join,
     local_path,
     make_folder,
     move_whole,
     persisting,
+    rename,
     shown,
     sync,
     write_whole,
@@ -149,7 +149,7 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
     """
     path = run_file(output, run_id)
     rounds = list(matching(output, f"{RUNS}/{run_id}", "*.json"))
-    if not FileSystems.exists(path):  # else this was done before, and not known to be
+    if not exists(path):  # else this was done before, and not known to be
         write_whole(path, _as_json(_run_record(record, list(map(read_round_file, rounds)))))
     delete(output, rounds)
     discard_staging(output, run_id)
@@ -228,11 +228,11 @@ def commit_round(
     reconcile(listed, totals)
     path = round_file(output, run_id, name)
     # this was done before, and not known to be; a run that is whole has no such files any more
-    if FileSystems.exists(path) or FileSystems.exists(run_file(output, run_id)):
+    if exists(path) or exists(run_file(output, run_id)):
         return path
     _check_held(output, run_id)
     journal = journal_file(output, run_id, name)
-    if not FileSystems.exists(journal):
+    if not exists(journal):
         staging = staging_folder(output, run_id)
         # a run that is stopped before it has begun a clip leaves no empty files
         files = [file for shard in shards for file in shard.files if totals.objects]
@@ -292,7 +292,7 @@ def _write_anew(output: str, staging: str, superseded: Mapping[str, Collection[s
     for name, uris in sorted(superseded.items()):
         for table in TABLES:
             path = join(output, table.name, name)
-            if FileSystems.exists(path):
+            if exists(path):
                 rows = partial(parts_without, path, uris)
                 write_table(join(staging, table.name, name), table, rows, read_metadata(path))
                 replaced.append(f"{table.name}/{name}")
@@ -347,9 +347,7 @@ def is_begun(output: str, journal: Journal) -> bool:
     """
     staging, new = staging_folder(output, journal.run_id), journal.round.files
     files = [(staging, file) for file in (*new, *journal.replaced)] + [(output, f) for f in new]
-    return not files or any(
-        FileSystems.exists(join(folder, *file.split("/"))) for folder, file in files
-    )
+    return not files or any(exists(join(folder, *file.split("/"))) for folder, file in files)
 
 
 def _move(output: str, run_id: str, table: str, files: Iterable[str]) -> None:
@@ -370,31 +368,24 @@ def _move(output: str, run_id: str, table: str, files: Iterable[str]) -> None:
 
 def _move_elsewhere(source: str, target: str, names: Iterable[str]) -> None:
     moves = [(join(source, name), join(target, name)) for name in names]
-    waiting = [move for move in moves if FileSystems.exists(move[0])]
+    waiting = [move for move in moves if exists(move[0])]
     for _, there in set(moves) - set(waiting):
         _check_there(there)
     if waiting:
-        _make_way([there for _, there in waiting])
         try:
-            FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
-        except BeamIOError:  # unless another does the same at once, as when a run ends in a commit
+            rename(waiting)
+        except OSError:  # unless another does the same at once, as when a run ends in a commit
             if not all(map(_is_moved, waiting)):
                 raise
 
 
-def _make_way(paths: list[str]) -> None:
-    """Delete what is to be replaced, where a filesystem with folders renames onto nothing."""
-    if FileSystems.get_filesystem(paths[0]).has_dirs():
-        delete(paths[0], filter(FileSystems.exists, paths))
-
-
 def _is_moved(move: tuple[str, str]) -> bool:
     source, there = move
-    return not FileSystems.exists(source) and bool(FileSystems.exists(there))
+    return not exists(source) and exists(there)
 
 
 def _check_there(path: str) -> None:
-    if not FileSystems.exists(path):
+    if not exists(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 

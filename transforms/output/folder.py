@@ -11,9 +11,8 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
-
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import Found
 from earmark.transforms.output.tables import TABLES
@@ -22,9 +21,12 @@ from earmark.transforms.storage import (
     RUN_ID,
     STAGING_PREFIX,
     TABLE_FILE,
+    delete_objects,
+    exists,
     is_round,
     is_staging_folder,
     join,
+    list_below,
     local_path,
     persisting,
 )
@@ -99,9 +101,18 @@ def matching(output: str, folder: str, name: str) -> Iterator[str]:
         there = (path.name for path in Path(where).glob(name) if path.is_file())
         yield from (join(where, each) for each in sorted(there))
         return
-    quoted = re.sub(r"([\[*?])", r"[\1]", where)
-    for result in FileSystems.match([join(quoted, name)]):
-        yield from sorted(found.path for found in result.metadata_list)
+    beginning = f"{where}/{name.partition('*')[0]}"
+    with suppress(FileNotFoundError):  # a filesystem that has folders
+        yield from sorted(
+            each.uri
+            for each in list_below(beginning)
+            if _is_named(each.uri[len(where) + 1 :], name)
+        )
+
+
+def _is_named(path: str, pattern: str) -> bool:
+    """Whether a path in a folder matches: * stands for any signs of a name, ** for any at all."""
+    return ("**" in pattern or "/" not in path) and fnmatchcase(path, pattern.replace("**", "*"))
 
 
 def has_tables(output: str) -> bool:
@@ -163,9 +174,8 @@ def _delete_elsewhere(output: str, files: list[str]) -> None:
     for attempt in persisting(output):
         with attempt:
             if attempt.retry_state.attempt_number > 1:
-                files = [path for path in files if FileSystems.exists(path)]
-            if files:
-                FileSystems.delete(files)
+                files = [path for path in files if exists(path)]
+            delete_objects(files)
 
 
 def remove_empty_folders(output: str) -> None:

@@ -27,19 +27,19 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Annotated
 
-from apache_beam.io.filesystems import FileSystems
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from earmark.transforms.output.folder import LOCKS, delete, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
+    exists,
     is_run_id,
     join,
     local_path,
+    look,
     make_folder,
     read_uri,
     shown,
-    stat_object,
     write_whole,
 )
 
@@ -152,7 +152,7 @@ def release(output: str, run_id: str) -> None:
 
 def is_held(output: str, run_id: str) -> bool:
     """Whether a run still has the folder: another takes it over if the run seems to be dead."""
-    return bool(FileSystems.exists(_lock_file(output, run_id)))
+    return exists(_lock_file(output, run_id))
 
 
 _held: set[str] = set()
@@ -193,7 +193,7 @@ def _is_locked(descriptor: int) -> bool:
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
         with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
-            if FileSystems.exists(path) and run_id not in _left:  # else another has taken over
+            if exists(path) and run_id not in _left:  # else another has taken over
                 _renew(path, run_id)
 
 
@@ -293,7 +293,7 @@ def _changed_s(path: str) -> float:
     with suppress(*STORE_ERRORS):
         if local_path(path) is not None:
             return os.stat(path).st_mtime
-        return stat_object(path).last_updated_in_seconds or 0.0
+        return look(path).changed_s
     return 0.0
 
 

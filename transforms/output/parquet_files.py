@@ -9,10 +9,8 @@ from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
-from earmark.transforms.storage import local_path, shown
+from earmark.transforms.storage import StoreError, local_path, open_file, shown
 
 
 class BrokenTableError(Exception):
@@ -36,10 +34,7 @@ def _source(path: str) -> AbstractContextManager[pa.NativeFile | BinaryIO]:
     local = local_path(path)
     if local is not None:
         return pa.OSFile(local)  # type: ignore[no-any-return]
-    opened: AbstractContextManager[BinaryIO] = FileSystems.open(
-        path, compression_type=CompressionTypes.UNCOMPRESSED
-    )
-    return opened
+    return open_file(path)
 
 
 def said_of_itself(metadata: pq.FileMetaData) -> dict[str, str]:
@@ -67,6 +62,6 @@ def _told_with(path: str) -> Iterator[None]:
 
 def _is_of_the_content(error: Exception) -> bool:
     """Whether a file's content is the trouble; of a damaged page Arrow raises an OSError, too."""
-    if isinstance(error, BeamIOError):
+    if isinstance(error, StoreError):
         return False
     return not isinstance(error, OSError) or error.errno in (None, EIO)

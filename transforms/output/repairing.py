@@ -7,12 +7,11 @@ like new ones. No file of a table is deleted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import PurePath
 from typing import NamedTuple
-
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.output.committing import ReconcileError, carry_out, is_begun
 from earmark.transforms.output.folder import (
@@ -26,7 +25,15 @@ from earmark.transforms.output.journal import Journal, JournalError, read_journa
 from earmark.transforms.output.parquet_files import BrokenTableError, open_table, said_of_itself
 from earmark.transforms.output.provenance import PREFIX
 from earmark.transforms.output.tables import TABLES
-from earmark.transforms.storage import join, local_path, make_folder, move_whole, shown
+from earmark.transforms.storage import (
+    exists,
+    join,
+    local_path,
+    make_folder,
+    move_whole,
+    rename,
+    shown,
+)
 
 _FATES = ("clips", "failures")
 
@@ -159,12 +166,12 @@ class _Round:
 
 def _missing(output: str, path: str, journal: Journal) -> str | None:
     """A file that a journal is to move and that is neither aside nor in its place."""
-    staging = FileSystems.split(path)[0]
+    staging = os.path.dirname(path)
     if not is_begun(output, journal):
         return None
     for file in (*journal.replaced, *journal.round.files):
         places = (join(folder, *file.split("/")) for folder in (staging, output))
-        if not any(map(FileSystems.exists, places)):
+        if not any(map(exists, places)):
             return file
     return None
 
@@ -195,7 +202,7 @@ def _set_aside(output: str, run_id: str, damage: Damage) -> None:
         source, target = join(output, *folders), join(output, SET_ASIDE, run_id, *folders)
         make_folder(target)
         if local_path(output) is None:
-            FileSystems.rename([join(source, name)], [join(target, name)])
+            rename([(join(source, name), join(target, name))])
         else:
             move_whole(source, target, [name])
 

@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.detecting import rows_of
 from earmark.transforms.elements import ClipResult, HeardClip
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES, Table
-from earmark.transforms.storage import create_file, persisting
+from earmark.transforms.storage import create_file, join, persisting
 
 ROWS_PER_FILE = 1_000_000
 """About so many detections in a file, where the number of files isn't given."""
@@ -295,7 +294,7 @@ def _write_shard(
 def _write(
     folder: str, table: Table, name: str, results: Sequence[ClipResult], made_by: Provenance
 ) -> WrittenFile:
-    path = FileSystems.join(folder, table.name, name)
+    path = join(folder, table.name, name)
     parts = partial(table.parts, results, made_by)
     return WrittenFile(table.name, name, write_table(path, table, parts, made_by.metadata()))
 

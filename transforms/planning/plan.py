@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from earmark.transforms.elements import AudioObject, Found, ToHear
 from earmark.transforms.errors import PASSING_REASONS
 from earmark.transforms.output import Heard, is_since_planned
-from earmark.transforms.storage import KINDS, OTHERS
+from earmark.transforms.storage import KINDS, OTHERS, is_same_version
 
 
 class PlanError(Exception):
@@ -51,6 +51,7 @@ class Plan:
         self._database = database
         self._kinds: set[str] = set()
         database.execute("pragma synchronous = off")
+        database.create_function("same_version", 2, is_same_version, deterministic=True)
         for table in ("object", "before"):
             database.execute(
                 f"create table {table} (uri blob primary key, size integer, version text,"
@@ -99,9 +100,9 @@ class Plan:
         self._insert("insert into busy values (?)", ((_encoded(o.uri),) for o in under_way))
         self._database.execute(
             "insert into chosen select uri, case when heard.uri is null then 'new'"
-            " when heard.version != object.version then 'changed' else 'retried' end"
+            " when not same_version(heard.version, object.version) then 'changed' else 'retried' end"
             " from object left join heard using (uri) where kind is null and (heard.uri is null"
-            " or heard.version != object.version or (? and heard.reason in"
+            " or not same_version(heard.version, object.version) or (? and heard.reason in"
             f" ({', '.join('?' * len(PASSING_REASONS))}))"
             " or (? and heard.reason is not null))"
             " and (not ? or exists (select 1 from before"
@@ -133,7 +134,7 @@ class Plan:
         if found is None:
             return False
         version, file = found
-        is_same: bool = version == planned.object.version
+        is_same = is_same_version(version, planned.object.version)
         return is_same or is_since_planned(file, planned.old_file)
 
     def skipped(self) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Paths, URIs and object stores: looking objects up, reading them, and writing files whole."""
 
+from earmark.transforms.storage.clients import use_options
 from earmark.transforms.storage.lookup import (
     find,
     local_object,
@@ -22,6 +23,7 @@ from earmark.transforms.storage.paths import (
     scheme,
     shown,
 )
+from earmark.transforms.storage.reachability import check_known, check_reachable, check_writable
 from earmark.transforms.storage.reading import fetched, read_small, read_uri
 from earmark.transforms.storage.run_names import (
     ROUND,
@@ -33,14 +35,23 @@ from earmark.transforms.storage.run_names import (
     is_staging_folder,
     run_id_of,
 )
-from earmark.transforms.storage.stores import (
+from earmark.transforms.storage.stored import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
-    check_known,
-    check_reachable,
-    persisting,
+    Stored,
+    StoreError,
+    is_same_version,
     reason,
-    stat_object,
+)
+from earmark.transforms.storage.stores import (
+    create_if_absent,
+    delete_objects,
+    exists,
+    list_below,
+    look,
+    open_file,
+    persisting,
+    rename,
 )
 from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
@@ -66,37 +77,48 @@ __all__ = [
     "TABLE_FILE",
     "UNUSABLE_ERRORS",
     "ListingError",
+    "StoreError",
+    "Stored",
     "absolute",
     "check_known",
     "check_reachable",
+    "check_writable",
     "create_file",
+    "create_if_absent",
+    "delete_objects",
+    "exists",
     "fetched",
     "file_kind",
     "find",
     "is_round",
     "is_run_id",
+    "is_same_version",
     "is_staging_folder",
     "join",
+    "list_below",
     "local_object",
     "local_path",
     "local_uri",
+    "look",
     "look_up",
     "make_folder",
     "move_whole",
     "normal_path",
+    "open_file",
     "persisting",
     "read_small",
     "read_uri",
     "reason",
     "remote_object",
+    "rename",
     "run_id_of",
     "scheme",
     "shown",
-    "stat_object",
     "status_of",
     "sync",
     "temporary_copy",
     "trouble_with",
+    "use_options",
     "write_aside",
     "write_bytes",
     "write_whole",

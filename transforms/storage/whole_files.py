@@ -9,24 +9,24 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
 from earmark.transforms.storage.paths import local_path
-from earmark.transforms.storage.stores import persisting
+from earmark.transforms.storage.stores import create, make_store_folder, persisting
 
 
 def join(*parts: str) -> str:
     """A path, or a URI, of its parts."""
-    return str(FileSystems.join(*parts))
+    beginning, *others = parts
+    if local_path(beginning) is not None:
+        return os.path.join(*parts)
+    return "/".join([beginning.rstrip("/"), *(each.strip("/") for each in others if each)])
 
 
 def make_folder(folder: str) -> None:
     """Make a folder, where the filesystem has such things, unless it is there."""
     if local_path(folder) is not None:
         _make_locally(folder)
-    elif not FileSystems.exists(folder):
-        FileSystems.mkdirs(folder)
+    else:
+        make_store_folder(folder)
 
 
 def _make_locally(folder: str) -> None:
@@ -45,7 +45,7 @@ def write_whole(path: str, text: str) -> None:
 
 def write_bytes(path: str, content: bytes) -> None:
     """The same, for a file that is no text."""
-    make_folder(FileSystems.split(path)[0])
+    make_folder(os.path.dirname(path))
     if local_path(path) is not None:
         _write_locally(path, content)
     else:
@@ -75,11 +75,7 @@ def create_file(path: str) -> AbstractContextManager[BinaryIO]:
     """
     local = local_path(path)
     if local is None:
-        uncompressed = CompressionTypes.UNCOMPRESSED
-        created: AbstractContextManager[BinaryIO] = FileSystems.create(
-            path, compression_type=uncompressed
-        )
-        return created
+        return create(path)
     os.makedirs(os.path.dirname(local), exist_ok=True)
     with suppress(FileNotFoundError):
         os.unlink(local)

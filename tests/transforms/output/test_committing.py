@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.io.filesystem import BeamIOError
 
 from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
 from earmark.transforms.detecting.embeddings import Aside
@@ -43,6 +42,7 @@ from earmark.transforms.output.journal import JournalError
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.writing import Totals, file_name, write_shard
+from earmark.transforms.storage import StoreError
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
 
 HEADS = (HeadLabels("scores", ("wind", "bird")),)
@@ -478,13 +478,12 @@ def test_a_file_that_a_store_did_not_replace_is_not_taken_for_replaced(monkeypat
     """Its name is there before and after."""
 
     def refuse(*_: object) -> None:
-        raise BeamIOError("503 slow down")
+        raise StoreError("503 slow down")
 
-    monkeypatch.setattr(committing.FileSystems, "exists", lambda _: True)
-    monkeypatch.setattr(committing.FileSystems, "rename", refuse)
+    monkeypatch.setattr(committing, "exists", lambda _: True)
+    monkeypatch.setattr(committing, "rename", refuse)
     monkeypatch.setattr(committing, "make_folder", lambda _: None)
-    monkeypatch.setattr(committing, "_make_way", lambda _: None)
-    with pytest.raises(BeamIOError):
+    with pytest.raises(StoreError):
         committing._move("gs://b/out", A, "clips", [f"clips/{FIRST_FILE}"])
 
 
