@@ -4,6 +4,7 @@
 # make lint    ruff and mypy
 # make fuzz    the tests that damage, kill and wear out, for an hour instead of a minute
 # make bench   earmark beside its peers; takes an hour, and rewrites docs/performance.md's tables
+# make wheel   the wheel in an empty environment, and the demo with it
 # make setup   the environment that the others use
 # make oracles environments of the Task Library and TensorFlow, which tests compare with
 
@@ -13,7 +14,7 @@ BENCH ?=
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.done
 
-.PHONY: setup oracles demo test flink lint fuzz bench clean
+.PHONY: setup oracles demo test flink lint wheel fuzz bench clean
 
 setup: $(SETUP)
 
@@ -41,6 +42,12 @@ lint: $(SETUP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+wheel:
+	rm -rf build dist && $(PYTHON) -m venv --clear dist/empty
+	dist/empty/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	dist/empty/bin/pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd dist && empty/bin/earmark demo
 
 fuzz: $(SETUP)
 	EARMARK_KILLS=50 EARMARK_FUZZ_FILES=2400 EARMARK_SOAK_OBJECTS=40000 \

@@ -12,8 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from earmark.transforms.printing import printable
-from earmark.transforms.secrets import masked
+from earmark.transforms.text import masked, printable
 
 _LONGEST_LINE = 4000
 

@@ -20,7 +20,7 @@ from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions, Parser
 from earmark.pipelines.runs import prepare
-from earmark.transforms.printing import printable
+from earmark.transforms.text import printable
 
 _MARKER = ".made-by-earmark-demo"
 _SEED = 20_240_528

@@ -20,8 +20,8 @@ from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError, nearest
 from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
 from earmark.pipelines.screen import facts, show_facts
-from earmark.transforms.printing import printable_json
 from earmark.transforms.storage import read_uri, use_options, write_bytes
+from earmark.transforms.text import printable_json
 
 _SAID = (
     *("labels", "sample_rate", "channels", "calibration", "score_threshold"),

@@ -23,7 +23,6 @@ from earmark.transforms.output import (
     locked,
     repair,
 )
-from earmark.transforms.printing import printable
 from earmark.transforms.storage import (
     UNUSABLE_ERRORS,
     join,
@@ -34,6 +33,7 @@ from earmark.transforms.storage import (
     shown,
     use_options,
 )
+from earmark.transforms.text import printable
 
 _SHOWN = 20
 

@@ -1,1 +1,1 @@
-"""The stages of the pipeline, a file each, and the pure functions that do their work."""
+"""The stages of the pipeline in rooms, and what flows between them."""

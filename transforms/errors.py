@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from earmark.transforms.elements import Trouble
-from earmark.transforms.printing import printable
+from earmark.transforms.text import printable
 
 
 class AudioError(Exception):

@@ -17,8 +17,7 @@ from earmark.pipelines.engines import job_server, known_flags
 from earmark.pipelines.errors import UsageError, nearest
 from earmark.pipelines.options.config_files import read_config
 from earmark.pipelines.options.model import GROUPS, LISTS, ClassifyOptions
-from earmark.transforms.printing import printable
-from earmark.transforms.secrets import masked_flags, masked_value
+from earmark.transforms.text import masked_flags, masked_value, printable
 
 _LONGEST_VALUE = 100
 """Characters of a value that a message shows."""

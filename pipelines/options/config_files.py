@@ -9,8 +9,8 @@ import yaml
 
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.model import ClassifyOptions
-from earmark.transforms.printing import printable
 from earmark.transforms.storage import read_small
+from earmark.transforms.text import printable
 
 LARGEST_BYTES = 1_000_000
 

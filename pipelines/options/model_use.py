@@ -25,7 +25,6 @@ from earmark.models.scores import (
 from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.model import ClassifyOptions
-from earmark.transforms.secrets import holds_credentials
 from earmark.transforms.storage import (
     UNUSABLE_ERRORS,
     ListingError,
@@ -35,6 +34,7 @@ from earmark.transforms.storage import (
     reason,
     shown,
 )
+from earmark.transforms.text import holds_credentials
 
 _T = TypeVar("_T")
 

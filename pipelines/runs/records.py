@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from earmark import __version__
-from earmark.transforms.secrets import masked, masked_flags, masked_value
+from earmark.transforms.text import masked, masked_flags, masked_value
 
 if TYPE_CHECKING:
     from earmark.pipelines.runs.run import Run

@@ -69,8 +69,6 @@ from earmark.transforms.output import (
     staging_folder,
 )
 from earmark.transforms.planning import PlanError, Planned, new_plan
-from earmark.transforms.printing import printable
-from earmark.transforms.secrets import holds_credentials
 from earmark.transforms.storage import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
@@ -88,6 +86,7 @@ from earmark.transforms.storage import (
     use_options,
     write_bytes,
 )
+from earmark.transforms.text import holds_credentials, printable
 
 _EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
     *(BrokenTableError, HistoryError, JournalError, OutputTakenError, ReconcileError),

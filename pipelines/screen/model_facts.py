@@ -14,8 +14,8 @@ from earmark.models.metadata import InputMetadata, OutputMetadata
 from earmark.models.scores import Head, ModelOptions
 from earmark.pipelines.console import plain
 from earmark.pipelines.options import find_model
-from earmark.transforms.printing import printable
 from earmark.transforms.storage import read_uri
+from earmark.transforms.text import printable
 
 _LABELS_SHOWN = 20
 _LONGEST_LINE = 4000

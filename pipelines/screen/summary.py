@@ -12,8 +12,8 @@ from earmark.pipelines.console import plain
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.runs import Outcome, Run
 from earmark.transforms.planning import Planned
-from earmark.transforms.secrets import masked_flags, masked_value
 from earmark.transforms.storage import OTHERS
+from earmark.transforms.text import masked_flags, masked_value
 
 _LABELS_SHOWN = 12
 _KINDS_SHOWN = 10

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from earmark.transforms.listing.globs import is_glob
-from earmark.transforms.printing import printable
 from earmark.transforms.storage import (
     ListingError,
     file_kind,
@@ -24,6 +23,7 @@ from earmark.transforms.storage import (
     open_file,
     shown,
 )
+from earmark.transforms.text import printable
 
 _BATCH_ROWS = 4096
 _LONGEST_LINE = 1_000_000

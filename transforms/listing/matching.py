@@ -10,7 +10,6 @@ from itertools import chain
 
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
-from earmark.transforms.secrets import holds_credentials
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
     AUDIO_EXTENSIONS,
@@ -30,6 +29,7 @@ from earmark.transforms.storage import (
     shown,
     status_of,
 )
+from earmark.transforms.text import holds_credentials
 
 
 def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:

@@ -11,7 +11,6 @@ from earmark.transforms.archives import trouble_with_member
 from earmark.transforms.elements import Found
 from earmark.transforms.listing.manifests import is_manifest, read_manifest
 from earmark.transforms.listing.member_listing import list_with_members, look_up_with_members
-from earmark.transforms.printing import printable
 from earmark.transforms.storage import (
     KINDS,
     OTHERS,
@@ -24,6 +23,7 @@ from earmark.transforms.storage import (
     shown,
     trouble_with,
 )
+from earmark.transforms.text import printable
 
 _LOOK_UP_BATCH = 256
 _LOOK_UP_THREADS = 16

@@ -19,8 +19,8 @@ from apache_beam.metrics import Metrics
 from earmark.transforms.listing import is_meant
 from earmark.transforms.output import is_written_by_runs
 from earmark.transforms.planning.watching import Watched
-from earmark.transforms.secrets import holds_credentials, masked
 from earmark.transforms.storage import local_path, local_uri
+from earmark.transforms.text import holds_credentials, masked
 
 _EXCERPT_CHARACTERS = 120
 

@@ -100,9 +100,10 @@ class Plan:
         self._insert("insert into busy values (?)", ((_encoded(o.uri),) for o in under_way))
         self._database.execute(
             "insert into chosen select uri, case when heard.uri is null then 'new'"
-            " when not same_version(heard.version, object.version) then 'changed' else 'retried' end"
+            " when same_version(heard.version, object.version) then 'retried' else 'changed' end"
             " from object left join heard using (uri) where kind is null and (heard.uri is null"
-            " or not same_version(heard.version, object.version) or (? and heard.reason in"
+            " or not same_version(heard.version, object.version)"
+            " or (? and heard.reason in"
             f" ({', '.join('?' * len(PASSING_REASONS))}))"
             " or (? and heard.reason is not null))"
             " and (not ? or exists (select 1 from before"

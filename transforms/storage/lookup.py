@@ -6,10 +6,10 @@ import os
 import stat
 
 from earmark.transforms.elements import AudioObject
-from earmark.transforms.secrets import holds_credentials, masked
 from earmark.transforms.storage.paths import local_path, local_uri
 from earmark.transforms.storage.stored import UNUSABLE_ERRORS, Stored, is_missing
 from earmark.transforms.storage.stores import look
+from earmark.transforms.text import holds_credentials, masked
 
 
 def look_up(uri: str) -> AudioObject:

@@ -13,9 +13,9 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from earmark.transforms.printing import printable
 from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
 from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
+from earmark.transforms.text import printable
 
 _PAGE = 1000
 _TRIES = 4

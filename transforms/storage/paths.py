@@ -6,7 +6,7 @@ import os
 import re
 from urllib.parse import quote, unquote_to_bytes
 
-from earmark.transforms.printing import printable
+from earmark.transforms.text import printable
 
 AUDIO_EXTENSIONS = frozenset(
     """

@@ -12,11 +12,11 @@ from typing import Any
 
 from apache_beam.io.filesystem import FileSystem
 
-from earmark.transforms.printing import printable
 from earmark.transforms.storage.clients import GCS, boto_client, root_of
 from earmark.transforms.storage.object_stores import probe_container
 from earmark.transforms.storage.paths import ListingError, local_path, scheme, shown
 from earmark.transforms.storage.stored import STORE_ERRORS, reason
+from earmark.transforms.text import printable
 
 _EXTRAS = {
     "gs": ("google.auth", "earmark[gcp]"),

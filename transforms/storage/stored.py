@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import BinaryIO, NamedTuple, Protocol
 from urllib.parse import quote
 
-from earmark.transforms.printing import printable
+from earmark.transforms.text import printable
 
 READ_BYTES = 8 << 20
 """How much of an object is asked for at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from earmark.transforms.secrets import masked
+from earmark.transforms.text.secrets import masked
 
 LONGEST = 400
 """Characters of a value that are shown."""

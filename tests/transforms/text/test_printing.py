@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from earmark.transforms.printing import printable, printable_json
+from earmark.transforms.text.printing import printable, printable_json
 
 SIGNS = {
     "\x1b": r"\x1b",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from earmark.transforms.secrets import holds_credentials, masked, masked_flags, masked_value
+from earmark.transforms.text.secrets import holds_credentials, masked, masked_flags, masked_value
 
 
 @pytest.mark.parametrize(
