@@ -33,6 +33,9 @@ from earmark.transforms.storage import (
 
 RUNS = "_runs"
 LOCKS = "_locks"
+TURN = "turn"
+"""Beside the locks in a store: whose turn it is to look for them."""
+
 SET_ASIDE = "_set_aside"
 """Where a repair puts files that cannot be used."""
 
@@ -90,7 +93,7 @@ def is_written_by_runs(uri: str, output: str) -> bool:
 _TABLE_PATH = rf"(?:{'|'.join(table.name for table in TABLES)})/{TABLE_FILE}"
 _WRITTEN_BY_RUNS = re.compile(
     rf"(?:{SET_ASIDE}/{RUN_ID}/)?(?:{_TABLE_PATH}|{STAGING_PREFIX}{RUN_ID}/{ROUND}\.json)|{RUNS}/{RUN_ID}(?:/{ROUND})?\.json"
-    rf"|{LOCKS}/{RUN_ID}\.json"
+    rf"|{LOCKS}/(?:{RUN_ID}\.json|{TURN})"
 )
 
 

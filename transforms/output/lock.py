@@ -1,8 +1,8 @@
 """Keeping two runs from writing to one folder at the same time, on any filesystem.
 
 Each run leaves a file of its own in the folder, then looks for those of others, so never are two
-let in. Runs that come at once to a local folder do so one after the other; in a store both may be
-refused.
+let in. Runs that come at once do so one after the other, and the first is let in; only where a
+filesystem has no means for that all of them may be refused.
 
 A dead run locks nobody out. Where numbers of processes mean the same as here, the system tells
 whether its process lives. Elsewhere a run is dead when it has not renewed its file for a while, by
@@ -29,9 +29,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from earmark.transforms.output.folder import LOCKS, delete, matching, remove_empty_folders
+from earmark.transforms.output.folder import LOCKS, TURN, delete, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
+    StoreError,
+    create_if_absent,
     exists,
     is_run_id,
     join,
@@ -131,7 +133,7 @@ def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
     for _ in range(_TRIES):
         # a run that ends at this moment removes the folder, since its own was the last lock
         with suppress(FileNotFoundError):
-            with _taking_turns(output):
+            with _taking_turns(output, run_id):
                 _renew(path, run_id)
                 _refuse_if_taken(output, path, say)
             return
@@ -163,10 +165,11 @@ _left: set[str] = set()
 
 
 @contextmanager
-def _taking_turns(output: str) -> Iterator[None]:
-    """Have runs that come to a local folder at once look for each other one after the other."""
+def _taking_turns(output: str, run_id: str) -> Iterator[None]:
+    """Have runs that come at once look for each other one after the other."""
     if local_path(output) is None:
-        yield
+        with _holding_token(join(output, LOCKS, TURN), run_id):
+            yield
         return
     make_folder(join(output, LOCKS))
     descriptor = os.open(join(output, LOCKS), os.O_RDONLY)
@@ -177,6 +180,28 @@ def _taking_turns(output: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _holding_token(path: str, run_id: str) -> Iterator[None]:
+    """In a store, it is the turn of the run whose token lies there.
+
+    Nobody waits long for it: it only spares runs from refusing each other, and one that died may
+    have left it.
+    """
+    is_known = True
+    with suppress(StoreError):
+        is_known = False
+        until = time.monotonic() + _TURN_S
+        while not create_if_absent(path, run_id.encode()) and time.monotonic() < until:
+            time.sleep(_LOOK_S / 2)
+        is_known = True
+    try:
+        yield
+    finally:
+        if is_known:
+            with suppress(*STORE_ERRORS):
+                delete(path, [path])
 
 
 def _is_locked(descriptor: int) -> bool:

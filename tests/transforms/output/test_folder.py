@@ -27,6 +27,7 @@ WINDOW = f"{RUN}-1793534400-89abcdef"
         f"_runs/{RUN}/00001.json",
         f"_runs/{RUN}/1793534400-89abcdef.json",
         f"_locks/{RUN}.json",
+        "_locks/turn",
     ],
 )
 @pytest.mark.parametrize("output", ["/a/out", "/a/out/", "gs://b/out", "file:///a/out"])
