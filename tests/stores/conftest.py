@@ -1,4 +1,4 @@
-"""Stores on loopback: moto's S3, also in the guise of GCS, each behind a faulty proxy."""
+"""Stores on loopback, each behind a faulty proxy: moto's S3, the same as GCS, and Azurite."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from apache_beam.utils import retry
 
 from earmark.transforms.storage import use_options
 from tests.pipelines.conftest import classify, record  # noqa: F401 (fixtures)
+from tests.stores.azurite import Azurite, program
 from tests.stores.faults import SECRET, FaultyProxy, Store
 
 
@@ -66,7 +67,33 @@ def _filled_by_boto3(url: str, moto: tuple[str, int], proxy: FaultyProxy) -> Ite
     bucket.objects.all().delete()
 
 
-@pytest.fixture(params=["s3", "gcs"])
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    if program() is None:
+        pytest.skip("azurite-blob is not installed: npm install azurite")
+    running = Azurite(tmp_path_factory.mktemp("azurite"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def azure(azurite: Azurite, environment: pytest.MonkeyPatch) -> Iterator[Store]:
+    azurite.make_container("archive")
+    proxy = FaultyProxy(azurite.address)
+    environment.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
+    environment.setenv("AZURITE_BLOB_STORAGE_URL", proxy.url)
+    use_options(PipelineOptions([]))
+    yield Store(
+        "az://archive",
+        proxy,
+        lambda name, content: azurite.put("archive", name, content),
+        lambda: azurite.get_all("archive"),
+    )
+    proxy.close()
+    azurite.delete_all("archive")
+
+
+@pytest.fixture(params=["s3", "gcs", "azure"])
 def store(request: pytest.FixtureRequest) -> Store:
     found: Store = request.getfixturevalue(request.param)
     return found

@@ -19,6 +19,7 @@ from earmark.transforms.storage import (
     absolute,
     check_reachable,
     file_kind,
+    is_web,
     list_below,
     local_object,
     local_path,
@@ -160,6 +161,8 @@ def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
     check_reachable(uri)
     itself = AudioObject(uri, None, "") if uri.endswith("/") else look_up(uri)
     if itself.size_bytes or (itself.size_bytes == 0 and is_glob(uri)):
+        return iter([Found(itself)])
+    if is_web(uri) and not is_glob(uri):  # it is in no folder that could be listed
         return iter([Found(itself)])
     if is_glob(uri):
         return _list_below(Glob(f"{uri}**" if uri.endswith("/") else uri), all_files)

@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import (
 )
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
-from earmark.transforms.storage.paths import scheme
+from earmark.transforms.storage.paths import is_web, scheme
 
 Client: TypeAlias = S3Store | GCSStore | AzureStore | HTTPStore
 
@@ -51,7 +51,7 @@ def is_object_store(uri: str) -> bool:
     if name not in _MAKERS:
         return False
     key = uri.split("/", 3)[3:]
-    return name in _WEB or not key or _ODD.search(f"/{key[0]}") is None
+    return is_web(uri) or not key or _ODD.search(f"/{key[0]}") is None
 
 
 _ODD = re.compile(r"/(?=/)|/\.{1,2}(?=/|\Z)|[\x00-\x1f\x7f]")
@@ -59,7 +59,7 @@ _ODD = re.compile(r"/(?=/)|/\.{1,2}(?=/|\Z)|[\x00-\x1f\x7f]")
 
 def placed(uri: str) -> tuple[Client, str]:
     """The client for a URI, and the object's key there."""
-    if scheme(uri) in _WEB:
+    if is_web(uri):
         return _web_place(uri)
     root = root_of(uri)
     return client_of(root), uri[len(root) + 1 :]
@@ -228,7 +228,6 @@ def _options(endpoint: str = "", given: Mapping[str, Any] | None = None) -> Any:
     return options
 
 
-_WEB = ("http", "https")
 _MAKERS = {
     "s3": _s3,
     "gs": _gcs,

@@ -14,6 +14,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
+from earmark.transforms.storage.paths import is_web
 from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
 from earmark.transforms.text import printable
 
@@ -34,8 +35,8 @@ class ObjectStores:
         with _told():
             try:
                 found = client.head(key)
-            except BaseError:
-                if not _is_web(uri):
+            except (BaseError, FileNotFoundError):
+                if not is_web(uri):
                     raise
                 found = client.get(key).meta  # some servers answer no HEAD
             return _stored(uri, found)
@@ -46,7 +47,7 @@ class ObjectStores:
         Raises:
           OddNameError: one has a name that obstore cannot take.
         """
-        if _is_web(beginning):
+        if is_web(beginning):
             raise StoreError("a web server has no listing: name each file, here or in a manifest")
         root = root_of(beginning)
         key = beginning[len(root) + 1 :]
@@ -127,12 +128,8 @@ def _delete(client: Client, keys: list[str]) -> None:
                 continue
 
 
-def _is_web(uri: str) -> bool:
-    return uri.lower().startswith(("http://", "https://"))
-
-
 def _writable(uri: str) -> tuple[Client, str]:
-    if _is_web(uri):
+    if is_web(uri):
         raise StoreError("files on web servers can be read, not written")
     return placed(uri)
 

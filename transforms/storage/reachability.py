@@ -14,7 +14,7 @@ from apache_beam.io.filesystem import FileSystem
 
 from earmark.transforms.storage.clients import GCS, boto_client, root_of
 from earmark.transforms.storage.object_stores import probe_container
-from earmark.transforms.storage.paths import ListingError, local_path, scheme, shown
+from earmark.transforms.storage.paths import ListingError, is_web, local_path, scheme, shown
 from earmark.transforms.storage.stored import STORE_ERRORS, reason
 from earmark.transforms.text import printable
 
@@ -66,7 +66,7 @@ def check_reachable(uri: str) -> None:
         _check_answers(os.environ.get("STORAGE_EMULATOR_HOST") or GCS, uri)
     elif name == "s3":
         _check_bucket(uri)
-    elif name in ("http", "https"):
+    elif is_web(uri):
         _check_answers(root_of(uri), uri)
     elif name in ("az", "abfs", "abfss"):
         try:
@@ -81,7 +81,7 @@ def check_writable(uri: str) -> None:
     Raises:
       ListingError: it is of a web server.
     """
-    if scheme(uri) in ("http", "https"):
+    if is_web(uri):
         raise ListingError(f"{shown(uri)}: files on web servers can be read, not written")
 
 

@@ -1,0 +1,114 @@
+"""Azurite, Microsoft's emulator of Azure's blobs, on loopback; `npm install azurite` brings it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import quote
+
+ACCOUNT = "devstoreaccount1"
+KEY = (  # which everybody knows: it is in Azurite's documentation
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+def program() -> str | None:
+    """Where Azurite is; the variable EARMARK_AZURITE names it where it is not on the path."""
+    return os.environ.get("EARMARK_AZURITE") or shutil.which("azurite-blob")
+
+
+class Azurite:
+    """A running Azurite, asked past obstore, with signatures of our own.
+
+    Attributes:
+      address: where it listens.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address: tuple[str, int] = free.getsockname()
+        command = [
+            str(program()),
+            "--silent",
+            "--disableTelemetry",
+            "--skipApiVersionCheck",
+            "--location",
+            str(folder),
+        ]
+        where = [
+            "--location",
+            str(folder),
+            "--blobHost",
+            self.address[0],
+            "--blobPort",
+            str(self.address[1]),
+        ]
+        self._process = subprocess.Popen([*command, *where])
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                socket.create_connection(self.address, 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def make_container(self, name: str) -> None:
+        self._ask("PUT", name, "restype=container")
+
+    def put(self, container: str, name: str, content: bytes) -> None:
+        headers = {"x-ms-blob-type": "BlockBlob"}
+        self._ask("PUT", f"{container}/{quote(name)}", "", content, headers)
+
+    def get_all(self, container: str) -> dict[str, bytes]:
+        listing = self._ask("GET", container, "comp=list&restype=container").decode()
+        names = re.findall(r"<Name>(.*?)</Name>", listing)
+        return {name: self._ask("GET", f"{container}/{quote(name)}") for name in names}
+
+    def delete_all(self, container: str) -> None:
+        for name in self.get_all(container):
+            self._ask("DELETE", f"{container}/{quote(name)}")
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: str = "",
+        content: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        special = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+        special |= headers or {}
+        length = str(len(content)) if content else ""
+        lines = [method, "", "", length, *[""] * 8]
+        lines += [f"{name}:{value}" for name, value in sorted(special.items())]
+        lines += [f"/{ACCOUNT}/{ACCOUNT}/{path}"]
+        lines += [each.replace("=", ":") for each in sorted(filter(None, query.split("&")))]
+        key = hmac.new(base64.b64decode(KEY), "\n".join(lines).encode(), hashlib.sha256)
+        signature = base64.b64encode(key.digest()).decode()
+        connection = http.client.HTTPConnection(*self.address, timeout=60)
+        connection.request(
+            method,
+            f"/{ACCOUNT}/{path}" + (f"?{query}" if query else ""),
+            content,
+            {**special, "Authorization": f"SharedKey {ACCOUNT}:{signature}"},
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        assert answer.status < 300 or answer.status == 409, (answer.status, body)
+        return body
