@@ -9,11 +9,11 @@ import http.client
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from email.utils import formatdate
+from html import unescape
 from pathlib import Path
+from threading import Thread
 from urllib.parse import quote
 
 ACCOUNT = "devstoreaccount1"
@@ -35,33 +35,17 @@ class Azurite:
     """
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address: tuple[str, int] = free.getsockname()
-        command = [
-            str(program()),
-            "--silent",
-            "--disableTelemetry",
-            "--skipApiVersionCheck",
-            "--location",
-            str(folder),
-        ]
-        where = [
-            "--location",
-            str(folder),
-            "--blobHost",
-            self.address[0],
-            "--blobPort",
-            str(self.address[1]),
-        ]
-        self._process = subprocess.Popen([*command, *where])
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
-                socket.create_connection(self.address, 1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        command = [str(program()), "--disableTelemetry", "--skipApiVersionCheck"]
+        where = ["--location", str(folder), "--blobHost", "127.0.0.1", "--blobPort", "0"]
+        self._process = subprocess.Popen([*command, *where], stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        said = (
+            re.search(r"listens on http://(.*):([0-9]+)", line) for line in self._process.stdout
+        )
+        found = next(filter(None, said))
+        self.address = found[1], int(found[2])
+        # what it says of each request is read, so that it never waits
+        Thread(target=self._process.stdout.read, daemon=True).start()
 
     def close(self) -> None:
         self._process.terminate()
@@ -76,7 +60,7 @@ class Azurite:
 
     def get_all(self, container: str) -> dict[str, bytes]:
         listing = self._ask("GET", container, "comp=list&restype=container").decode()
-        names = re.findall(r"<Name>(.*?)</Name>", listing)
+        names = map(unescape, re.findall(r"<Name>(.*?)</Name>", listing))
         return {name: self._ask("GET", f"{container}/{quote(name)}") for name in names}
 
     def delete_all(self, container: str) -> None:
