@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
 from earmark import __version__
+from earmark.models.errors import nearest
 from earmark.pipelines.console import UnshownError, log_to_stderr, say, show, show_bug
-from earmark.pipelines.errors import RunError, UsageError, nearest
+from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import StoppedError, end_on_signals
 from earmark.pipelines.limits import LEAST_FILES, check_open_files, exhausted
 from earmark.pipelines.streams import flush_stdout, prepare_streams
+from earmark.transforms.threads import ONE_BLAS_THREAD
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -123,12 +125,9 @@ def _command(name: str) -> Callable[[Sequence[str]], None]:
 
 
 def _one_thread_for_each_worker() -> None:
-    """Keep numpy's BLAS from starting a thread per core in each worker, where they only collide.
-
-    It reads this when it is loaded, so it must be said before; what the user has set stays.
-    """
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    """Limit BLAS to a thread for each worker, unless the user has set another number."""
+    for name, value in ONE_BLAS_THREAD.items():
+        os.environ.setdefault(name, value)
 
 
 def quiet_libraries(quiet: bool) -> None:

@@ -12,12 +12,11 @@ from rich.console import Console
 
 from earmark.models.classifier import check_runs, parse_labels
 from earmark.models.describing import describe
-from earmark.models.errors import ModelError
-from earmark.models.metadata import CalibrationMetadata
-from earmark.models.scores import TRANSFORMATIONS
+from earmark.models.errors import ModelError, nearest
+from earmark.models.metadata import TRANSFORMATIONS, CalibrationMetadata
 from earmark.models.sources import PUBLISHED, cache_folder, fetch
 from earmark.pipelines.console import plain, screen
-from earmark.pipelines.errors import UsageError, nearest
+from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
 from earmark.pipelines.screen import facts, show_facts
 from earmark.transforms.storage import read_uri, use_options, write_bytes
@@ -153,7 +152,7 @@ def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--calibration_transformation",
-        choices=tuple(TRANSFORMATIONS),
+        choices=TRANSFORMATIONS,
         default="identity",
         help="of scores before calibration; default: identity",
     )

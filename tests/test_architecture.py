@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TRANSFORMS = {
     "elements": "",
     "text": "",
+    "threads": "",
     "errors": "elements text",
     "workers": "elements",
     "audio": "elements errors",
@@ -26,7 +27,7 @@ TRANSFORMS = {
     "storage": "elements errors text",
     "archives": "elements errors storage",
     "detecting": "elements frames storage",
-    "decoding": "archives audio elements errors frames storage workers",
+    "decoding": "archives audio elements errors frames storage threads workers",
     "listing": "archives elements storage text",
     "output": "detecting elements frames storage",
     "planning": "archives elements errors listing output storage text",
@@ -38,7 +39,7 @@ MODELS = {
     "metadata": "errors graphs",
     "running": "errors graphs metadata",
     "scores": "errors metadata running",
-    "describing": "errors metadata scores",
+    "describing": "errors metadata running scores",
     "classifier": "errors graphs metadata running scores sources",
     "builtin": "classifier metadata",
 }

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,8 @@ class Found(NamedTuple):
     skipped_as: str | None = None
 
 
-class ToHear(NamedTuple):
-    """An object that is to be heard.
+class PlannedObject(NamedTuple):
+    """An object that is to be processed.
 
     Attributes:
       object: where it is.
@@ -51,9 +51,14 @@ class ToHear(NamedTuple):
     object: AudioObject
     old_file: str | None = None
 
+    @classmethod
+    def of(cls, listed: Iterable[Any], old_file: str | None) -> PlannedObject:
+        """Make one of what JSON gives back: the members of an AudioObject, and an old file."""
+        return cls(AudioObject(*listed), old_file)
+
 
 class Superseded(NamedTuple):
-    """An object that is heard anew: its old rows do not count any more.
+    """An object that is processed anew: its old rows do not count any more.
 
     Attributes:
       uri: of the object.

@@ -12,9 +12,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from earmark.models.errors import nearest
 from earmark.pipelines.console import show
 from earmark.pipelines.engines import job_server, known_flags
-from earmark.pipelines.errors import UsageError, nearest
+from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.config_files import read_config
 from earmark.pipelines.options.model import GROUPS, LISTS, ClassifyOptions
 from earmark.transforms.text import masked_flags, masked_value, printable

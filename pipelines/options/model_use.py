@@ -18,9 +18,9 @@ from earmark.models.running import Kernels
 from earmark.models.scores import (
     DEFAULT_MIN_SCORE,
     ModelOptions,
-    least_scores,
-    listed_labels,
+    parse_label_list,
     parse_thresholds,
+    score_thresholds,
 )
 from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
 from earmark.pipelines.errors import UsageError
@@ -62,17 +62,17 @@ class ModelUse:
     allow: tuple[str, ...]
     deny: tuple[str, ...]
 
-    def least_scores(self, classifier: AudioClassifier) -> NDArray[np.float32]:
+    def score_thresholds(self, classifier: AudioClassifier) -> NDArray[np.float32]:
         """The least score that counts of each class, float32 [classes].
 
         Raises:
           ModelError: the model has no such class, or can't give such scores.
         """
         heads, given = classifier.heads, self.min_score
-        most = max((head.most for head in heads), default=np.inf)
+        most = max((head.max_score for head in heads), default=np.inf)
         if given is not None and np.float32(given) > np.float32(most):
             raise ModelError(f"min_score {given:g}: the model gives no score above {most:g}")
-        least = least_scores(heads, given, self.thresholds, self.allow, self.deny)
+        least = score_thresholds(heads, given, self.thresholds, self.allow, self.deny)
         self._check_reachable(least, classifier)
         if len(least) and np.isinf(least).all():
             raise ModelError("the lists leave out every label")
@@ -80,7 +80,7 @@ class ModelUse:
 
     def _check_reachable(self, least: NDArray[np.float32], classifier: AudioClassifier) -> None:
         """Check what counts by thresholds, or by the model's metadata."""
-        bounds = [head.most for head in classifier.heads for _ in head.labels]
+        bounds = [head.max_score for head in classifier.heads for _ in head.labels]
         for label, score, most in zip(classifier.labels, least, bounds, strict=True):
             is_own = self.min_score is None or score != np.float32(self.min_score)
             if is_own and np.isfinite(score) and score > np.float32(most):
@@ -208,7 +208,7 @@ def _listed(option: str, given: Sequence[str]) -> Iterator[str]:
             continue
         if each == "@":
             raise UsageError(f"--{option} @: name a file behind the @")
-        listed = listed_labels(read_text(option, each[1:]))
+        listed = parse_label_list(read_text(option, each[1:]))
         if not listed:
             raise UsageError(f"--{option} {shown(each)}: it holds no labels")
         yield from listed

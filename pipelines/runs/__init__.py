@@ -1,6 +1,7 @@
 """Runs: preparing and executing them, round by round or as a watch."""
 
-from earmark.pipelines.runs.rounds import list_inputs, retry
+from earmark.pipelines.runs.graph import scope
+from earmark.pipelines.runs.rounds import retry
 from earmark.pipelines.runs.run import Outcome, Run, execute, holding_output, prepare
 
 __all__ = [
@@ -8,7 +9,7 @@ __all__ = [
     "Run",
     "execute",
     "holding_output",
-    "list_inputs",
     "prepare",
     "retry",
+    "scope",
 ]

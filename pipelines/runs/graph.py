@@ -20,7 +20,7 @@ from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.decoding.stage import DecodeFrames
 from earmark.transforms.detecting import AggregateClips, Aside, Detecting, ScoreFrames
-from earmark.transforms.elements import ClipResult, Listed, Span, ToHear
+from earmark.transforms.elements import ClipResult, Listed, PlannedObject, Span
 from earmark.transforms.listing import anywhere
 from earmark.transforms.output import (
     STREAM,
@@ -36,8 +36,8 @@ from earmark.transforms.output import (
 from earmark.transforms.planning import (
     ReadNotifications,
     ReadPlan,
+    Scope,
     WatchAudio,
-    Watched,
     parse_source,
 )
 from earmark.transforms.workers import ShareAmongThreads, SpreadObjects
@@ -51,21 +51,19 @@ class Hearing:
       options: what counts as heard, and where it goes.
       load: gives the classifier, in each worker.
       made_by: the run, and the model that load gives.
-      least_scores: float32 [classes], of all heads one after another: what counts as heard.
+      score_thresholds: float32 [classes], of all heads one after another: what counts as heard.
     """
 
     options: ClassifyOptions
     load: Callable[[], AudioClassifier]
     made_by: Provenance
-    least_scores: NDArray[np.float32]
+    score_thresholds: NDArray[np.float32]
 
 
-def watched(hearing: Hearing) -> Watched:
-    """What a run that goes on for ever looks for."""
-    options = hearing.options
-    settings = hearing.made_by.settings()
+def scope(options: ClassifyOptions, made_by: Provenance) -> Scope:
+    """What a run is to process."""
     patterns = tuple(map(anywhere, options.input))  # workers elsewhere are in folders of their own
-    return Watched(patterns, options.all_files, options.output, settings)
+    return Scope(patterns, options.all_files, options.output, made_by.settings())
 
 
 @dataclass
@@ -112,7 +110,7 @@ class ClassifyRoundHere(beam.PTransform):  # type: ignore[misc]
 
     hearing: Hearing
     name: str
-    planned: tuple[ToHear, ...]
+    planned: tuple[PlannedObject, ...]
     skipped: Mapping[str, int]
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
@@ -149,7 +147,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
         is_notified = options.notifications is not None
         planned = (
             self._occasions(root)
-            | WatchAudio(watched(self.hearing), look_every_s(options), is_notified)
+            | WatchAudio(scope(options, made_by), look_every_s(options), is_notified)
             | "Window" >> beam.WindowInto(FixedWindows(options.window_s))
         )
         return (
@@ -175,7 +173,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
         source = parse_source(options.notifications)
         notified = (
             root
-            | ReadNotifications(source, watched(self.hearing))
+            | ReadNotifications(source, scope(options, self.hearing.made_by))
             # of the same type as ticks, since not every engine flattens two encodings
             | "Notified" >> beam.Map(lambda uri: uri).with_output_types(str | None)
         )
@@ -188,7 +186,7 @@ class _HearAndCommit(beam.PTransform):  # type: ignore[misc]
 
     hearing: Hearing
     name: str
-    planned: beam.PCollection[ToHear]
+    planned: beam.PCollection[PlannedObject]
     listed: beam.PCollection[Listed]
     num_shards: int | None
 
@@ -225,7 +223,7 @@ class _Hear(beam.PTransform):  # type: ignore[misc]
         detecting = Detecting(
             made_by.grid,
             made_by.heads,
-            self.hearing.least_scores,
+            self.hearing.score_thresholds,
             options.top_k,
             None if made_by.embedding_size is None else Aside(folder, made_by.embedding_dtype),
         )

@@ -1,4 +1,4 @@
-"""A run, round by round: each hears a part of the archive and commits it.
+"""A run, round by round: each processes a part of the archive and commits it.
 
 So a run that is cut off loses little, and in a local one memory does not grow with the archive.
 """
@@ -21,8 +21,7 @@ from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.runs.graph import ClassifyRound, ClassifyRoundHere, Hearing
 from earmark.transforms import workers
-from earmark.transforms.elements import Found, Listed, ToHear
-from earmark.transforms.listing import list_audio
+from earmark.transforms.elements import Listed, PlannedObject
 from earmark.transforms.output import (
     ConcludeRun,
     RoundRecord,
@@ -32,17 +31,16 @@ from earmark.transforms.output import (
     read_round_file,
     round_file,
     staging_folder,
-    without_own_files,
 )
-from earmark.transforms.planning import Plan, Retry, write_plan
+from earmark.transforms.planning import Retry, write_plan
 from earmark.transforms.storage import join
 
 ROUND_OBJECTS = 2000
-"""At most so many objects are heard in a local round: the engine keeps what it knows of each."""
+"""So many objects at most are processed in a local round: the engine keeps something of each."""
 
 FIRST_OBJECTS = 10_000
 FIRST_BYTES = 10 * 1000**3
-"""As much as a first round elsewhere hears, when nobody knows yet how fast the engine is."""
+"""As much as a first round elsewhere processes, when nobody knows yet how fast the engine is."""
 
 _GROWTH = 10
 _LARGEST_OBJECTS = 1_000_000
@@ -52,40 +50,30 @@ COMMIT_EVERY_ELSEWHERE_S = 1800.0
 """How long a round lasts, unless the options say so: elsewhere it takes a while to begin one."""
 
 
-def list_inputs(options: ClassifyOptions) -> Iterator[Found]:
-    """What a run's patterns mean; what runs have written to its output is left out, and counted.
-
-    Raises:
-      ListingError: a manifest broke on the way.
-    """
-    found = list_audio(options.input, all_files=options.all_files)
-    return without_own_files(found, options.output)
-
-
 def retry(options: ClassifyOptions) -> Retry:
-    """What a run hears again though it has not changed."""
+    """What a run processes again though it has not changed."""
     return Retry.FAILED if options.retry_failed else Retry.UNREADABLE
 
 
 def run_here(
     hearing: Hearing,
     beam_options: PipelineOptions,
-    plan: Plan,
+    due: Iterator[PlannedObject],
+    skipped: Mapping[str, int],
     interrupts: Interrupts,
     numbers: Iterator[int],
-    skipped: Mapping[str, int],
 ) -> None:
-    """Hear what is planned in threads of this process, and commit it round by round.
+    """Process what is due in threads of this process, and commit it round by round.
 
     A round ends when its time is over: what nobody has begun by then goes into the next.
 
     Args:
       hearing: how recordings are heard.
       beam_options: Beam's own.
-      plan: what is to be heard.
+      due: what is to be processed.
+      skipped: what the listing left out, to be said in the first round's file.
       interrupts: whether to stop.
       numbers: of the rounds in the run.
-      skipped: what the listing left out, to be said in the first round's file.
 
     Raises:
       RunError: the engine lost an object.
@@ -93,12 +81,11 @@ def run_here(
     """
     options, run_id = hearing.options, hearing.made_by.run_id
     seconds = options.commit_every_s or COMMIT_EVERY_S
-    source = plan.to_hear()
-    waiting: list[ToHear] = []
+    waiting: list[PlannedObject] = []
     largest = ROUND_OBJECTS
     engines.share_arenas()
     while True:
-        waiting += islice(source, max(0, largest - len(waiting)))
+        waiting += islice(due, max(0, largest - len(waiting)))
         if not waiting or interrupts.number is not None:
             return
         name = _name(next(numbers))
@@ -109,18 +96,21 @@ def run_here(
             pipeline = beam.Pipeline(runner=local_runner(), options=beam_options)
             _ = pipeline | this_round
             pipeline.run().wait_until_finish()
-        heard = len(waiting) - len(left)
-        _check_committed(options.output, run_id, name, heard)
-        _discard_aside(hearing, name)
+        done = len(waiting) - len(left)
+        _check_committed(hearing, name, done)
         waiting = [each for each in waiting if each.object.uri in left]
         engines.give_back()
-        largest, skipped = min(ROUND_OBJECTS, 2 * heard + 64), {}
+        largest, skipped = min(ROUND_OBJECTS, 2 * done + 64), {}
 
 
 def run_elsewhere(
-    hearing: Hearing, beam_options: PipelineOptions, plan: Plan, interrupts: Interrupts
+    hearing: Hearing,
+    beam_options: PipelineOptions,
+    due: Iterator[PlannedObject],
+    skipped: Mapping[str, int],
+    interrupts: Interrupts,
 ) -> None:
-    """Hear what is planned on another engine, a job for each round.
+    """Process what is due on another engine, a job for each round.
 
     A round is as large as will take the time that it is to last, going by how long those before it
     took.
@@ -131,11 +121,10 @@ def run_elsewhere(
     """
     options, run_id = hearing.options, hearing.made_by.run_id
     seconds = options.commit_every_s or COMMIT_EVERY_ELSEWHERE_S
-    planned, skipped = plan.to_hear(), plan.skipped()
     objects, size_bytes = FIRST_OBJECTS, FIRST_BYTES
     board = workers.board(run_id)
     for number in count(1):
-        members = list(_up_to(planned, objects, size_bytes))
+        members = list(_up_to(due, objects, size_bytes))
         if not members or interrupts.number is not None:
             return
         name = _name(number)
@@ -151,34 +140,36 @@ def run_elsewhere(
         if state != PipelineState.DONE:
             raise RunError(f"the job has ended, and not by itself: {state}")
         took_s = time.monotonic() - began
-        committed = _check_committed(options.output, run_id, name, len(members))
-        _discard_aside(hearing, name)
-        heard_bytes = _size(members)
-        totals = committed.totals
-        failed = sum(totals.failures.values())
-        board.committed(len(members), heard_bytes, failed, totals.audio_s)
+        totals = _check_committed(hearing, name, len(members)).totals
+        done_bytes, failed = _size(members), sum(totals.failures.values())
+        board.committed(len(members), done_bytes, failed, totals.audio_s)
         fits = min(_GROWTH, seconds / took_s)
         objects = max(1, min(_LARGEST_OBJECTS, round(len(members) * fits)))
-        size_bytes = max(1, round(heard_bytes * fits))
+        size_bytes = max(1, round(done_bytes * fits))
         skipped = {}
 
 
 def leave_to_engine(
-    hearing: Hearing, beam_options: PipelineOptions, plan: Plan, record: Mapping[str, Any]
+    hearing: Hearing,
+    beam_options: PipelineOptions,
+    due: Iterable[PlannedObject],
+    skipped: Mapping[str, int],
+    record: Mapping[str, Any],
 ) -> None:
-    """Write down a job that hears all that is planned in one round, and ends the run by itself.
+    """Write down a job that processes all that is due in one round, and ends the run by itself.
 
     Args:
       hearing: how recordings are heard.
       beam_options: Beam's own.
-      plan: what is to be heard.
+      due: what is to be processed.
+      skipped: what the listing left out, to be said in the round's file.
       record: what the run's file is to say beside counts and times; JSON values.
     """
     output, run_id = hearing.options.output, hearing.made_by.run_id
     path = join(staging_folder(output, run_id), f"{_name(1)}.plan")
-    members = list(plan.to_hear())
+    members = list(due)
     write_plan(path, members)
-    listed = Listed(len(members), plan.skipped())
+    listed = Listed(len(members), skipped)
     pipeline = beam.Pipeline(options=named(beam_options, run_id))
     _ = (
         pipeline
@@ -189,30 +180,28 @@ def leave_to_engine(
     leave_locked(output, run_id)
 
 
-def _up_to(planned: Iterator[ToHear], objects: int, size_bytes: int) -> Iterator[ToHear]:
+def _up_to(due: Iterator[PlannedObject], objects: int, size_bytes: int) -> Iterator[PlannedObject]:
     """The next objects, so many or of so many bytes, whichever is less; at least one."""
-    for each in islice(planned, objects):
+    for each in islice(due, objects):
         yield each
         size_bytes -= each.object.size_bytes or 0
         if size_bytes <= 0:
             return
 
 
-def _size(members: Iterable[ToHear]) -> int:
+def _size(members: Iterable[PlannedObject]) -> int:
     return sum(each.object.size_bytes or 0 for each in members)
 
 
-def _discard_aside(hearing: Hearing, name: str) -> None:
-    """Delete what of a committed round's embeddings has waited."""
-    if hearing.made_by.embedding_size is not None:
-        discard_aside(aside_folder(hearing.options.output, hearing.made_by.run_id, name))
-
-
-def _check_committed(output: str, run_id: str, name: str, heard: int) -> RoundRecord:
+def _check_committed(hearing: Hearing, name: str, planned: int) -> RoundRecord:
+    """Check that a round has committed what was planned; its embeddings wait no longer then."""
+    output, run_id = hearing.options.output, hearing.made_by.run_id
     committed = read_round_file(round_file(output, run_id, name))
     objects = committed.listed.objects
-    if objects != heard:
-        raise RunError(f"{heard} objects were to be heard, but {objects} were")
+    if objects != planned:
+        raise RunError(f"{planned} objects were to be heard, but {objects} were")
+    if hearing.made_by.embedding_size is not None:
+        discard_aside(aside_folder(output, run_id, name))
     return committed
 
 

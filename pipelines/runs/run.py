@@ -7,11 +7,11 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from itertools import count, takewhile
+from itertools import count
 from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -20,7 +20,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from earmark import __version__
 from earmark.models.classifier import AudioClassifier, load_classifier
-from earmark.models.errors import ModelError
+from earmark.models.errors import ModelError, nearest
 from earmark.models.sources import BUILTIN, ModelSource
 from earmark.pipelines.engines import (
     check_seen_by_workers,
@@ -30,16 +30,15 @@ from earmark.pipelines.engines import (
     use_all_cores,
     worker_threads,
 )
-from earmark.pipelines.errors import RunError, UsageError, nearest
+from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import StoppedError, watch_signals
 from earmark.pipelines.limits import check_open_files, files_for
 from earmark.pipelines.options import ClassifyOptions, ModelUse, find_model, read_model_use
-from earmark.pipelines.runs.graph import Hearing
+from earmark.pipelines.runs.graph import Hearing, scope
 from earmark.pipelines.runs.notifications import check_notifications
 from earmark.pipelines.runs.records import run_record
 from earmark.pipelines.runs.rounds import (
     leave_to_engine,
-    list_inputs,
     retry,
     run_elsewhere,
     run_here,
@@ -62,13 +61,12 @@ from earmark.transforms.output import (
     conclude,
     link_in,
     locked,
-    read_history,
     recover,
     release,
     run_file,
     staging_folder,
 )
-from earmark.transforms.planning import PlanError, Planned, new_plan
+from earmark.transforms.planning import PlanError, Planned, Planner
 from earmark.transforms.storage import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
@@ -148,8 +146,8 @@ class Run:
     @property
     def hearing(self) -> Hearing:
         """How its recordings are heard."""
-        least_scores = self.use.least_scores(self.classifier)
-        return Hearing(self.options, self.load, self.made_by, least_scores)
+        score_thresholds = self.use.score_thresholds(self.classifier)
+        return Hearing(self.options, self.load, self.made_by, score_thresholds)
 
 
 def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
@@ -171,7 +169,7 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
         model = find_model(options.model)
         load = partial(load_classifier, model, use.options, read=read_uri)
         classifier = load()
-        use.least_scores(classifier)
+        use.score_thresholds(classifier)
         check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
     except (ModelError, ListingError) as error:
         raise UsageError(str(error)) from error
@@ -278,20 +276,24 @@ def _execute_in_rounds(run: Run, hearing: Hearing) -> Outcome:
         else "cancelling the job; what was heard since the last commit is heard again next time"
     )
     is_left = is_template(run.beam_options)
-    with new_plan() as plan, watch_signals(saying) as interrupts:
-        plan.add(takewhile(lambda _: interrupts.number is None, list_inputs(options)))
-        plan.note(read_history(options.output, run.made_by.settings()))
-        planned = plan.choose(retry(options))
+    with (
+        closing(Planner(scope(options, run.made_by))) as planner,
+        watch_signals(saying) as interrupts,
+    ):
+        planner.look(lambda: interrupts.number is not None)
+        planned, due = planner.plan.count(retry(options)), planner.plan.due(retry(options))
         workers.board(run_id).listed(planned.objects, planned.size_bytes)
         if planned.objects and interrupts.number is None:
+            skipped = planner.plan.skipped()
             if is_local(run.beam_options):
                 with interrupts.stopping(lambda: workers.stop(run_id)):
-                    run_here(hearing, run.beam_options, plan, interrupts, count(1), plan.skipped())
+                    run_here(hearing, run.beam_options, due, skipped, interrupts, count(1))
             elif is_left:
                 record = {**run_record(run), "heard_before": planned.done}
-                leave_to_engine(_travelling(hearing, run), run.beam_options, plan, record)
+                leave_to_engine(_travelling(hearing, run), run.beam_options, due, skipped, record)
             else:
-                run_elsewhere(_travelling(hearing, run), run.beam_options, plan, interrupts)
+                travelling = _travelling(hearing, run)
+                run_elsewhere(travelling, run.beam_options, due, skipped, interrupts)
         if interrupts.number is not None:
             _recover(run)
             raise StoppedError(_committed(options.output, run_id), interrupts.number)

@@ -1,4 +1,4 @@
-"""A run that goes on for ever: it hears new recordings as they appear."""
+"""`--watch`: a run that goes on for ever, and processes new recordings as they appear."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from earmark.pipelines.engines import await_end, is_local, is_template, named
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options import ClassifyOptions, look_every_s
-from earmark.pipelines.runs.graph import ClassifyStream, Hearing, watched
+from earmark.pipelines.runs.graph import ClassifyStream, Hearing, scope
 from earmark.pipelines.runs.notifications import describing_kafka
 from earmark.pipelines.runs.rounds import retry, run_here
 from earmark.transforms import workers
 from earmark.transforms.output import leave_locked
-from earmark.transforms.planning import FAILED_LOOKS, Retry, Watch
+from earmark.transforms.planning import FAILED_LOOKS, Planner, Retry
 from earmark.transforms.storage import reason
 
 _ENDED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.DRAINED)
@@ -45,10 +45,10 @@ def check_watch(options: ClassifyOptions, beam_options: PipelineOptions) -> None
 
 
 def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Interrupts) -> None:
-    """Hear what is new in threads of this process, again and again, until a signal comes.
+    """Process what is new in threads of this process, again and again, until a signal comes.
 
-    What came in a window is heard and committed at its end, in rounds as any run's; what was there
-    before the watch, at once.
+    What came in a window is processed and committed at its end, in rounds as any run's; what was
+    there before the watch, at once.
 
     Raises:
       RunError: the engine lost an object.
@@ -58,22 +58,26 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
     board, numbers, over = workers.board(run_id), count(1), threading.Event()
     again, due = retry(options), time.monotonic()
     told = Counter[str]()
-    with closing(Watch(watched(hearing))) as watch:
-        while interrupts.number is None:
+
+    def is_over() -> bool:
+        return interrupts.number is not None
+
+    with closing(Planner(scope(options, hearing.made_by))) as planner:
+        while not is_over():
             try:
-                watch.look()
+                planner.look(is_over)
                 with interrupts.stopping(over.set):
                     over.wait(look_every_s(options))
-                watch.look()
+                planner.look(is_over)
             except FAILED_LOOKS as error:
                 say(f"a look for new recordings failed, the next will do: {reason(error)}")
             else:
-                planned = watch.plan.choose(again, settled=True)
+                planned = planner.plan.count(again, settled=True)
                 board.listed(planned.objects, planned.size_bytes)
                 with interrupts.stopping(lambda: workers.stop(run_id)):
-                    skipped = Counter(watch.plan.skipped())
-                    new = dict(skipped - told)
-                    run_here(hearing, beam_options, watch.plan, interrupts, numbers, new)
+                    skipped = Counter(planner.plan.skipped())
+                    members, new = planner.plan.due(again, settled=True), dict(skipped - told)
+                    run_here(hearing, beam_options, members, new, interrupts, numbers)
                 again = Retry.NOTHING
                 told |= skipped if planned.objects else Counter()
             due = max(due + options.window_s, time.monotonic())
@@ -84,7 +88,7 @@ def watch_here(hearing: Hearing, beam_options: PipelineOptions, interrupts: Inte
 def watch_elsewhere(
     hearing: Hearing, beam_options: PipelineOptions, interrupts: Interrupts
 ) -> None:
-    """Have another engine hear what is new, until a signal comes here or it is stopped there.
+    """Have another engine process what is new, until a signal comes here or it is stopped there.
 
     Raises:
       RunError: the job came to an end that nobody has asked for, or the topic can't be read.

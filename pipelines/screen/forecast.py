@@ -10,6 +10,7 @@ import heapq
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -18,13 +19,13 @@ from rich.table import Table
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.console import plain
 from earmark.pipelines.engines import worker_threads
-from earmark.pipelines.runs import Run, list_inputs, retry
+from earmark.pipelines.runs import Run, retry, scope
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.detecting import score_block
-from earmark.transforms.elements import AudioObject, Span, ToHear
-from earmark.transforms.output import Provenance, read_history
-from earmark.transforms.planning import Planned, new_plan
+from earmark.transforms.elements import AudioObject, PlannedObject, Span
+from earmark.transforms.output import Provenance
+from earmark.transforms.planning import Planned, Planner
 from earmark.transforms.storage import OTHERS, file_kind
 
 SAMPLES = 5
@@ -91,12 +92,10 @@ class Kind:
 def show_forecast(run: Run, console: Console) -> None:
     """Print what there is to hear, what is done already, and how long the rest will take."""
     options, made_by = run.options, run.made_by
-    with new_plan() as plan:
-        plan.add(list_inputs(options))
-        history = read_history(options.output, made_by.settings())
-        plan.note(history)
-        planned = plan.choose(retry(options))
-        kinds = _kinds(plan.to_hear())
+    with closing(Planner(scope(options, made_by))) as planner:
+        planner.look()
+        planned = planner.plan.count(retry(options))
+        kinds = _kinds(planner.plan.due(retry(options)))
     if planned.objects:
         console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")
         for kind in kinds:
@@ -104,7 +103,7 @@ def show_forecast(run: Run, console: Console) -> None:
     _show(kinds, planned, worker_threads(run.beam_options), console)
 
 
-def _kinds(members: Iterable[ToHear]) -> list[Kind]:
+def _kinds(members: Iterable[PlannedObject]) -> list[Kind]:
     kinds: dict[str, Kind] = {}
     for each in members:
         name = file_kind(each.object.uri)

@@ -121,8 +121,8 @@ def test_a_file_that_is_there_is_not_written_over_for_want_of_a_name(tmp_path, m
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--channels", "7", "15600 values, which is no multiple of the 7 channels"),
-        ("--sample_rate", "4294967295", "only 1000 to 384000 Hz can be had"),
+        ("--channels", "7", "15600 values, which is not a multiple of the 7 channels"),
+        ("--sample_rate", "4294967295", "only 1000 to 384000 Hz are supported"),
         ("--sample_rate", "-5", "invalid whole_number value: '-5'"),
         ("--lab", "names.txt", "unrecognized arguments: --lab"),
     ],

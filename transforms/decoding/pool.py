@@ -42,6 +42,7 @@ from earmark.transforms.decoding.received import DecodedSpan, decoded_s
 from earmark.transforms.elements import FrameBlock, Span
 from earmark.transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
 from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+from earmark.transforms.threads import ONE_BLAS_THREAD
 
 LIMIT_S = 60.0
 """How long a decoder may keep us waiting, and a second more for each that it has decoded."""
@@ -58,7 +59,6 @@ _END_LIMIT_S = 5.0
 _SPARE_S = 60
 _SAID_BYTES = 20_000
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)  # none of them comes of content
-_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
 _PROGRAM = "from earmark.transforms.decoding.process import main; main()"
 
 _Given = TypeVar("_Given")
@@ -234,7 +234,7 @@ class _DecoderProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
-            env={**_ONE_THREAD, **os.environ},
+            env={**ONE_BLAS_THREAD, **os.environ},
             bufsize=0,
             start_new_session=True,  # Ctrl-C goes to the terminal's session: it is ours to end this
         )

@@ -23,7 +23,7 @@ from earmark.transforms.output.folder import (
     staging_folder,
     without_own_files,
 )
-from earmark.transforms.output.history import Heard, HistoryError, check_history, read_history
+from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
 from earmark.transforms.output.journal import JournalError, RoundRecord, read_round_file
 from earmark.transforms.output.lock import LockedError, leave_locked, locked, release
 from earmark.transforms.output.parquet_files import BrokenTableError
@@ -41,11 +41,11 @@ __all__ = [
     "CommitWindows",
     "ConcludeRun",
     "Damage",
-    "Heard",
     "HistoryError",
     "JournalError",
     "LockedError",
     "OutputTakenError",
+    "Processed",
     "Provenance",
     "ReconcileError",
     "RoundRecord",

@@ -28,13 +28,13 @@ class HistoryError(Exception):
     """What a folder holds can't be added to: made in another way, or incomplete. A line says it."""
 
 
-class Heard(NamedTuple):
-    """An object that has a row.
+class Processed(NamedTuple):
+    """An object that has rows.
 
     Attributes:
       uri: where it was.
       version: its version then.
-      reason: why it could not be heard, or not to its end; None if it was.
+      reason: why it could not be decoded, or not to its end; None if it was.
       file: the name of the file in each table's folder that holds its rows.
     """
 
@@ -49,8 +49,8 @@ def read_history(
     settings: Mapping[str, str],
     known: set[str] | None = None,
     since: datetime | None = None,
-) -> Iterator[Heard]:
-    """What has been heard, a folder's files one after another.
+) -> Iterator[Processed]:
+    """What has been processed, a folder's files one after another.
 
     Args:
       output: the folder that holds the tables' folders.
@@ -71,7 +71,7 @@ def read_history(
 
 
 def check_history(output: str, settings: Mapping[str, str]) -> None:
-    """Check that all that has been heard was heard in the same way, and that no file is missing.
+    """Check that all rows were made in the same way, and that no file is missing.
 
     The footers of all files of all tables are read, their rows are not.
 
@@ -123,13 +123,13 @@ def _is_since(path: str, moment: datetime) -> bool:
     return began >= moment - _CLOCKS_DIFFER
 
 
-def _rows(path: str, settings: Mapping[str, str]) -> Iterator[Heard]:
+def _rows(path: str, settings: Mapping[str, str]) -> Iterator[Processed]:
     name = PurePath(path).name
     with open_table(path) as file:
         _check(path, file.metadata, settings)
         for batch in file.iter_batches(columns=["clip", "version", "reason"]):
             for row in batch.to_pylist():
-                yield Heard(row["clip"], row["version"], row["reason"], name)
+                yield Processed(row["clip"], row["version"], row["reason"], name)
 
 
 def _check(path: str, metadata: pq.FileMetaData, settings: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Taking rows of objects that were heard anew out of the files that hold their old ones."""
+"""Rows of objects that are processed anew: which do not count any more, and taking them out."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from collections.abc import Collection, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from earmark.transforms.elements import Superseded, ToHear
+from earmark.transforms.elements import PlannedObject, Superseded
 from earmark.transforms.output.parquet_files import open_table, said_of_itself
 
 
-def superseded(heard: ToHear) -> Iterator[Superseded]:
-    """What does not count any more once an object is heard: nothing, for a new one."""
-    if heard.old_file is not None:
-        yield Superseded(heard.object.uri, heard.old_file)
+def superseded(planned: PlannedObject) -> Iterator[Superseded]:
+    """What does not count any more once an object is processed: nothing, for a new one."""
+    if planned.old_file is not None:
+        yield Superseded(planned.object.uri, planned.old_file)
 
 
 def is_since_planned(file: str, old_file: str | None) -> bool:
-    """Whether the rows in a file are not those that an object had when it was planned."""
-    return old_file is None or file != old_file
+    """Whether an object's rows in a file are later than its plan, which knew of those in another.
+
+    Args:
+      file: the name of the file.
+      old_file: the same of the file that the plan knew of, None for an object without rows.
+    """
+    return file != old_file
 
 
 def read_uris(path: str) -> list[str]:

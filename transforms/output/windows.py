@@ -1,4 +1,4 @@
-"""A stream's windows: what was heard of the objects that came in one is committed once."""
+"""A stream's windows: the results of the objects that came in one are committed once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
 from earmark.transforms.detecting import Aside
-from earmark.transforms.elements import ClipResult, Listed, ToHear
+from earmark.transforms.elements import ClipResult, Listed, PlannedObject
 from earmark.transforms.output.committing import ReconcileError, commit_round, finish_commits
 from earmark.transforms.output.folder import (
     STREAM,
@@ -25,12 +25,12 @@ from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.superseding import is_since_planned, superseded
 from earmark.transforms.output.writing import file_name, write_shard
 
-_InWindow: TypeAlias = ToHear | ClipResult
+_InWindow: TypeAlias = PlannedObject | ClipResult
 
 
 @dataclass
 class CommitWindows(beam.PTransform):  # type: ignore[misc]
-    """Write what was heard in a window, and move it into place: ClipResult to the round's file.
+    """Write a window's results, and move them into place: ClipResult to the round's file.
 
     An engine that has gone back to a snapshot may bring again what has been committed since, in the
     same window, with or without what else was in it. So what is there already, in this version or a
@@ -39,12 +39,12 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
     Attributes:
       output: the folder that holds the tables' folders.
       made_by: goes into every file.
-      planned: what was to be heard, in the same windows.
+      planned: what was to be processed, in the same windows.
     """
 
     output: str
     made_by: Provenance
-    planned: beam.PCollection[ToHear]
+    planned: beam.PCollection[PlannedObject]
 
     def expand(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[str]:
         """Apply the transform."""
@@ -67,13 +67,13 @@ class _CommitFn(beam.DoFn):  # type: ignore[misc]
         window: IntervalWindow = beam.DoFn.WindowParam,
     ) -> Iterator[str]:
         every = list(together[1])
-        planned = [each for each in every if isinstance(each, ToHear)]
-        results = [each for each in every if not isinstance(each, ToHear)]
+        planned = [each for each in every if isinstance(each, PlannedObject)]
+        results = [each for each in every if not isinstance(each, PlannedObject)]
         yield from commit_window(planned, results, window, self._output, self._made_by)
 
 
 def commit_window(
-    planned: list[ToHear],
+    planned: list[PlannedObject],
     results: list[ClipResult],
     window: IntervalWindow,
     output: str,
@@ -117,6 +117,6 @@ def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:
 
     The history goes by the former: see read_history.
     """
-    heard = sorted(f"{each.clip.uri} {each.clip.version}" for each in results)
-    number = zlib.crc32("\n".join(heard).encode("utf-8", "surrogateescape"))
+    members = sorted(f"{each.clip.uri} {each.clip.version}" for each in results)
+    number = zlib.crc32("\n".join(members).encode("utf-8", "surrogateescape"))
     return f"{window.start.micros // 1_000_000:010d}-{number:08x}"

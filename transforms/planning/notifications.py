@@ -18,7 +18,7 @@ from apache_beam.metrics import Metrics
 
 from earmark.transforms.listing import is_meant
 from earmark.transforms.output import is_written_by_runs
-from earmark.transforms.planning.watching import Watched
+from earmark.transforms.planning.watching import Scope
 from earmark.transforms.storage import local_path, local_uri
 from earmark.transforms.text import holds_credentials, masked
 
@@ -88,26 +88,26 @@ def parse_source(text: str) -> Source:
 
 @dataclass
 class ReadNotifications(beam.PTransform):  # type: ignore[misc]
-    """Read, for ever, which objects are new; gives the URIs of those that a run is to hear.
+    """Read, for ever, which objects are new; gives the URIs of those in a scope.
 
     A message may come twice, or late. What is not understood is counted, and logged as a warning;
     so is counted what is left out: events of other kinds, and objects that no pattern means.
 
     Attributes:
       source: where messages come from.
-      watched: what the run is to hear.
+      scope: what the run is to process.
     """
 
     source: Source
-    watched: Watched
+    scope: Scope
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Apply the transform."""
         return (
             root
-            | "Read" >> _ReadMessages(self.source, self.watched.output)
+            | "Read" >> _ReadMessages(self.source, self.scope.output)
             | "Understand" >> beam.FlatMapTuple(_new_objects).with_output_types(str)
-            | "Meant" >> beam.Filter(_is_watched, self.watched).with_output_types(str)
+            | "Meant" >> beam.Filter(_is_in_scope, self.scope).with_output_types(str)
         )
 
 
@@ -131,7 +131,7 @@ def consumer_config(source: Kafka, output: str) -> dict[str, str]:
 
     A group reads each message once. So there is a group for each output, which all streams into it
     are, one after another. Where it has read nothing yet it begins with the oldest message that
-    Kafka has kept: some of what it says will be heard already, but none is missed.
+    Kafka has kept: some of what it names will have rows already, but none is missed.
 
     What was read is noted in Kafka by its consumer, now and then: it may be noted and then lost
     with a worker. That does not matter, since a stream goes on from what its snapshot has noted, or
@@ -190,9 +190,9 @@ def _new_objects(payload: bytes, attributes: Mapping[str, str]) -> Iterator[str]
     yield from said.uris
 
 
-def _is_watched(uri: str, watched: Watched) -> bool:
-    meant = is_meant(uri, watched.patterns, watched.all_files)
-    counts = meant and not is_written_by_runs(uri, watched.output)
+def _is_in_scope(uri: str, scope: Scope) -> bool:
+    meant = is_meant(uri, scope.patterns, scope.all_files)
+    counts = meant and not is_written_by_runs(uri, scope.output)
     _count("objects" if counts else "not_meant", 1)
     return counts
 

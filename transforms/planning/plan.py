@@ -1,4 +1,9 @@
-"""What is to be heard of what there is: what is new, has changed, or could not be read before."""
+"""What is to be processed of what there is: what is new, has changed, or could not be read before.
+
+An index of the last listing and of what the output has rows for, on disk since both may be long. It
+holds nothing that they do not say, but for what the listing before the last said, and goes with its
+process.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,9 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
-from earmark.transforms.elements import AudioObject, Found, ToHear
+from earmark.transforms.elements import AudioObject, Found, PlannedObject
 from earmark.transforms.errors import PASSING_REASONS
-from earmark.transforms.output import Heard, is_since_planned
+from earmark.transforms.output import Processed, is_since_planned
 from earmark.transforms.storage import KINDS, OTHERS, is_same_version
 
 
@@ -18,8 +23,33 @@ class PlanError(Exception):
     """There is no room for a plan. One line says it."""
 
 
+class State(Enum):
+    """What an object is to a run or a watch; docs/streams.md says what moves it to the next."""
+
+    NOTIFIED = "notified"
+    """A message names it, and it has not been looked up. In the engine's state."""
+
+    SETTLING = "settling"
+    """The last listing has a version of it that the one before had not. In a plan."""
+
+    DUE = "due"
+    """It is to be processed, once there is room. In a plan."""
+
+    UNDER_WAY = "under way"
+    """It is being processed. In the engine's state, or in the round of a run on this machine."""
+
+    PROCESSED = "processed"
+    """The output has rows of this version. In the output."""
+
+    FAILED = "failed"
+    """The output says why this version could not be read, or not to its end. In the output."""
+
+    SKIPPED = "skipped"
+    """By its name it can't be audio. In a plan, and in the run's file."""
+
+
 class Retry(Enum):
-    """What is heard again, though it has not changed since an earlier run."""
+    """Which failed objects are due again, though they have not changed."""
 
     NOTHING = "nothing"
     UNREADABLE = "unreadable"
@@ -27,14 +57,14 @@ class Retry(Enum):
 
 
 class Planned(NamedTuple):
-    """What is to be heard of an archive, and what was heard of it before.
+    """What is to be processed of an archive, and what was before.
 
     Attributes:
-      objects: how many are to be heard.
+      objects: how many are due.
       size_bytes: of those.
-      done: how many others have been heard, by earlier runs.
-      changed: how many of those to be heard are so since they have changed.
-      retried: how many are so since they could not be heard before.
+      done: how many others are processed, or failed.
+      changed: how many of those that are due have rows of another version.
+      retried: how many of them have failed before.
     """
 
     objects: int
@@ -45,92 +75,71 @@ class Planned(NamedTuple):
 
 
 class Plan:
-    """What there is to hear, each object once, in the order of their URIs."""
+    """What there is and what of it has rows, each object once, in the order of their URIs."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._kinds: set[str] = set()
+        self._look = 0
         database.execute("pragma synchronous = off")
         database.create_function("same_version", 2, is_same_version, deterministic=True)
-        for table in ("object", "before"):
-            database.execute(
-                f"create table {table} (uri blob primary key, size integer, version text,"
-                " kind text) without rowid"
-            )
         database.execute(
-            "create table heard (uri blob primary key, version text, reason text, file text)"
+            "create table found (uri blob primary key, size integer, version text, kind text,"
+            " look integer, version_before text) without rowid"
+        )
+        database.execute(
+            "create table processed (uri blob primary key, version text, reason text, file text)"
             " without rowid"
         )
-        database.execute("create table chosen (uri blob primary key, why text) without rowid")
-        database.execute("create table busy (uri blob primary key) without rowid")
 
-    def add(self, found: Iterable[Found]) -> None:
-        """Note what was found; what is meant by one pattern is heard, even if others skip it."""
-        rows = ((_encoded(o.uri), o.size_bytes, o.version, skipped_as) for o, skipped_as in found)
+    def look(self, found: Iterable[Found]) -> None:
+        """Note what there is, in place of what there was; also where that breaks off with an error.
+
+        What is meant by one pattern counts, even if others skip it.
+        """
+        self._look += 1
         self._insert(
-            "insert into object values (?, ?, ?, ?) on conflict (uri) do update set"
-            " size = excluded.size, version = excluded.version, kind = excluded.kind"
-            " where (excluded.kind is null, excluded.version) > (kind is null, version)",
-            rows,
+            "insert into found values (?, ?, ?, ?, ?, null) on conflict (uri) do update set"
+            " version_before = iif(look < excluded.look, version, version_before),"
+            " size = excluded.size, version = excluded.version, kind = excluded.kind,"
+            " look = excluded.look where look < excluded.look"
+            " or (excluded.kind is null, excluded.version) > (kind is null, version)",
+            ((_encoded(o.uri), o.size_bytes, o.version, kind, self._look) for o, kind in found),
         )
+        self._database.execute("delete from found where look < ?", (self._look,))
 
-    def note(self, history: Iterable[Heard]) -> None:
-        """Note what has been heard, by this run or by others."""
-        rows = ((_encoded(h.uri), h.version, h.reason, h.file) for h in history)
-        self._insert("insert or replace into heard values (?, ?, ?, ?)", rows)
+    def note(self, history: Iterable[Processed]) -> None:
+        """Note what has rows, by this run or by others."""
+        rows = ((_encoded(p.uri), p.version, p.reason, p.file) for p in history)
+        self._insert("insert or replace into processed values (?, ?, ?, ?)", rows)
 
-    def choose(
-        self,
-        retry: Retry,
-        *,
-        settled: bool = False,
-        under_way: Iterable[AudioObject] = (),
-        at_most: int = -1,
-    ) -> Planned:
-        """Decide what is to be heard of what was found: what is new, has changed, or failed.
+    def due(self, retry: Retry, *, settled: bool = False) -> Iterator[PlannedObject]:
+        """All that is due, as things stand now.
 
         Args:
-          retry: what is heard again though it has not changed.
-          settled: only what had the same version before `look_again`.
-          under_way: what is being heard; no version of it is chosen.
-          at_most: so many objects; of more, the first.
+          retry: what is due again though it has not changed.
+          settled: only what had the same version at the look before.
         """
-        self._database.execute("delete from chosen")
-        self._database.execute("delete from busy")
-        self._insert("insert into busy values (?)", ((_encoded(o.uri),) for o in under_way))
-        self._database.execute(
-            "insert into chosen select uri, case when heard.uri is null then 'new'"
-            " when same_version(heard.version, object.version) then 'retried' else 'changed' end"
-            " from object left join heard using (uri) where kind is null and (heard.uri is null"
-            " or not same_version(heard.version, object.version)"
-            " or (? and heard.reason in"
-            f" ({', '.join('?' * len(PASSING_REASONS))}))"
-            " or (? and heard.reason is not null))"
-            " and (not ? or exists (select 1 from before"
-            " where before.uri = object.uri and before.version = object.version))"
-            " and uri not in (select uri from busy)"
-            " order by uri limit ?",
-            (
-                retry is not Retry.NOTHING,
-                *PASSING_REASONS,
-                retry is Retry.FAILED,
-                settled,
-                at_most,
-            ),
+        for uri, size, version, file in self._database.execute(
+            f"select uri, size, version, file from ({_STATES}) where state = 'due' order by uri",
+            {"retry": retry.value, "settled": settled},
+        ):
+            yield PlannedObject(AudioObject(_decoded(uri), size, version), file)
+
+    def count(self, retry: Retry, *, settled: bool = False) -> Planned:
+        """How much is due, and how much is done; arguments as of `due`."""
+        (counts,) = self._database.execute(
+            "select sum(state = 'due'), sum(size * (state = 'due')),"
+            " sum(state in ('processed', 'failed')), sum(state = 'due' and not is_same),"
+            f" sum(state = 'due' and is_same) from ({_STATES})",
+            {"retry": retry.value, "settled": settled},
         )
-        return self._planned()
+        return Planned(*(each or 0 for each in counts))
 
-    def look_again(self) -> None:
-        """Forget what was found, but for its versions."""
-        self._database.execute("alter table before rename to spare")
-        self._database.execute("alter table object rename to before")
-        self._database.execute("alter table spare rename to object")
-        self._database.execute("delete from object")
-
-    def is_heard(self, planned: ToHear) -> bool:
-        """Whether an object has been heard since it was planned, or tried in vain."""
+    def is_processed(self, planned: PlannedObject) -> bool:
+        """Whether an object has got rows since it was planned; of failures, too."""
         found = self._database.execute(
-            "select version, file from heard where uri = ?", (_encoded(planned.object.uri),)
+            "select version, file from processed where uri = ?", (_encoded(planned.object.uri),)
         ).fetchone()
         if found is None:
             return False
@@ -146,7 +155,7 @@ class Plan:
         """
         counts: dict[str, int] = {}
         for kind, count in self._database.execute(
-            "select kind, count(*) as files from object where kind is not null group by kind"
+            "select kind, count(*) as files from found where kind is not null group by kind"
             " order by files desc, kind"
         ):
             if len(self._kinds) < KINDS:
@@ -155,15 +164,6 @@ class Plan:
             counts[name] = counts.get(name, 0) + count
         return counts
 
-    def to_hear(self) -> Iterator[ToHear]:
-        """All that is to be heard."""
-        rows = self._database.execute(
-            "select uri, size, object.version, file from chosen join object using (uri)"
-            " left join heard using (uri) order by uri"
-        )
-        for uri, size, version, file in rows:
-            yield ToHear(AudioObject(_decoded(uri), size, version), file)
-
     def _insert(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         self._database.execute("begin")
         try:
@@ -171,15 +171,23 @@ class Plan:
         finally:  # what came before a store broke off is true, and is not read again
             self._database.execute("commit")
 
-    def _planned(self) -> Planned:
-        objects, size_bytes, changed, retried = self._database.execute(
-            "select count(*), sum(size), sum(why = 'changed'), sum(why = 'retried')"
-            " from chosen join object using (uri)"
-        ).fetchone()
-        (listed,) = self._database.execute(
-            "select count(*) from object where kind is null"
-        ).fetchone()
-        return Planned(objects, size_bytes or 0, listed - objects, changed or 0, retried or 0)
+
+_STATES = f"""
+    select uri, size, version, file, is_same, case
+        when kind is not null then '{State.SKIPPED.value}'
+        when is_same and reason is null then '{State.PROCESSED.value}'
+        when is_same and not (:retry = '{Retry.FAILED.value}'
+            or (:retry = '{Retry.UNREADABLE.value}' and reason in {PASSING_REASONS}))
+            then '{State.FAILED.value}'
+        when :settled and version_before is not version then '{State.SETTLING.value}'
+        else '{State.DUE.value}' end as state
+    from (
+        select uri, size, kind, found.version as version, version_before, reason, file,
+            iif(processed.version is null, null,
+                same_version(processed.version, found.version)) as is_same
+        from found left join processed using (uri)
+    )
+"""
 
 
 @contextmanager

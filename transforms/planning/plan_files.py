@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from earmark.transforms.elements import AudioObject, ToHear
+from earmark.transforms.elements import PlannedObject
 from earmark.transforms.storage import read_uri, write_whole
 
 
 @dataclass
 class ReadPlan(beam.PTransform):  # type: ignore[misc]
-    """What a round is to hear, from the file that `write_plan` wrote; gives ToHear.
+    """Read what a round is to process, from the file that `write_plan` wrote; gives PlannedObject.
 
     Attributes:
       path: where the file is; any filesystem that Beam knows.
@@ -22,18 +22,16 @@ class ReadPlan(beam.PTransform):  # type: ignore[misc]
 
     path: str
 
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[ToHear]:
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[PlannedObject]:
         """Apply the transform."""
         return root | beam.Impulse() | "Read" >> beam.FlatMap(lambda _: _read_plan(self.path))
 
 
-def write_plan(path: str, planned: Iterable[ToHear]) -> None:
-    """Write what a round is to hear, an object a line."""
-    lines = (json.dumps([*each.object, each.old_file]) for each in planned)
-    write_whole(path, "\n".join(lines))
+def write_plan(path: str, planned: Iterable[PlannedObject]) -> None:
+    """Write what a round is to process, an object a line."""
+    write_whole(path, "\n".join(map(json.dumps, planned)))
 
 
-def _read_plan(path: str) -> Iterator[ToHear]:
+def _read_plan(path: str) -> Iterator[PlannedObject]:
     for line in read_uri(path).splitlines():
-        uri, size_bytes, version, old_file = json.loads(line)
-        yield ToHear(AudioObject(uri, size_bytes, version), old_file)
+        yield PlannedObject.of(*json.loads(line))

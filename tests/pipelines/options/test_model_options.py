@@ -228,7 +228,7 @@ def test_a_clip_counts_once_for_labels_of_one_name(archive, tmp_path, classify, 
 
 WRONG = [
     (["--locale", "de"], "no labels of the locale 'de' (there is none)"),
-    (["--heads", "score"], "the model has no head 'score', did you mean scores?"),
+    (["--heads", "score"], "the model has no head 'score'; did you mean scores?"),
     (["--activation", "relu"], "--activation relu: input should be 'none', 'sigmoid' or 'softmax'"),
     (["--allow", "Tone"], "the model has no label 'Tone'; did you mean 'tone'?"),
     (["--deny", "zz*"], "no label of the model fits the pattern 'zz*'"),

@@ -167,11 +167,11 @@ def test_what_is_left_out_is_counted_once_however_many_windows_there_are(
 
 
 def test_a_look_that_fails_does_not_end_a_watch(tmp_path, monkeypatch, capsys):
-    watch = SimpleNamespace(look=Mock())
+    planner = SimpleNamespace(look=Mock())
     interrupts = Interrupts()
-    monkeypatch.setattr(watches, "Watch", lambda _: nullcontext(watch))
+    monkeypatch.setattr(watches, "Planner", lambda _: nullcontext(planner))
     monkeypatch.setattr(watches, "closing", lambda each: each)
-    watch.look.side_effect = [ListingError("gs://b is not there"), KeyboardInterrupt]
+    planner.look.side_effect = [ListingError("gs://b is not there"), KeyboardInterrupt]
     options = ClassifyOptions(input=("in",), output="out", model="builtin", watch=True, window_s=1)
     hearing = SimpleNamespace(options=options, made_by=Mock(run_id="R"))
     with pytest.raises(KeyboardInterrupt):

@@ -145,9 +145,8 @@ def listing(
 ) -> tuple[list[AudioObject], Listed]:
     """What a run hears of an archive of which nothing has been heard."""
     with new_plan() as plan:
-        plan.add(list_audio(patterns, manifests, all_files=all_files))
-        plan.choose(Retry.NOTHING)
-        objects = [each.object for each in plan.to_hear()]
+        plan.look(list_audio(patterns, manifests, all_files=all_files))
+        objects = [each.object for each in plan.due(Retry.NOTHING)]
         return objects, Listed(len(objects), plan.skipped())
 
 

@@ -37,7 +37,7 @@ from earmark.transforms.frames.levels import measure
 from earmark.transforms.output import committing
 from earmark.transforms.output.committing import ReconcileError, commit_round, conclude, recover
 from earmark.transforms.output.folder import link_in, round_id, staging_folder
-from earmark.transforms.output.history import Heard, HistoryError, check_history, read_history
+from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
 from earmark.transforms.output.journal import JournalError
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES
@@ -282,8 +282,8 @@ def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
 def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
     commit(tmp_path, A, FIRST)
     history = {each.uri: each for each in read_history(str(tmp_path), MADE_BY.settings())}
-    assert history["/b"] == Heard("/b", "1", None, FIRST_FILE)
-    assert history["/c"] == Heard("/c", "1", "io", FIRST_FILE)
+    assert history["/b"] == Processed("/b", "1", None, FIRST_FILE)
+    assert history["/c"] == Processed("/c", "1", "io", FIRST_FILE)
     assert len(history) == 4
 
 

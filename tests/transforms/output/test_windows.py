@@ -23,8 +23,8 @@ from earmark.transforms.elements import (
     FrameScores,
     HeadLabels,
     Listed,
+    PlannedObject,
     Span,
-    ToHear,
     Trouble,
 )
 from earmark.transforms.frames.grid import FrameGrid
@@ -63,8 +63,8 @@ def heard(uri: str, version: str = "1") -> ClipResult:
     return summarise_clip(tally, settings)
 
 
-def failed(uri: str) -> ClipResult:
-    return FailedClip(AudioObject(uri, None, "1"), Trouble("read", "io", "no luck"))
+def failed(uri: str, version: str = "1") -> ClipResult:
+    return FailedClip(AudioObject(uri, None, version), Trouble("read", "io", "no luck"))
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def commit(tmp_path):
     """Commits what came of a window's objects; gives the rounds' files."""
 
     def run(*results: ClipResult, window=WINDOW, made_by=MADE_BY, old_file=None) -> list[str]:
-        planned = [ToHear(each.clip, old_file) for each in results]
+        planned = [PlannedObject(each.clip, old_file) for each in results]
         return list(commit_window(planned, list(results), window, str(tmp_path), made_by))
 
     with locked(str(tmp_path), RUN):
@@ -146,7 +146,7 @@ def test_what_comes_again_in_an_earlier_window_is_known(tmp_path, commit):
 def test_what_a_run_between_has_heard_is_known(tmp_path, commit):
     """A stream stopped with a snapshot; an ordinary run heard what it had not committed."""
     other = replace(MADE_BY, run_id="20261101T130000Z-4567cdef")
-    planned, results = [ToHear(heard("/a").clip)], [heard("/a")]
+    planned, results = [PlannedObject(heard("/a").clip)], [heard("/a")]
     staging = staging_folder(str(tmp_path), other.run_id)
     name = file_name(round_id(other.run_id, "00001"), 0, 1)
     shard = write_shard(results, staging, name, other)
@@ -169,11 +169,15 @@ def test_an_object_without_its_one_result_fails_the_window(tmp_path, results):
         locked(str(tmp_path), RUN),
         pytest.raises(ReconcileError, match="1 objects were to be heard"),
     ):
-        list(commit_window([ToHear(heard("/a").clip)], results, WINDOW, str(tmp_path), MADE_BY))
+        list(
+            commit_window(
+                [PlannedObject(heard("/a").clip)], results, WINDOW, str(tmp_path), MADE_BY
+            )
+        )
 
 
 def test_a_stream_whose_folder_was_taken_over_commits_nothing(tmp_path):
-    planned, results = [ToHear(heard("/a").clip)], [heard("/a")]
+    planned, results = [PlannedObject(heard("/a").clip)], [heard("/a")]
     with pytest.raises(OutputTakenError):
         list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY))
     assert not (tmp_path / "clips").exists()
@@ -185,7 +189,7 @@ def test_each_window_is_a_round(tmp_path):
         planned = (
             pipeline
             | beam.Create(list(moments.items()))
-            | beam.MapTuple(lambda uri, at: TimestampedValue(ToHear(heard(uri).clip), at))
+            | beam.MapTuple(lambda uri, at: TimestampedValue(PlannedObject(heard(uri).clip), at))
             | beam.WindowInto(FixedWindows(300))
         )
         results = planned | "Hear" >> beam.Map(lambda each: heard(each.object.uri))

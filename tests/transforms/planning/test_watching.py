@@ -3,35 +3,50 @@ from __future__ import annotations
 import logging
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, StateSpec
 from apache_beam.transforms.window import TimestampedValue
 
-from earmark.transforms.elements import ToHear
-from earmark.transforms.output.history import Heard
+from earmark.transforms.elements import PlannedObject
+from earmark.transforms.output.history import Processed
 from earmark.transforms.planning import watching
-from earmark.transforms.planning.watching import WatchAudio, Watched, _LookFn
+from earmark.transforms.planning.plan import _STATES, State
+from earmark.transforms.planning.watching import (
+    _IS_LISTED,
+    _NOTIFIED,
+    _UNDER_WAY,
+    Scope,
+    WatchAudio,
+    _LookFn,
+)
 from earmark.transforms.storage.paths import ListingError
 
 EVERY_S = 5.0
 
 
-class Bag:
-    """Beam's state, in a list."""
+class Cell:
+    """Beam's state, in a list, encoded as an engine keeps it."""
 
-    def __init__(self) -> None:
-        self.members: list = []
+    def __init__(self, spec: StateSpec) -> None:
+        self._is_value, self._coder = isinstance(spec, ReadModifyWriteStateSpec), spec.coder
+        self.members: list[bytes] = []
 
     def add(self, member: object) -> None:
-        self.members.append(member)
+        self.members.append(self._coder.encode(member))
 
-    def read(self) -> Iterator:
-        return iter(list(self.members))
+    def read(self) -> Any:
+        members = list(map(self._coder.decode, self.members))
+        return next(iter(members), None) if self._is_value else members
+
+    def write(self, value: object) -> None:
+        self.members = [self._coder.encode(value)]
 
     def clear(self) -> None:
         self.members.clear()
@@ -42,14 +57,21 @@ class Stream:
 
     Attributes:
       folder: what is watched.
-      heard: what is committed.
+      rows: what is committed.
     """
 
-    def __init__(self, folder: Path, heard: list[Heard], notified: bool, pattern: str = "") -> None:
-        self.folder, self.heard = folder, heard
-        watched = Watched((f"{folder}{pattern}",), False, f"{folder}/labels", {})
-        self._stage = WatchAudio(watched, EVERY_S, notified)
-        self._bags = Bag(), Bag(), Bag()
+    def __init__(
+        self,
+        folder: Path,
+        rows: list[Processed],
+        notified: bool,
+        pattern: str = "",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.rows = folder, rows
+        scope = Scope((f"{folder}{pattern}",), False, f"{folder}/labels", settings or {})
+        self._stage = WatchAudio(scope, EVERY_S, notified)
+        self.cells = [Cell(each.state_spec) for each in (_UNDER_WAY, _NOTIFIED, _IS_LISTED)]
         self._fn: _LookFn | None = None
         self.restore()
 
@@ -63,28 +85,30 @@ class Stream:
         if self._fn is not None:
             self._fn.teardown()
 
-    def tick(self, times: int = 1) -> list[ToHear]:
+    def tick(self, times: int = 1) -> list[PlannedObject]:
         """Ticks, each when it is due; gives what came of the last."""
-        found: list[ToHear] = []
+        found: list[PlannedObject] = []
         for _ in range(times):
             self._fn._due = 0.0
             found = self.early_tick()
         return found
 
-    def early_tick(self) -> list[ToHear]:
+    def early_tick(self) -> list[PlannedObject]:
         """A tick right after another, as those that were missed come."""
-        return list(self._fn.process(("", None), *self._bags))
+        return list(self._fn.process(("", None), *self.cells))
 
     def names(self, times: int = 1) -> list[str]:
         return [os.path.relpath(each.object.uri, self.folder) for each in self.tick(times)]
 
     def notify(self, *names: str) -> None:
         for name in names:
-            assert list(self._fn.process(("", f"{self.folder}/{name}"), *self._bags)) == []
+            assert list(self._fn.process(("", f"{self.folder}/{name}"), *self.cells)) == []
 
-    def commit(self, found: list[ToHear], file: str = "1.parquet", reason: str | None = None):
-        self.heard += [
-            Heard(*(each.object.uri, each.object.version), reason, file) for each in found
+    def commit(
+        self, found: list[PlannedObject], file: str = "1.parquet", reason: str | None = None
+    ):
+        self.rows += [
+            Processed(*(each.object.uri, each.object.version), reason, file) for each in found
         ]
 
     def write(self, name: str, content: str = "1") -> None:
@@ -92,31 +116,38 @@ class Stream:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
+    def states(self) -> dict[str, State]:
+        """What files are to the plan, which knows nothing of those under way."""
+        rows = self._fn._planner.plan._database.execute(
+            f"select uri, state from ({_STATES})", {"retry": "nothing", "settled": True}
+        )
+        return {os.path.basename(uri).decode(): State(state) for uri, state in rows}
+
     @property
     def waiting(self) -> list[str]:
-        return sorted(os.path.relpath(uri, self.folder) for uri, _ in self._bags[1].members)
+        return sorted(os.path.relpath(uri, self.folder) for uri, _ in self.cells[1].read())
 
 
 @pytest.fixture
-def heard(monkeypatch) -> list[Heard]:
-    committed: list[Heard] = []
+def rows(monkeypatch) -> list[Processed]:
+    committed: list[Processed] = []
     monkeypatch.setattr(watching, "read_history", lambda *_, **__: iter(list(committed)))
     return committed
 
 
 @pytest.fixture
-def stream(tmp_path, heard) -> Iterator[Stream]:
+def stream(tmp_path, rows) -> Iterator[Stream]:
     (tmp_path / "in").mkdir()
-    stream = Stream(tmp_path / "in", heard, notified=False)
+    stream = Stream(tmp_path / "in", rows, notified=False)
     yield stream
     stream.close()
 
 
 @pytest.fixture
-def notified(tmp_path, heard) -> Iterator[Stream]:
+def notified(tmp_path, rows) -> Iterator[Stream]:
     """One that is notified of what is new, and has found that nothing was there before."""
     (tmp_path / "in").mkdir()
-    stream = Stream(tmp_path / "in", heard, notified=True)
+    stream = Stream(tmp_path / "in", rows, notified=True)
     assert stream.tick(2) == []
     yield stream
     stream.close()
@@ -185,14 +216,14 @@ def test_what_a_restored_state_has_under_way_does_not_keep_a_later_version_from_
     """The snapshot is of before two versions were committed; a third comes."""
     stream.write("a.wav")
     first = stream.tick(2)
-    snapshot = [list(bag.members) for bag in stream._bags]
+    snapshot = [list(cell.members) for cell in stream.cells]
     stream.commit(first, file="1.parquet")
     stream.write("a.wav", "12")
     [second] = stream.tick(2)
     assert second.old_file == "1.parquet"
     stream.commit([second], file="2.parquet")
-    for bag, members in zip(stream._bags, snapshot, strict=True):
-        bag.members[:] = members
+    for cell, members in zip(stream.cells, snapshot, strict=True):
+        cell.members[:] = members
     stream.restore()
     assert stream.tick(2) == []
     stream.write("a.wav", "123")
@@ -254,13 +285,13 @@ def test_a_history_that_breaks_off_is_not_taken_for_none(stream, monkeypatch):
     stream.write("b.wav")
     first = stream.tick(2)
     stream.restore()
-    known: list[Heard] = []
+    known: list[Processed] = []
     stream.commit(first)
 
     def break_off(*_, **__):
         if known:
             return
-        known.append(stream.heard[0])
+        known.append(stream.rows[0])
         yield known[0]
         raise TimeoutError
 
@@ -271,9 +302,9 @@ def test_a_history_that_breaks_off_is_not_taken_for_none(stream, monkeypatch):
 # by notifications
 
 
-def test_what_was_there_before_is_listed(tmp_path, heard):
+def test_what_was_there_before_is_listed(tmp_path, rows):
     (tmp_path / "in").mkdir()
-    stream = Stream(tmp_path / "in", heard, notified=True)
+    stream = Stream(tmp_path / "in", rows, notified=True)
     stream.write("a.wav")
     stream.write("b.txt")
     assert stream.names() == []
@@ -282,10 +313,10 @@ def test_what_was_there_before_is_listed(tmp_path, heard):
     assert stream.names(3) == []
 
 
-def test_it_is_listed_until_all_of_it_was_given(tmp_path, heard, monkeypatch):
+def test_it_is_listed_until_all_of_it_was_given(tmp_path, rows, monkeypatch):
     monkeypatch.setattr(watching, "AT_MOST", 2)
     (tmp_path / "in").mkdir()
-    stream = Stream(tmp_path / "in", heard, notified=True)
+    stream = Stream(tmp_path / "in", rows, notified=True)
     for name in "abc":
         stream.write(f"{name}.wav")
     first = stream.tick(2)
@@ -299,9 +330,9 @@ def test_it_is_listed_until_all_of_it_was_given(tmp_path, heard, monkeypatch):
     assert stream.waiting == []
 
 
-def test_a_worker_that_begins_anew_while_it_is_listed_misses_nothing(tmp_path, heard):
+def test_a_worker_that_begins_anew_while_it_is_listed_misses_nothing(tmp_path, rows):
     (tmp_path / "in").mkdir()
-    stream = Stream(tmp_path / "in", heard, notified=True)
+    stream = Stream(tmp_path / "in", rows, notified=True)
     stream.write("a.wav")
     stream.tick()
     stream.restore()
@@ -309,9 +340,9 @@ def test_a_worker_that_begins_anew_while_it_is_listed_misses_nothing(tmp_path, h
     assert stream.names() == ["a.wav"]
 
 
-def test_a_failed_listing_does_not_count_as_one(tmp_path, heard, monkeypatch):
+def test_a_failed_listing_does_not_count_as_one(tmp_path, rows, monkeypatch):
     (tmp_path / "in").mkdir()
-    stream = Stream(tmp_path / "in", heard, notified=True)
+    stream = Stream(tmp_path / "in", rows, notified=True)
     stream.write("a.wav")
     with monkeypatch.context() as patched:
         patched.setattr(watching, "list_audio", lambda *_, **__: iter([1 / 0]))
@@ -346,9 +377,9 @@ def test_what_is_notified_before_a_snapshot_comes_after_it(notified):
     assert notified.tick(2) == []
 
 
-def test_what_is_notified_while_all_is_listed_waits(tmp_path, heard):
+def test_what_is_notified_while_all_is_listed_waits(tmp_path, rows):
     (tmp_path / "in").mkdir()
-    stream = Stream(tmp_path / "in", heard, notified=True)
+    stream = Stream(tmp_path / "in", rows, notified=True)
     assert stream.tick() == []
     stream.write("a.wav")
     stream.notify("a.wav")
@@ -472,9 +503,9 @@ def test_an_archive_stands_for_its_members(notified):
     assert notified.waiting == []
 
 
-def test_of_an_archive_those_members_come_that_a_pattern_names(tmp_path, heard):
+def test_of_an_archive_those_members_come_that_a_pattern_names(tmp_path, rows):
     (tmp_path / "in").mkdir()
-    stream = Stream(tmp_path / "in", heard, notified=True, pattern="/*.zip!/2024/*")
+    stream = Stream(tmp_path / "in", rows, notified=True, pattern="/*.zip!/2024/*")
     stream.tick(2)
     fill_archive(stream.folder / "x.zip", "2023/a.wav", "2024/b.wav")
     stream.notify("x.zip")
@@ -515,7 +546,7 @@ def test_of_a_very_large_archive_the_members_come_by_and_by(notified, monkeypatc
 # with an engine
 
 
-def test_an_engine_gives_what_is_new_at_the_ticks_that_find_it(tmp_path, heard, monkeypatch):
+def test_an_engine_gives_what_is_new_at_the_ticks_that_find_it(tmp_path, rows, monkeypatch):
     """In its state, and with their times: that of a notification does not count."""
     before, new = str(tmp_path / "a.wav"), str(tmp_path / "b.wav")
     for path in (before, new):
@@ -524,13 +555,13 @@ def test_an_engine_gives_what_is_new_at_the_ticks_that_find_it(tmp_path, heard, 
     monkeypatch.setattr(watching, "list_audio", lambda _, **how: list_audio([before], **how))
     steps = [None, None, new, new, None, None, "/elsewhere/c.wav", new, None, None]
     timed = [TimestampedValue(step, second) for second, step in enumerate(steps)]
-    watched = Watched((str(tmp_path),), False, str(tmp_path / "labels"), {})
+    scope = Scope((str(tmp_path),), False, str(tmp_path / "labels"), {})
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         found = (
             pipeline
             | beam.Create(timed)
             | beam.Map(lambda step: step).with_output_types(str | None)
-            | WatchAudio(watched, every_s=0.0, notified=True)
+            | WatchAudio(scope, every_s=0.0, notified=True)
             | beam.Map(lambda each, at=beam.DoFn.TimestampParam: (each.object.uri, int(at)))
         )
         assert_that(found, equal_to([(before, 1), (new, 4)]))
