@@ -214,7 +214,7 @@ def _serve(store: str) -> None:
 
 def _fill(scheme: str, url: str, objects: int, clips: int) -> None:
     os.environ.update(_environment(url))
-    from earmark.transforms.storage import write_bytes
+    from earmark.transforms.storage import write_whole
     from earmark.transforms.storage.clients import forget_clients
 
     forget_clients()
@@ -223,7 +223,7 @@ def _fill(scheme: str, url: str, objects: int, clips: int) -> None:
     many = {f"{scheme}://archive/many/{n // 1000:02}/{n:05}.wav": b"x" for n in range(objects)}
     each = {**many, **dict.fromkeys((_clip(scheme, number) for number in range(clips)), content)}
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(write_bytes, each, each.values()))
+        list(threads.map(write_whole, each, each.values()))
 
 
 def _make_bucket(scheme: str, url: str) -> None:

@@ -29,30 +29,30 @@ COMMANDS = {
     "model": "earmark.pipelines.model",
     "repair": "earmark.pipelines.repair",
 }
-"""The module of each command, imported when it is asked for: Beam's import takes a second."""
+"""The module of each command, imported only when needed: Beam's import takes a second."""
 
 _HELP = f"""\
 earmark {__version__}: writes down, in Parquet, what is heard where in archives of audio.
 
-  earmark classify --input 'archive/**' --output labels/    hear an archive
-  earmark embed --input 'archive/**' --output vectors/      embeddings of its frames, no scores
-  earmark demo                                              make a small archive and hear it
-  earmark model info MODEL                                  what a model takes, gives and is called
+  earmark classify --input 'archive/**' --output labels/    label the sounds in an archive
+  earmark embed --input 'archive/**' --output vectors/      write embeddings of its frames only
+  earmark demo                                              make and process a small archive
+  earmark model info MODEL                                  show a model's inputs, outputs, labels
   earmark model label MODEL --labels FILE                   pack labels and metadata into a model
-  earmark model fetch yamnet                                fetch a model before it is needed
+  earmark model fetch yamnet                                download a model in advance
   earmark repair labels/                                    set broken files of an output aside
 
-Each of them explains itself with --help.
+Each command has its own --help.
 """
 
 
 def run() -> None:
-    """Carry out the command line that Python was started with, and end."""
+    """Run the command line of this process, and exit."""
     run_command(sys.argv[1:])
 
 
 def run_command(arguments: Sequence[str]) -> NoReturn:
-    """Carry out a command line, and end the process with its status."""
+    """Run a command line, and exit with its status."""
     prepare_streams()
     sys.excepthook = show_bug
     try:
@@ -70,7 +70,7 @@ def run_command(arguments: Sequence[str]) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command line; gives the exit status."""
+    """Run a command line; returns the exit status."""
     name, *rest = arguments or ["--help"]
     if "--verbose" not in rest:
         quiet_libraries(True)
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     except StoppedError as error:
         return _ended(f"interrupted; {error}", error.status)
     except UnshownError as error:
-        return DONE if error.is_unread else _ended(f"it cannot be shown: {error}", FAILED)
+        return DONE if error.is_unread else _ended(f"cannot print the output: {error}", FAILED)
     except (MemoryError, ImportError, OSError, RuntimeError) as error:
         if (said := exhausted(error)) is None:
             raise
@@ -95,11 +95,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _flushed(status: int) -> int:
-    """The status, once all that was printed is written; that nobody reads it is no failure."""
+    """The exit status after flushing stdout; a reader that has gone is not a failure."""
     error = flush_stdout()
     if error is None or isinstance(error, BrokenPipeError) or status != DONE:
         return status
-    return _ended(f"it cannot be shown: {error.strerror}", FAILED)
+    return _ended(f"cannot print the output: {error.strerror}", FAILED)
 
 
 def _interrupted(error: KeyboardInterrupt) -> int:
@@ -119,7 +119,7 @@ def _carry_out(name: str, rest: Sequence[str]) -> None:
 
 def _command(name: str) -> Callable[[Sequence[str]], None]:
     if name not in COMMANDS:
-        raise UsageError(f"no command {name}{nearest(name, COMMANDS)}; see earmark --help")
+        raise UsageError(f"unknown command {name}{nearest(name, COMMANDS)}; see earmark --help")
     module = importlib.import_module(COMMANDS[name])
     return cast(Callable[[Sequence[str]], None], module.command)
 
@@ -131,7 +131,7 @@ def _one_thread_for_each_worker() -> None:
 
 
 def quiet_libraries(quiet: bool) -> None:
-    """Keep what libraries log and warn of out of sight, or show it."""
+    """Hide or show the logs and warnings of libraries."""
     logging.getLogger().setLevel(logging.CRITICAL + 1 if quiet else logging.INFO)
     log_to_stderr()
     warnings.simplefilter("ignore" if quiet else "default")

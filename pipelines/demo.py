@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 import soundfile as sf
 from numpy.typing import NDArray
 from rich.table import Table
@@ -20,6 +19,7 @@ from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions, Parser
 from earmark.pipelines.runs import prepare
+from earmark.transforms.output import read
 from earmark.transforms.text import printable
 
 _MARKER = ".made-by-earmark-demo"
@@ -161,8 +161,11 @@ def _cut(path: Path, kept: float) -> None:
 
 def _comparison(archive: Path, labels: Path) -> Table:
     """Each file of the archive, what is in it, and what was found."""
-    clips = {row["clip"]: row for row in _rows(labels / "clips")}
-    failures = {row["clip"]: row for row in _rows(labels / "failures")}
+    tables = read(labels)
+    clips, failures = (
+        {row["clip"]: row for row in tables[name].arrow().to_pylist()}
+        for name in ("clips", "failures")
+    )
     table = Table(title="What was there, and what was heard", title_justify="left", box=None)
     for heading in ("recording", "what is in it", "what was heard"):
         table.add_column(heading, header_style="dim", overflow="fold")
@@ -193,8 +196,3 @@ def _heard(clip: Mapping[str, Any]) -> str:
 
 def _uri(archive: Path, name: str) -> str:
     return str(archive.absolute() / name)
-
-
-def _rows(folder: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
-    return rows

@@ -1,11 +1,11 @@
-"""What can go wrong with a command, other than by a bug."""
+"""The ways in which a command may fail, other than by a bug."""
 
 from __future__ import annotations
 
 
 class UsageError(Exception):
-    """The command cannot be carried out as it was given: one line says what, where, what to do."""
+    """A command cannot be carried out as given; the one-line message says what to change."""
 
 
 class RunError(Exception):
-    """A run that was begun and failed for a reason that is no bug: one line says which."""
+    """A run failed for a reason other than a bug; the message is one line."""

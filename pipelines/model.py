@@ -19,7 +19,7 @@ from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
 from earmark.pipelines.screen import facts, show_facts
-from earmark.transforms.storage import read_uri, use_options, write_bytes
+from earmark.transforms.storage import read_uri, use_options, write_whole
 from earmark.transforms.text import printable_json
 
 _SAID = (
@@ -86,7 +86,7 @@ def label(asked: argparse.Namespace, console: Console) -> None:
     )
     check_runs(described)
     try:
-        write_bytes(str(output.absolute()), described)
+        write_whole(str(output.absolute()), described)
     except OSError as error:
         raise UsageError(f"--output {output}: {error.strerror}") from error
     console.print(plain(output), soft_wrap=True)

@@ -16,11 +16,12 @@ from earmark.pipelines.options import Parser
 from earmark.transforms.output import (
     SET_ASIDE,
     Damage,
+    LinkedFolderError,
     LockedError,
     find_damage,
     has_tables,
-    link_in,
     locked,
+    refuse_links,
     repair,
 )
 from earmark.transforms.storage import (
@@ -50,14 +51,13 @@ def command(arguments: Sequence[str]) -> None:
     output = asked.output if path is None else normal_path(path)
     if path is not None and not os.path.isdir(output):
         raise UsageError(f"{shown(output)}: there is no such folder")
-    if link := link_in(output):
-        raise UsageError(f"{shown(link)} is a link, which no run has made; delete it")
     use_options(PipelineOptions([]))
     try:
+        refuse_links(output)
         if not has_tables(output):
             raise UsageError(f"{shown(output)}: no run has written to it")
         show("".join(_look(output) if asked.dry_run else _repair(output)))
-    except LockedError as error:
+    except (LinkedFolderError, LockedError) as error:
         raise UsageError(f"{shown(output)}: {error}") from error
     except UNUSABLE_ERRORS as error:
         raise RunError(f"{shown(output)}: {reason(error)}") from error

@@ -28,7 +28,7 @@ TRANSFORMS = {
     "archives": "elements errors storage",
     "detecting": "elements frames storage",
     "decoding": "archives audio elements errors frames storage threads workers",
-    "listing": "archives elements storage text",
+    "listing": "archives audio elements storage text",
     "output": "detecting elements frames storage",
     "planning": "archives elements errors listing output storage text",
 }

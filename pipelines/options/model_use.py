@@ -52,8 +52,8 @@ class ModelUse:
       options: how it is loaded.
       min_score: of all classes; None for what the model says.
       thresholds: by label, of some classes.
-      allow: labels and patterns of the only classes that count.
-      deny: the same of classes that don't.
+      allow: labels and patterns of the only classes to report; empty for all.
+      deny: labels and patterns of classes not to report.
     """
 
     options: ModelOptions
@@ -63,7 +63,7 @@ class ModelUse:
     deny: tuple[str, ...]
 
     def score_thresholds(self, classifier: AudioClassifier) -> NDArray[np.float32]:
-        """The least score that counts of each class, float32 [classes].
+        """The lowest score of each class that is a detection, float32 [classes].
 
         Raises:
           ModelError: the model has no such class, or can't give such scores.
@@ -75,22 +75,22 @@ class ModelUse:
         least = score_thresholds(heads, given, self.thresholds, self.allow, self.deny)
         self._check_reachable(least, classifier)
         if len(least) and np.isinf(least).all():
-            raise ModelError("the lists leave out every label")
+            raise ModelError("--allow or --deny excludes every label")
         return least
 
     def _check_reachable(self, least: NDArray[np.float32], classifier: AudioClassifier) -> None:
-        """Check what counts by thresholds, or by the model's metadata."""
+        """Check that scores can reach the thresholds of --thresholds and the model's metadata."""
         bounds = [head.max_score for head in classifier.heads for _ in head.labels]
         for label, score, most in zip(classifier.labels, least, bounds, strict=True):
             is_own = self.min_score is None or score != np.float32(self.min_score)
             if is_own and np.isfinite(score) and score > np.float32(most):
                 raise ModelError(
-                    f"{label!r} counts from {score:g} on, by --thresholds or the model's metadata:"
-                    f" the model gives no score above {most:g}"
+                    f"{label!r} has the threshold {score:g}, from --thresholds or the model's"
+                    f" metadata: the model gives no score above {most:g}"
                 )
 
     def min_score_of(self, classifier: AudioClassifier) -> float | None:
-        """What counts where nothing else is said; None for what the model says of each head."""
+        """The default threshold; None where the model's metadata has one for a head."""
         if self.min_score is not None:
             return self.min_score
         says = any(head.score_threshold is not None for head in classifier.heads)
@@ -115,7 +115,7 @@ def read_model_use(options: ClassifyOptions) -> ModelUse:
     """Read how a run uses its model.
 
     Raises:
-      UsageError: a file that the options name cannot be read, or holds something else.
+      UsageError: a file that the options name cannot be read, or has another content.
     """
     labels = _parsed("labels", options.labels, lambda text: parse_labels(text.encode()))
     parameters = None if options.calibration is None else read_calibration(options.calibration)
@@ -160,15 +160,15 @@ def find_model(model: str) -> ModelSource:
 
 
 def read_model(uri: str) -> bytes:
-    """What lies at a model's URI, if it is no larger than a model can be."""
+    """The content of a model at a URI; an error if it is too large for a model."""
     return read_small(uri, LARGEST_BYTES)
 
 
 def read_text(option: str, path: str) -> str:
-    """The text of a file, or of what lies at a URI, that an option names.
+    """The text of the file or URI that an option names.
 
     Raises:
-      UsageError: it cannot be read, or is no text.
+      UsageError: it cannot be read, or is not text.
     """
     try:
         return read_small(path, _LARGEST_TEXT_BYTES).decode("utf-8-sig")
@@ -182,12 +182,12 @@ def read_text(option: str, path: str) -> str:
 
 
 def read_calibration(path: str) -> str:
-    """The text of a file of score calibration, without the end of its last line.
+    """The text of a score calibration file, without the newline of its last line.
 
-    Else a file that lacks the last class would pass for one that says nothing of it.
+    That newline would otherwise count as an empty line, for one class more.
 
     Raises:
-      UsageError: it cannot be read, or is no text.
+      UsageError: it cannot be read, or is not text.
     """
     return read_text("calibration", path).replace("\r\n", "\n").removesuffix("\n")
 
@@ -207,10 +207,10 @@ def _listed(option: str, given: Sequence[str]) -> Iterator[str]:
             yield each
             continue
         if each == "@":
-            raise UsageError(f"--{option} @: name a file behind the @")
+            raise UsageError(f"--{option} @: name a file after the @")
         listed = parse_label_list(read_text(option, each[1:]))
         if not listed:
-            raise UsageError(f"--{option} {shown(each)}: it holds no labels")
+            raise UsageError(f"--{option} {shown(each)}: contains no labels")
         yield from listed
 
 

@@ -26,7 +26,7 @@ from earmark.transforms.output import (
     ConcludeRun,
     RoundRecord,
     aside_folder,
-    discard_aside,
+    discard_folder,
     leave_locked,
     read_round_file,
     round_file,
@@ -201,7 +201,7 @@ def _check_committed(hearing: Hearing, name: str, planned: int) -> RoundRecord:
     if objects != planned:
         raise RunError(f"{planned} objects were to be heard, but {objects} were")
     if hearing.made_by.embedding_size is not None:
-        discard_aside(aside_folder(output, run_id, name))
+        discard_folder(aside_folder(output, run_id, name))
     return committed
 
 

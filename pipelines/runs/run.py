@@ -52,6 +52,7 @@ from earmark.transforms.output import (
     BrokenTableError,
     HistoryError,
     JournalError,
+    LinkedFolderError,
     LockedError,
     OutputTakenError,
     Provenance,
@@ -59,9 +60,9 @@ from earmark.transforms.output import (
     check_history,
     committed_objects,
     conclude,
-    link_in,
     locked,
     recover,
+    refuse_links,
     release,
     run_file,
     staging_folder,
@@ -82,12 +83,13 @@ from earmark.transforms.storage import (
     run_id_of,
     shown,
     use_options,
-    write_bytes,
+    write_whole,
 )
 from earmark.transforms.text import holds_credentials, printable
 
 _EXPECTED_TROUBLE: tuple[type[Exception], ...] = (
-    *(BrokenTableError, HistoryError, JournalError, OutputTakenError, ReconcileError),
+    *(BrokenTableError, HistoryError, JournalError, LinkedFolderError),
+    *(OutputTakenError, ReconcileError),
     *(ListingError, ModelError, PlanError),
     *STORE_ERRORS,
 )
@@ -97,7 +99,10 @@ _TROUBLE: tuple[type[Exception], ...] = (RuntimeError, *_EXPECTED_TROUBLE)
 """The same; Beam gives some of it as a RuntimeError."""
 
 
-_UNUSABLE_OUTPUT = (LockedError, HistoryError, BrokenTableError, JournalError, ReconcileError)
+_UNUSABLE_OUTPUT = (
+    *(BrokenTableError, HistoryError, JournalError, LinkedFolderError, LockedError),
+    ReconcileError,
+)
 
 _UNREADABLE: tuple[type[Exception], ...] = (*UNUSABLE_ERRORS, JournalError)
 
@@ -234,10 +239,9 @@ def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Ite
     named = f"--output {shown(output)}"
     if os.path.isfile(output):
         raise UsageError(f"{named}: is a file; name a folder")
-    if link := link_in(output):
-        raise UsageError(f"{named}: {shown(link)} is a link, which no run has made; delete it")
     with ExitStack() as stack:
         try:
+            refuse_links(output)
             stack.enter_context(locked(output, run.made_by.run_id, say))
             recover(output)
             check_history(output, run.made_by.settings())
@@ -263,7 +267,7 @@ def execute(run: Run) -> Outcome:
         message = _expected_trouble(error)
         if message is None:
             raise
-        with suppress(*UNUSABLE_ERRORS, JournalError, ReconcileError):  # else the next run will
+        with suppress(*_EXPECTED_TROUBLE, ValueError):  # else the next run will
             _recover(run)
         raise RunError(f"{printable(message, 1000)}; {_committed(output, run_id)}") from None
 
@@ -339,7 +343,7 @@ def _travelling(hearing: Hearing, run: Run) -> Hearing:
     if source.location == BUILTIN or "://" in source.location:
         return hearing
     copy = join(staging_folder(run.options.output, run.made_by.run_id), f"{source.name}.tflite")
-    write_bytes(copy, source.read())
+    write_whole(copy, source.read())
     travelling = replace(source, location=copy)
     load = partial(load_classifier, travelling, run.use.options, read=read_uri)
     return replace(hearing, load=load)

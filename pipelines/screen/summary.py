@@ -11,6 +11,7 @@ from rich.table import Table
 from earmark.pipelines.console import plain
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.runs import Outcome, Run
+from earmark.transforms.output import written_tables
 from earmark.transforms.planning import Planned
 from earmark.transforms.storage import OTHERS
 from earmark.transforms.text import masked_flags, masked_value
@@ -49,7 +50,7 @@ def show_end(outcome: Outcome, console: Console) -> None:
         console.print(f"\nNothing to do: {before if planned.done else 'nothing new came'}.")
         return
     totals = record["totals"]
-    console.print(_headline(totals), highlight=False)
+    console.print(_headline(record), highlight=False)
     if totals["labels"]:
         console.print(_label_table(totals["labels"]))
     _show_reasons("could not be heard", "failures", totals["failures"], console)
@@ -103,21 +104,17 @@ def _in_words(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _headline(totals: Mapping[str, Any]) -> str:
+def _headline(record: Mapping[str, Any]) -> str:
+    totals = record["totals"]
+    counts = ", ".join(
+        f"{totals[table.name]:,} {table.name}"
+        for table in written_tables(record["files"])
+        if not table.is_of_objects
+    )
     hours = totals["audio_s"] / 3600
     clips = "clip" if totals["clips"] == 1 else "clips"
     length = f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.1f} minutes"
-    return (
-        f"\n[bold]{totals['clips']:,} {clips} heard[/bold], {length} of audio: "
-        f"{', '.join(_counted(totals))}."
-    )
-
-
-def _counted(totals: Mapping[str, Any]) -> Iterator[str]:
-    """How many rows there are beside those of clips."""
-    for table in ("detections", "events", "embeddings"):
-        if totals[table] or (table != "embeddings" and not totals["embeddings"]):
-            yield f"{totals[table]:,} {table}"
+    return f"\n[bold]{totals['clips']:,} {clips} heard[/bold], {length} of audio: {counts}."
 
 
 def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
@@ -168,13 +165,12 @@ def _most_frequent(skipped: Mapping[str, int]) -> Iterator[str]:
 
 def _show_where(record: Mapping[str, Any], console: Console) -> None:
     output = record["options"]["output"].rstrip("/")
-    table, columns, order = "events", "label, clip, start_s, end_s, max_score", "max_score desc"
-    if not any(file.startswith("events/") for file in record["files"]):
-        table, columns, order = "embeddings", "clip, start_s, end_s, embedding", "clip, start_s"
+    tables = written_tables(record["files"])
+    table, glance = next((table.name, table.glance) for table in tables if table.glance)
     files = f"{output}/{table}/*.parquet".replace("'", "''")
     console.print(f"\nThe rows are in [bold]{plain(output)}/[/bold]. A look around, in DuckDB:\n")
     console.print(
-        f"  select {columns}\n  from '{plain(files)}' order by {order} limit 20;\n",
+        f"  select {glance.columns}\n  from '{plain(files)}' order by {glance.order} limit 20;\n",
         highlight=False,
         soft_wrap=True,
     )

@@ -17,15 +17,6 @@ COLUMNS = {"clips": "clip, version, status, frames", "failures": "clip, reason"}
 
 
 @pytest.fixture
-def archive(tmp_path, record) -> Path:
-    folder = tmp_path / "in"
-    for name in ("a", "b", "c"):
-        record(folder / f"{name}.wav", "tone", "hum")
-    (folder / "broken.wav").write_bytes(b"RIFF, and then nothing of the kind")
-    return folder
-
-
-@pytest.fixture
 def output(tmp_path, archive, classify, record) -> Path:
     """Three recordings and a broken one from one run, and one more recording from another."""
     output = tmp_path / "out"

@@ -16,11 +16,11 @@ from earmark.transforms.listing.matching import list_pattern
 from earmark.transforms.listing.objects import check_patterns
 from earmark.transforms.storage import (
     create_file,
-    delete_objects,
+    delete_files,
     is_same_version,
     object_stores,
-    rename,
-    write_bytes,
+    stores,
+    write_whole,
 )
 from earmark.transforms.storage.clients import forget_clients
 from earmark.transforms.storage.lookup import look_up
@@ -201,7 +201,7 @@ class TestWriting:
     def test_an_object_is_written_whole(self, store: Store, size: int, faults: Faults) -> None:
         content = random.Random(2).randbytes(size)
         store.proxy.misbehave(faults)
-        write_bytes(store.uri("a/b.bin"), content)
+        write_whole(store.uri("a/b.bin"), content)
         assert store.get_all() == {"a/b.bin": content}
 
     def test_what_could_not_be_written_to_its_end_is_not_there(self, store: Store) -> None:
@@ -218,13 +218,13 @@ class TestWriting:
     def test_deleting_what_is_not_there_is_no_error(self, store: Store) -> None:
         for name in ("a", "c"):
             store.put(name, b"x")
-        delete_objects([store.uri(name) for name in "abc"])
+        delete_files([store.uri(name) for name in "abc"])
         assert store.get_all() == {}
 
     def test_an_object_takes_the_place_and_the_name_of_another(self, store: Store) -> None:
         store.put("a", b"new")
         store.put("b", b"old")
-        rename([(store.uri("a"), store.uri("b"))])
+        stores.rename([(store.uri("a"), store.uri("b"))])
         assert store.get_all() == {"b": b"new"}
 
 

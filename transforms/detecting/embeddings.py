@@ -23,7 +23,7 @@ from earmark.transforms.elements import (
     Span,
     StoredEmbeddings,
 )
-from earmark.transforms.storage import join, read_uri, write_aside
+from earmark.transforms.storage import join, read_uri, write_whole
 
 ROWS_ASIDE = 1024
 """So many at most are held of a span before they go to a file: 4 MB of YAMNet's."""
@@ -89,7 +89,7 @@ class Aside:
         content = io.BytesIO()
         np.savez(content, frame=part.frame, channel=part.channel, values=part.values)
         path = join(self.folder, f"{name}.npz")
-        write_aside(path, content.getvalue())
+        write_whole(path, content.getvalue(), outlives_power=False)
         return StoredEmbeddings(path, first, len(part.frame))
 
 

@@ -8,11 +8,11 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from itertools import chain
 
+from earmark.transforms.audio import AUDIO_EXTENSIONS
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     STORE_ERRORS,
     ListingError,
     Stored,

@@ -13,12 +13,12 @@ from earmark.transforms.archives import (
     place_of,
     split_at_archives,
 )
+from earmark.transforms.audio import AUDIO_EXTENSIONS
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
 from earmark.transforms.listing.matching import list_pattern, means
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     file_kind,
     local_path,
     look_up,

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import PurePath
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from earmark.transforms.output.folder import matching
-from earmark.transforms.output.parquet_files import open_table, said_of_itself
+from earmark.transforms.output.folder import table_files
 from earmark.transforms.output.provenance import PREFIX
-from earmark.transforms.output.tables import TABLES
-from earmark.transforms.storage import local_path, shown
-
-_TABLES = ("clips", "failures")
-_FOOTER_THREADS = 8
+from earmark.transforms.output.rows import open_table, read_footers, said_of_itself
+from earmark.transforms.storage import shown
 
 _NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]{10})-)?")
 _CLOCKS_DIFFER = timedelta(hours=1)
@@ -62,12 +57,12 @@ def read_history(
       HistoryError: some were made otherwise, or not by earmark.
       BrokenTableError: a file cannot be read.
     """
-    for table in _TABLES:
-        for path in matching(output, table, "*.parquet"):
-            if (known is None or path not in known) and (since is None or _is_since(path, since)):
-                yield from _rows(path, settings)
-                if known is not None:
-                    known.add(path)
+    for table, path in table_files(output):
+        is_wanted = table.is_of_objects and (known is None or path not in known)
+        if is_wanted and (since is None or _is_since(path, since)):
+            yield from _rows(path, settings)
+            if known is not None:
+                known.add(path)
 
 
 def check_history(output: str, settings: Mapping[str, str]) -> None:
@@ -80,25 +75,12 @@ def check_history(output: str, settings: Mapping[str, str]) -> None:
       BrokenTableError: a file is broken.
     """
     rows: dict[str, dict[str, int]] = {table: {} for table in settings["tables"].split(", ")}
-    paths = [(t.name, path) for t in TABLES for path in matching(output, t.name, "*.parquet")]
-    footers = _footers(output, [path for _, path in paths])
-    for (table, path), metadata in zip(paths, footers, strict=True):
-        _check(path, metadata, settings)
-        rows.setdefault(table, {})[PurePath(path).name] = metadata.num_rows
+    files = list(table_files(output))
+    footers = read_footers([path for _, path in files])
+    for (table, path), footer in zip(files, footers, strict=True):
+        _check(path, footer, settings)
+        rows.setdefault(table.name, {})[PurePath(path).name] = footer.num_rows
     _check_names(rows)
-
-
-def _footers(output: str, paths: Sequence[str]) -> Iterator[pq.FileMetaData]:
-    if local_path(output) is not None:  # threads would only wait for each other
-        yield from map(_footer, paths)
-        return
-    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
-        yield from threads.map(_footer, paths)
-
-
-def _footer(path: str) -> pq.FileMetaData:
-    with open_table(path) as file:
-        return file.metadata
 
 
 def _check_names(rows: Mapping[str, Mapping[str, int]]) -> None:

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from earmark.transforms.output.tables import TABLES
-from earmark.transforms.output.writing import Totals
+from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import is_round, is_run_id, is_staging_folder, read_uri, shown
 
 
@@ -98,6 +98,11 @@ class Journal(_Written):
     name: Annotated[str, AfterValidator(_round)]
     replaced: list[TablePath]
     round: RoundRecord
+
+    @property
+    def files(self) -> list[str]:
+        """All files that are to be moved into place, those of the round first."""
+        return [*self.round.files, *self.replaced]
 
     @model_validator(mode="after")
     def _has_its_own_files(self) -> Journal:

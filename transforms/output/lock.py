@@ -1,8 +1,8 @@
 """Keeping two runs from writing to one folder at the same time, on any filesystem.
 
 Each run leaves a file of its own in the folder, then looks for those of others, so never are two
-let in. Runs that come at once do so one after the other, and the first is let in; only where a
-filesystem has no means for that all of them may be refused.
+let in. Runs that come at once to a local folder do so one after the other; in a store both may be
+refused.
 
 A dead run locks nobody out. Where numbers of processes mean the same as here, the system tells
 whether its process lives. Elsewhere a run is dead when it has not renewed its file for a while, by
@@ -29,11 +29,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from earmark.transforms.output.folder import LOCKS, TURN, delete, matching, remove_empty_folders
+from earmark.transforms.output.folder import LOCKS, TURN, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
     StoreError,
     create_if_absent,
+    delete_files,
     exists,
     is_run_id,
     join,
@@ -121,7 +122,7 @@ def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None
             beating.join()
         if run_id not in _left:
             with suppress(*STORE_ERRORS):
-                delete(output, [path])
+                delete_files([path])
                 if is_ours:  # else another run is about to use them
                     remove_empty_folders(output)
         _left.discard(run_id)
@@ -148,7 +149,7 @@ def leave_locked(output: str, run_id: str) -> None:
 
 def release(output: str, run_id: str) -> None:
     """Give back the folder for a run that was left to an engine."""
-    delete(output, [_lock_file(output, run_id)])
+    delete_files([_lock_file(output, run_id)])
     remove_empty_folders(output)
 
 
@@ -201,7 +202,7 @@ def _holding_token(path: str, run_id: str) -> Iterator[None]:
     finally:
         if is_known:
             with suppress(*STORE_ERRORS):
-                delete(path, [path])
+                delete_files([path])
 
 
 def _is_locked(descriptor: int) -> bool:
@@ -258,7 +259,7 @@ def _refuse_if_taken(output: str, own: str, say: Callable[[str], None]) -> None:
                 f"run {other.run_id} is writing to it (process {other.pid} on "
                 f"{shown(other.host)}); wait for it to end, or delete {shown(path)} if it has"
             )
-        delete(output, [path])
+        delete_files([path])
 
 
 def _read(path: str) -> Lock | None:

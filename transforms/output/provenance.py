@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from earmark.transforms.elements import HeadLabels, all_labels
 from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+from earmark.transforms.output.tables import made_tables
 
 SCHEMA_VERSION = "2"
 
@@ -58,18 +59,11 @@ class Provenance:
         """The labels of all heads, one after another."""
         return all_labels(self.heads)
 
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """The tables that there are."""
-        heard = ("detections", "events") if self.heads else ()
-        embedded = () if self.embedding_size is None else ("embeddings",)
-        return (*heard, *embedded, "clips", "failures")
-
     def settings(self) -> dict[str, str]:
         """All that rows depend on besides the recordings; earmark's version is not among it."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "tables": ", ".join(self.tables),
+            "tables": ", ".join(table.name for table in made_tables(self)),
             "model_sha256": self.model_sha256,
             "heads": ", ".join(head.name for head in self.heads),
             "labels_sha256": hashlib.sha256("\n".join(self.labels).encode()).hexdigest(),

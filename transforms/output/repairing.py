@@ -7,35 +7,24 @@ like new ones. No file of a table is deleted.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 from typing import NamedTuple
 
-from earmark.transforms.output.committing import ReconcileError, carry_out, is_begun
+from earmark.transforms.output.committing import ReconcileError, finish, is_begun, lost_file
 from earmark.transforms.output.folder import (
     SET_ASIDE,
     discard_staging,
-    matching,
     remove_empty_folders,
     staged_journals,
+    table_files,
 )
 from earmark.transforms.output.journal import Journal, JournalError, read_journal
-from earmark.transforms.output.parquet_files import BrokenTableError, open_table, said_of_itself
 from earmark.transforms.output.provenance import PREFIX
-from earmark.transforms.output.tables import TABLES
-from earmark.transforms.storage import (
-    exists,
-    join,
-    local_path,
-    make_folder,
-    move_whole,
-    rename,
-    shown,
-)
-
-_FATES = ("clips", "failures")
+from earmark.transforms.output.rows import BrokenTableError, open_table, said_of_itself
+from earmark.transforms.output.tables import Table
+from earmark.transforms.storage import join, move_whole, shown
 
 
 class Damage(NamedTuple):
@@ -68,9 +57,10 @@ def find_damage(output: str) -> Iterator[Damage]:
         except JournalError as error:
             yield Damage((_relative(output, path),), _why(error))
             continue
-        if journal is not None and (missing := _missing(output, path, journal)):
-            suspects |= dict.fromkeys(_names(journal), f"{missing} is missing")
-            yield Damage((_relative(output, path),), f"{missing} is missing")
+        lost = None if journal is None else lost_file(output, journal)
+        if journal is not None and lost is not None and is_begun(output, journal):
+            suspects |= dict.fromkeys(_names(journal), f"{lost} is missing")
+            yield Damage((_relative(output, path),), f"{lost} is missing")
     yield from _damaged_rounds(output, suspects)
 
 
@@ -93,7 +83,7 @@ def repair(output: str, run_id: str) -> list[Damage]:
     found: list[Damage] = []
     for path in staged_journals(output):
         try:
-            _finish(output, path)
+            finish(output, path)
         except (JournalError, ReconcileError) as error:
             suspects |= dict.fromkeys(_suspects(path), _why(error))
             found.append(Damage((_relative(output, path),), _why(error)))
@@ -111,14 +101,13 @@ def repair(output: str, run_id: str) -> list[Damage]:
 
 def _damaged_rounds(output: str, suspects: dict[str, str]) -> Iterator[Damage]:
     """The files of rounds of which one is broken or missing, or is suspected by its name."""
-    tables: dict[str, list[str]] = {}
-    for table in TABLES:
-        for path in matching(output, table.name, "*.parquet"):
-            tables.setdefault(PurePath(path).name, []).append(table.name)
+    tables: dict[str, list[Table]] = {}
+    for table, path in table_files(output):
+        tables.setdefault(PurePath(path).name, []).append(table)
     for name, there in sorted(tables.items()):
         checked = _Round(output, name, there)
         if why := suspects.get(name) or checked.trouble:
-            files = tuple(f"{table}/{name}" for table in there)
+            files = tuple(f"{table.name}/{name}" for table in there)
             yield Damage(files, why, frozenset(checked.clips))
 
 
@@ -127,21 +116,21 @@ class _Round:
 
     Attributes:
       trouble: what is wrong with them, in a line; None if nothing is.
-      clips: the recordings that have a row in clips/ or failures/.
+      clips: the recordings that have a row in a table of objects.
     """
 
-    def __init__(self, output: str, name: str, tables: list[str]) -> None:
+    def __init__(self, output: str, name: str, tables: Sequence[Table]) -> None:
         self.clips: set[str] = set()
         self.trouble: str | None = None
         self._expected: set[str] = set()
         self._has_rows = False
-        for table in reversed(TABLES):  # clips and failures first
-            if table.name in tables:
-                self._read(join(output, table.name, name), table.name)
-        for table_name in sorted(self._expected - set(tables) if self._has_rows else ()):
-            self._note(f"{table_name}/{name} is missing")
+        for table in sorted(tables, key=lambda table: not table.is_of_objects):
+            self._read(join(output, table.name, name), table)
+        there = {table.name for table in tables}
+        for missing in sorted(self._expected - there if self._has_rows else ()):
+            self._note(f"{missing}/{name} is missing")
 
-    def _read(self, path: str, table: str) -> None:
+    def _read(self, path: str, table: Table) -> None:
         try:
             with open_table(path) as file:
                 said = said_of_itself(file.metadata)
@@ -154,8 +143,8 @@ class _Round:
         except KeyError:
             self._note(f"{shown(path)} has no column clip")
 
-    def _compare(self, path: str, table: str, clips: set[str]) -> None:
-        if table in _FATES:
+    def _compare(self, path: str, table: Table, clips: set[str]) -> None:
+        if table.is_of_objects:
             self.clips |= clips
         elif self.trouble is None and not clips <= self.clips:
             self._note(f"{shown(path)} has rows of recordings that have none in clips/")
@@ -164,25 +153,7 @@ class _Round:
         self.trouble = self.trouble or trouble
 
 
-def _missing(output: str, path: str, journal: Journal) -> str | None:
-    """A file that a journal is to move and that is neither aside nor in its place."""
-    staging = os.path.dirname(path)
-    if not is_begun(output, journal):
-        return None
-    for file in (*journal.replaced, *journal.round.files):
-        places = (join(folder, *file.split("/")) for folder in (staging, output))
-        if not any(map(exists, places)):
-            return file
-    return None
-
-
 # setting aside
-
-
-def _finish(output: str, path: str) -> None:
-    journal = read_journal(path)
-    if journal is not None and is_begun(output, journal):
-        carry_out(output, path)
 
 
 def _suspects(path: str) -> list[str]:
@@ -193,18 +164,13 @@ def _suspects(path: str) -> list[str]:
 
 
 def _names(journal: Journal) -> list[str]:
-    return [PurePath(file).name for file in (*journal.replaced, *journal.round.files)]
+    return [PurePath(file).name for file in journal.files]
 
 
 def _set_aside(output: str, run_id: str, damage: Damage) -> None:
     for file in damage.files:
-        *folders, name = file.split("/")
-        source, target = join(output, *folders), join(output, SET_ASIDE, run_id, *folders)
-        make_folder(target)
-        if local_path(output) is None:
-            rename([(join(source, name), join(target, name))])
-        else:
-            move_whole(source, target, [name])
+        folder, _, name = file.rpartition("/")
+        move_whole(join(output, folder), join(output, SET_ASIDE, run_id, folder), [name])
 
 
 def _why(error: Exception) -> str:

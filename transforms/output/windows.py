@@ -16,7 +16,7 @@ from earmark.transforms.output.committing import ReconcileError, commit_round, f
 from earmark.transforms.output.folder import (
     STREAM,
     aside_folder,
-    discard_aside,
+    discard_folder,
     round_id,
     staging_folder,
 )
@@ -101,14 +101,14 @@ def commit_window(
     left = [each for each in results if each.clip.uri not in done]
     aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
     if not left:
-        discard_aside(aside)
+        discard_folder(aside)
         return
     name = _round_name(window, left)
     staging = staging_folder(output, made_by.run_id)
     shard = write_shard(left, staging, file_name(round_id(made_by.run_id, name), 0, 1), made_by)
     obsolete = [each for one in planned for each in superseded(one)]
     path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
-    discard_aside(aside)
+    discard_folder(aside)
     yield path
 
 

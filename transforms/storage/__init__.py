@@ -11,7 +11,6 @@ from earmark.transforms.storage.lookup import (
 )
 from earmark.transforms.storage.paths import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     KINDS,
     OTHERS,
     ListingError,
@@ -46,29 +45,25 @@ from earmark.transforms.storage.stored import (
 )
 from earmark.transforms.storage.stores import (
     create_if_absent,
-    delete_objects,
     exists,
     list_below,
     look,
     open_file,
     persisting,
-    rename,
 )
 from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
     create_file,
+    delete_files,
     join,
     make_folder,
     move_whole,
     sync,
-    write_aside,
-    write_bytes,
     write_whole,
 )
 
 __all__ = [
     "APPLE_DOUBLE",
-    "AUDIO_EXTENSIONS",
     "KINDS",
     "OTHERS",
     "ROUND",
@@ -86,7 +81,7 @@ __all__ = [
     "check_writable",
     "create_file",
     "create_if_absent",
-    "delete_objects",
+    "delete_files",
     "exists",
     "fetched",
     "file_kind",
@@ -112,7 +107,6 @@ __all__ = [
     "read_uri",
     "reason",
     "remote_object",
-    "rename",
     "run_id_of",
     "scheme",
     "shown",
@@ -121,7 +115,5 @@ __all__ = [
     "temporary_copy",
     "trouble_with",
     "use_options",
-    "write_aside",
-    "write_bytes",
     "write_whole",
 ]

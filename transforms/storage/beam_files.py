@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
-from apache_beam.io.filesystems import FileSystems
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from earmark.transforms.storage.clients import beam_filesystem
 from earmark.transforms.storage.stored import (
     READ_BYTES,
     STORE_ERRORS,
@@ -29,11 +29,11 @@ class BeamFiles:
     def look(self, uri: str) -> Stored:
         """What there is at a URI."""
         with _told():
-            return _stored(FileSystems.get_filesystem(uri).metadata(uri))
+            return _stored(beam_filesystem(uri).metadata(uri))
 
     def list_below(self, beginning: str) -> Iterator[Stored]:
         """All files whose URIs begin like this, at any depth."""
-        filesystem = FileSystems.get_filesystem(beginning)
+        filesystem = beam_filesystem(beginning)
         if filesystem.has_dirs():
             yield from _walk(filesystem, beginning[: beginning.rindex("/") + 1])
             return
@@ -49,15 +49,15 @@ class BeamFiles:
     def open(self, uri: str) -> BinaryIO:
         """A file to be read from any position."""
         with _told():
-            opened = FileSystems.get_filesystem(uri).open(
-                uri, compression_type=CompressionTypes.UNCOMPRESSED
-            )
+            opened = beam_filesystem(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
         return cast(BinaryIO, opened)
 
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
         """A file to be written."""
         with _told():
-            created = FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+            created = beam_filesystem(uri).create(
+                uri, compression_type=CompressionTypes.UNCOMPRESSED
+            )
         return cast(AbstractContextManager[BinaryIO], created)
 
     def create_if_absent(self, uri: str, content: bytes) -> bool:
@@ -66,23 +66,25 @@ class BeamFiles:
 
     def make_folder(self, folder: str) -> None:
         """Make a folder, where the filesystem has such things."""
+        filesystem = beam_filesystem(folder)
         with _told():
-            if not FileSystems.exists(folder):
-                FileSystems.mkdirs(folder)
+            if not filesystem.exists(folder):
+                filesystem.mkdirs(folder)
 
     def rename(self, moves: Sequence[tuple[str, str]]) -> None:
         """Give files other names; files that have these are replaced."""
         sources, targets = (list(uris) for uris in zip(*moves, strict=True))
+        filesystem = beam_filesystem(targets[0])
         with _told():
-            if FileSystems.get_filesystem(targets[0]).has_dirs():  # which renames onto nothing
-                self.delete(filter(FileSystems.exists, targets))
-            FileSystems.rename(sources, targets)
+            if filesystem.has_dirs():  # which renames onto nothing
+                self.delete(filter(filesystem.exists, targets))
+            filesystem.rename(sources, targets)
 
     def delete(self, uris: Iterable[str]) -> None:
         """Delete files."""
         with _told():
             if files := list(uris):
-                FileSystems.delete(files)
+                beam_filesystem(files[0]).delete(files)
 
     def _chunks(self, stored: Stored) -> Iterator[bytes]:
         done = 0

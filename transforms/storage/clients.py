@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
+from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.options.pipeline_options import (
@@ -253,6 +254,19 @@ class _AskedForOptions(LocalFileSystem):  # type: ignore[misc]
         self.options = pipeline_options
 
 
+def beam_filesystem(uri: str) -> FileSystem:
+    """Beam's filesystem for a URI; some can do nothing without options.
+
+    Raises:
+      ValueError: there is none.
+    """
+    _beam_options()
+    return FileSystems.get_filesystem(uri)
+
+
 def _beam_options() -> PipelineOptions:
     told = FileSystems.get_filesystem(f"{_AskedForOptions.SCHEME}://").options
-    return told if isinstance(told, PipelineOptions) else PipelineOptions([])
+    if isinstance(told, PipelineOptions):
+        return told
+    FileSystems.set_options(PipelineOptions([]))
+    return PipelineOptions([])

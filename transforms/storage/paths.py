@@ -1,4 +1,4 @@
-"""Names of recordings: which can be audio, and how local ones become URIs."""
+"""Names of recordings: what kind of file they are, and how local ones become URIs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,6 @@ import re
 from urllib.parse import quote, unquote_to_bytes
 
 from earmark.transforms.text import printable
-
-AUDIO_EXTENSIONS = frozenset(
-    """
-    3ga aa aac aax ac3 adts aif aifc aiff alac amr ape au awb bwf caf dff ds2 dsf dss dts eac3 ec3
-    f4a flac g722 g726 g729 gsm m4a m4b m4p m4r mka mp1 mp2 mp3 mpa mpc mpga nist oga ogg oma opus
-    qcp ra rf64 shn snd sph spx tak tta voc vox w64 wac wav wave weba wma wv
-
-    3g2 3gp 3gpp amv asf avi divx dv f4v flv m1v m2t m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf
-    ogm ogv ogx qt rm rmvb tod ts vob webm wmv wtv
-    """.split()  # noqa: SIM905 (a list would take a line for each)
-)
-"""Of names that can be audio: first sound, then video that may have sound in it."""
 
 APPLE_DOUBLE = "._*"
 """The kind of files in which macOS keeps what other filesystems can't, ._a.wav beside a.wav."""

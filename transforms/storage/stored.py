@@ -49,9 +49,9 @@ class Stored(NamedTuple):
 def is_same_version(one: str, other: str) -> bool:
     """Whether versions of an object say that its content is the same.
 
-    Of two with an etag, that and the size decide. Where only one has an etag, as rows of earmark
-    0.1 have none, it is the size and the second of the last change. A member's version begins with
-    its archive's.
+    Of two with an etag, that and the size decide. Where only one has an etag, as rows were written
+    before versions had any, the size and the second of the last change do. A member's version
+    begins with its archive's.
     """
     if one == other:
         return True

@@ -5,12 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from earmark.transforms.storage.paths import local_path
-from earmark.transforms.storage.stores import create, make_store_folder, persisting
+from earmark.transforms.storage.stores import (
+    create,
+    delete_objects,
+    exists,
+    make_store_folder,
+    persisting,
+    rename,
+)
 
 
 def join(*parts: str) -> str:
@@ -23,49 +31,33 @@ def join(*parts: str) -> str:
 
 def make_folder(folder: str) -> None:
     """Make a folder, where the filesystem has such things, unless it is there."""
-    if local_path(folder) is not None:
-        _make_locally(folder)
+    local = local_path(folder)
+    if local is not None:
+        _make_locally(local)
     else:
         make_store_folder(folder)
 
 
-def _make_locally(folder: str) -> None:
-    if os.path.isdir(folder):
-        return
-    parent = os.path.dirname(os.path.abspath(folder))
-    _make_locally(parent)
-    os.makedirs(folder, exist_ok=True)
-    sync_folder(parent)
+def write_whole(path: str, content: str | bytes, *, outlives_power: bool = True) -> None:
+    """Write a file that is there whole or not at all; a file of that name is replaced.
 
+    Any number of workers may write the same one at once.
 
-def write_whole(path: str, text: str) -> None:
-    """Write a file that is there whole or not at all; a file of that name is replaced."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # which is how JSON escapes, too
-
-
-def write_bytes(path: str, content: bytes) -> None:
-    """The same, for a file that is no text."""
-    make_folder(os.path.dirname(path))
-    if local_path(path) is not None:
-        _write_locally(path, content)
-    else:
-        _write_elsewhere(path, content)
-
-
-def write_aside(path: str, content: bytes) -> None:
-    """The same, for one of many files that nobody needs once the run is over.
-
-    Workers may write the same one at once. It need not outlive a loss of power.
+    Args:
+      path: where, on any filesystem.
+      content: of the file; text is written as UTF-8.
+      outlives_power: whether it is there after a loss of power. A file that nobody needs once the
+        run is over need not be, which is faster.
     """
-    if local_path(path) is None:
-        _write_elsewhere(path, content)
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")  # which is how JSON escapes, too
+    local = local_path(path)
+    if local is not None:
+        _write_locally(local, content, outlives_power)
         return
-    folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    part = os.path.join(folder, f".{name}-{secrets.token_hex(8)}.part")
-    with open(part, "xb") as sink:
-        sink.write(content)
-    os.replace(part, path)
+    for attempt in persisting(path):  # an object is there once it has been written whole
+        with attempt, create_file(path) as sink:
+            sink.write(content)
 
 
 def create_file(path: str) -> AbstractContextManager[BinaryIO]:
@@ -82,47 +74,76 @@ def create_file(path: str) -> AbstractContextManager[BinaryIO]:
     return open(local, "xb")
 
 
-def _write_elsewhere(path: str, content: bytes) -> None:
-    # an object is there once it has been written whole
-    for attempt in persisting(path):
-        with attempt, create_file(path) as sink:
-            sink.write(content)
+def _make_locally(folder: str) -> None:
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(os.path.abspath(folder))
+    _make_locally(parent)
+    os.makedirs(folder, exist_ok=True)
+    sync_folder(parent)
 
 
-def _write_locally(path: str, content: bytes) -> None:
+def _write_locally(path: str, content: bytes, outlives_power: bool) -> None:
     folder = os.path.dirname(path)
+    if outlives_power:
+        _make_locally(folder)
+    else:
+        os.makedirs(folder, exist_ok=True)
     # of a name that nobody can know beforehand: in a shared folder, a link might wait under it
     aside = os.path.join(folder, f".{secrets.token_hex(8)}.part")
     try:
         with open(aside, "xb") as sink:
             sink.write(content)
-            sink.flush()
-            os.fsync(sink.fileno())
+            if outlives_power:
+                sink.flush()
+                os.fsync(sink.fileno())
         os.replace(aside, path)
     except OSError:
         with suppress(OSError):
             os.unlink(aside)
         raise
-    sync_folder(folder)
+    if outlives_power:
+        sync_folder(folder)
 
 
 def move_whole(source: str, target: str, names: Iterable[str]) -> None:
-    """Move files from one local folder to another in a way that no loss of power loses any.
+    """Move files from one folder to another, on any filesystem; files of such names are replaced.
 
-    A file of such a name is replaced. What an earlier attempt has moved stays where it is.
-
-    A file system without a journal may forget the new name of a renamed file and keep that the old
-    one is gone. So a file has both names until the new one has reached the disk.
+    What an earlier attempt has moved stays where it is. On a local filesystem no loss of power
+    loses a file: one without a journal may forget the new name of a renamed file and keep that the
+    old one is gone, so a file has both names until the new one has reached the disk.
 
     Raises:
       FileNotFoundError: a file is in neither folder.
-      OSError: one cannot be moved.
+      STORE_ERRORS: one cannot be moved.
     """
-    sources = [os.path.join(source, name) for name in names]
-    for file in sources:
-        _move(file, os.path.join(target, os.path.basename(file)))
-    sync_folder(target)
-    for file in sources:
+    make_folder(target)
+    move = _move_locally if local_path(target) is not None else _move_remotely
+    move([(join(source, name), join(target, name)) for name in names])
+
+
+def delete_files(paths: Iterable[str]) -> None:
+    """Delete files of one filesystem, those of them that are there."""
+    remote = []
+    for path in paths:
+        local = local_path(path)
+        if local is None:
+            remote.append(path)
+        else:
+            Path(local).unlink(missing_ok=True)
+    for attempt in persisting(remote[0]) if remote else ():
+        with attempt:
+            if attempt.retry_state.attempt_number > 1:  # not before, since they may be many
+                remote = [path for path in remote if exists(path)]
+            delete_objects(remote)
+
+
+def _move_locally(moves: Sequence[tuple[str, str]]) -> None:
+    for file, target in moves:
+        _move(file, target)
+    for folder in {os.path.dirname(target) for _, target in moves}:
+        sync_folder(folder)
+    for file, _ in moves:
         with suppress(FileNotFoundError):
             os.unlink(file)
 
@@ -155,6 +176,25 @@ def _give_name(file: str, name: str) -> None:
             os.unlink(aside)
         os.link(file, aside)
         os.replace(aside, name)
+
+
+def _move_remotely(moves: Sequence[tuple[str, str]]) -> None:
+    waiting = [move for move in moves if exists(move[0])]
+    for _, there in set(moves) - set(waiting):
+        if not exists(there):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), there)
+    if not waiting:
+        return
+    try:
+        rename(waiting)
+    except OSError:  # unless another does the same at once, as when a run ends in a commit
+        if not all(map(_is_moved, waiting)):
+            raise
+
+
+def _is_moved(move: tuple[str, str]) -> bool:
+    source, there = move
+    return not exists(source) and exists(there)
 
 
 def sync(folder: str, files: Iterable[str]) -> None:

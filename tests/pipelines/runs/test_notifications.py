@@ -82,7 +82,7 @@ def told(record, classify, tmp_path):
         ),
         (
             [f"--notifications={KAFKA}"],
-            f"earmark: --notifications {KAFKA}: is for a watch: add --watch, or leave it out",
+            f"earmark: --notifications {KAFKA}: needs --watch: add it, or leave this out",
         ),
         (
             ["--watch", f"--notifications={KAFKA}"],
@@ -163,5 +163,5 @@ def test_in_a_file_of_options_it_stands_beside_the_watch(tmp_path):
     options, _ = parse(["--config", str(config)], CLASSIFY)
     assert options.notifications == KAFKA
     config.write_text(f"notifications: {KAFKA}\ninput: a\noutput: b\n")
-    with pytest.raises(UsageError, match="is for a watch"):
+    with pytest.raises(UsageError, match="needs --watch"):
         parse(["--config", str(config)], CLASSIFY)

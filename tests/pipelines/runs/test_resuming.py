@@ -18,15 +18,6 @@ import soundfile as sf
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture
-def archive(tmp_path, record) -> Path:
-    folder = tmp_path / "in"
-    for name in ("a", "b", "c"):
-        record(folder / f"{name}.wav", "tone", "hum")
-    (folder / "broken.wav").write_bytes(b"RIFF, and then nothing of the kind")
-    return folder
-
-
 def heard(rows, output: Path) -> dict[str, str]:
     """The run that each object's row is of, by the object's name."""
     both = [*rows(output, "clips", "clip, run_id"), *rows(output, "failures", "clip, run_id")]

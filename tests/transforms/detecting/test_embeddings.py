@@ -23,7 +23,7 @@ from earmark.transforms.elements import (
     Span,
     StoredEmbeddings,
 )
-from earmark.transforms.storage.whole_files import write_aside
+from earmark.transforms.storage.whole_files import write_whole
 
 SPAN = Span(AudioObject("/a/naïve.wav", 1, "v"))
 SIZE = 4
@@ -102,7 +102,8 @@ def test_what_float16_does_not_hold_becomes_the_most_that_it_does(tmp_path):
 def test_many_may_write_the_same_one_at_once(tmp_path):
     path = str(tmp_path / "aside" / "one.npz")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: write_aside(path, bytes([65 + i % 8]) * 50_000), range(200)))
+        contents = (bytes([65 + i % 8]) * 50_000 for i in range(200))
+        list(pool.map(lambda each: write_whole(path, each, outlives_power=False), contents))
     content = Path(path).read_bytes()
     assert len(content) == 50_000
     assert len(set(content)) == 1

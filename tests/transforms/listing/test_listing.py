@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.transforms.archives.members import member_copy, place_of
+from earmark.transforms.audio.formats import AUDIO_EXTENSIONS
 from earmark.transforms.elements import AudioObject, Listed
 from earmark.transforms.listing.globs import Glob, pattern_regex
 from earmark.transforms.listing.manifests import is_manifest, read_manifest
@@ -35,7 +36,6 @@ from earmark.transforms.listing.objects import check_patterns, list_audio
 from earmark.transforms.planning.plan import Retry, new_plan
 from earmark.transforms.storage.lookup import find, look_up
 from earmark.transforms.storage.paths import (
-    AUDIO_EXTENSIONS,
     ListingError,
     file_kind,
     local_path,

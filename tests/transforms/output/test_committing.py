@@ -35,14 +35,21 @@ from earmark.transforms.frames.channels import ChannelUse
 from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.frames.levels import measure
 from earmark.transforms.output import committing
-from earmark.transforms.output.committing import ReconcileError, commit_round, conclude, recover
-from earmark.transforms.output.folder import link_in, round_id, staging_folder
+from earmark.transforms.output.committing import ReconcileError, commit_round, recover
+from earmark.transforms.output.concluding import conclude
+from earmark.transforms.output.folder import (
+    LinkedFolderError,
+    refuse_links,
+    round_id,
+    staging_folder,
+)
 from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
 from earmark.transforms.output.journal import JournalError
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES
-from earmark.transforms.output.writing import Totals, file_name, write_shard
-from earmark.transforms.storage import StoreError
+from earmark.transforms.output.totals import Totals
+from earmark.transforms.output.writing import file_name, write_shard
+from earmark.transforms.storage import StoreError, move_whole, whole_files
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
 
 HEADS = (HeadLabels("scores", ("wind", "bird")),)
@@ -459,8 +466,9 @@ def test_a_link_in_place_of_a_runs_folder_is_not_followed(tmp_path, link):
     (output / link).parent.mkdir(exist_ok=True)
     (output / link).symlink_to(elsewhere)
     before = sorted(elsewhere.rglob("*"))
-    assert link_in(str(output)) == str(output / link)
-    with suppress(JournalError):
+    with pytest.raises(LinkedFolderError, match=f"{output / link} is a link"):
+        refuse_links(str(output))
+    with suppress(LinkedFolderError):
         recover(str(output))
     assert sorted(elsewhere.rglob("*")) == before
     assert (elsewhere / victim).read_text() == "kept"
@@ -480,11 +488,10 @@ def test_a_file_that_a_store_did_not_replace_is_not_taken_for_replaced(monkeypat
     def refuse(*_: object) -> None:
         raise StoreError("503 slow down")
 
-    monkeypatch.setattr(committing, "exists", lambda _: True)
-    monkeypatch.setattr(committing, "rename", refuse)
-    monkeypatch.setattr(committing, "make_folder", lambda _: None)
+    monkeypatch.setattr(whole_files, "exists", lambda _: True)
+    monkeypatch.setattr(whole_files, "rename", refuse)
     with pytest.raises(StoreError):
-        committing._move("gs://b/out", A, "clips", [f"clips/{FIRST_FILE}"])
+        move_whole(f"gs://b/out/_staging-{A}/clips", "gs://b/out/clips", [FIRST_FILE])
 
 
 def test_rows_are_taken_out_of_files_that_somebody_has_renamed(tmp_path):
@@ -541,7 +548,7 @@ def test_a_runs_file_sums_up_its_rounds_and_takes_their_place(tmp_path):
 
 
 def test_reconciling_counts_both_clips_and_failures():
-    totals = Totals(clips=2, failures={"io": 1})
+    totals = Totals(rows={"clips": 2, "failures": 1})
     committing.reconcile(Listed(3, {}), totals)
     with pytest.raises(ReconcileError):
         committing.reconcile(Listed(2, {}), totals)

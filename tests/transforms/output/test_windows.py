@@ -40,7 +40,7 @@ from earmark.transforms.output.folder import STREAM, aside_folder, round_id, sta
 from earmark.transforms.output.history import read_history
 from earmark.transforms.output.lock import locked
 from earmark.transforms.output.provenance import Provenance
-from earmark.transforms.output.superseding import read_uris
+from earmark.transforms.output.rows import read_uris
 from earmark.transforms.output.windows import CommitWindows, commit_window
 from earmark.transforms.output.writing import file_name, write_shard
 

@@ -27,11 +27,12 @@ from earmark.transforms.elements import (
 )
 from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.frames.levels import measure
-from earmark.transforms.output.committing import CommitRound, conclude
+from earmark.transforms.output.columns import CLIPS, DETECTIONS, EVENTS, FAILURES
+from earmark.transforms.output.committing import CommitRound
+from earmark.transforms.output.concluding import conclude
 from earmark.transforms.output.folder import round_id, staging_folder
 from earmark.transforms.output.lock import locked
 from earmark.transforms.output.provenance import Provenance
-from earmark.transforms.output.tables import CLIPS, DETECTIONS, EVENTS, FAILURES
 from earmark.transforms.output.writing import WriteParquet, shard_of
 
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
