@@ -41,6 +41,7 @@ def forget_clients() -> None:
     """Have endpoints and credentials looked for anew."""
     client_of.cache_clear()
     boto_client.cache_clear()
+    _google_credentials.cache_clear()
 
 
 def is_object_store(uri: str) -> bool:
@@ -99,7 +100,7 @@ def _s3(root: str) -> S3Store:
     session, client = boto_client()
     endpoint = str(client.meta.endpoint_url)
     config: Any = {"region": client.meta.region_name or "us-east-1"}
-    if urlsplit(endpoint).netloc.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+    if urlsplit(endpoint).netloc.endswith(".amazonaws.com"):
         config["region"] = _region_of(bucket, client) or config["region"]
     else:
         config["endpoint"] = endpoint
@@ -183,6 +184,7 @@ def _gcs(root: str) -> GCSStore:
     return GCSStore(_bucket(root), credential_provider=provider, client_options=_options())
 
 
+@lru_cache(maxsize=1)
 def _google_credentials() -> Any:
     import google.auth
     from google.auth import impersonated_credentials
