@@ -19,6 +19,7 @@ from earmark.models.metadata import ModelMetadata, OutputMetadata
 from earmark.models.running import Interface, fastest_scorer, read_interface
 from earmark.models.scores import ModelOptions, as_scores, choose_heads
 from earmark.models.sources import ModelSource, ReadUri, read_file
+from earmark.shared import shared
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 1000, 384_000
@@ -177,12 +178,13 @@ def load_classifier(
       ModelError: the model cannot be read or used.
     """
     key = _Key(source.name, source.sha256, options)
-    with _loading:
-        if key not in _loaded:
+    loaded = shared(_Loaded)
+    with loaded.lock:
+        if key not in loaded.classifiers:
             model = source.read(read)
             with _naming(source.location):
-                _loaded[key] = AudioClassifier(model, options, name=source.name)
-        return _loaded[key]
+                loaded.classifiers[key] = AudioClassifier(model, options, name=source.name)
+        return loaded.classifiers[key]
 
 
 def parse_labels(content: bytes) -> tuple[str, ...]:
@@ -211,8 +213,17 @@ class _Key(NamedTuple):
     options: ModelOptions
 
 
-_loaded: dict[_Key, AudioClassifier] = {}
-_loading = threading.Lock()
+class _Loaded:
+    """The classifiers of this process.
+
+    Attributes:
+      lock: to be held by whoever loads one.
+      classifiers: by what they depend on.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.classifiers: dict[_Key, AudioClassifier] = {}
 
 
 def _with_embedding(

@@ -21,7 +21,6 @@ from earmark.models.metadata import (
     read,
     read_ports,
 )
-from earmark.models.running import port_details
 from earmark.models.scores import make_calibration
 
 _LOCALE: Final = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
@@ -71,7 +70,6 @@ def describe(
       ModelError: the bytes are not a TFLite model, or a damaged one, or a change does not fit it.
     """
     metadata = read(model)
-    port_details(model)  # LiteRT verifies the file, so a hostile one cannot stall what follows
     with damage_as_model_error():
         ports = read_ports(model)
     texts = _given(

@@ -32,7 +32,7 @@ def process(arguments: Sequence[str], asked: Command) -> None:
       UsageError: the options, the input, the model or the output cannot be used.
       RunError: the run failed.
     """
-    from earmark.pipelines.cli import quiet_libraries
+    from earmark.pipelines.console import quiet_libraries
     from earmark.pipelines.options import parse
     from earmark.pipelines.runs import prepare
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
 from earmark import __version__
 from earmark.models.errors import nearest
-from earmark.pipelines.console import UnshownError, log_to_stderr, say, show, show_bug
+from earmark.pipelines.console import UnshownError, quiet_libraries, say, show, show_bug
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import StoppedError, end_on_signals
 from earmark.pipelines.limits import LEAST_FILES, check_open_files, exhausted
@@ -128,13 +126,6 @@ def _one_thread_for_each_worker() -> None:
     """Limit BLAS to a thread for each worker, unless the user has set another number."""
     for name, value in ONE_BLAS_THREAD.items():
         os.environ.setdefault(name, value)
-
-
-def quiet_libraries(quiet: bool) -> None:
-    """Hide or show the logs and warnings of libraries."""
-    logging.getLogger().setLevel(logging.CRITICAL + 1 if quiet else logging.INFO)
-    log_to_stderr()
-    warnings.simplefilter("ignore" if quiet else "default")
 
 
 def _ended(message: object, status: int) -> int:

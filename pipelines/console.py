@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+import warnings
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -78,13 +79,11 @@ def say(message: object) -> None:
         return
 
 
-def log_to_stderr() -> None:
-    """Log to stderr with secrets masked, unless logging is already configured."""
-    if logging.getLogger().handlers:
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(levelname)s:%(name)s:%(message)s"))
-    logging.getLogger().addHandler(handler)
+def quiet_libraries(quiet: bool) -> None:
+    """Hide or show the logs and warnings of libraries."""
+    logging.getLogger().setLevel(logging.CRITICAL + 1 if quiet else logging.INFO)
+    _log_to_stderr()
+    warnings.simplefilter("ignore" if quiet else "default")
 
 
 def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -92,6 +91,15 @@ def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackTy
     said = "".join(traceback.format_exception(kind, error, trace))
     with suppress(OSError):
         print(_in_lines(said), file=sys.stderr)
+
+
+def _log_to_stderr() -> None:
+    """Log to stderr with secrets masked, unless logging is already configured."""
+    if logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s:%(name)s:%(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 class _Formatter(logging.Formatter):

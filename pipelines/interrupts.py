@@ -23,8 +23,8 @@ class EndedError(KeyboardInterrupt):
       number: of the signal.
     """
 
-    def __init__(self, number: int) -> None:
-        super().__init__("finished work is committed" if _is_over else "nothing was committed")
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
         self.number = number
 
 
@@ -68,10 +68,6 @@ class Interrupts:
         self._stop()
 
 
-_is_over = False
-"""Whether a run has finished in this process."""
-
-
 def end_on_signals() -> None:
     """Have signals end the process soon while there is no run to end cleanly.
 
@@ -87,13 +83,17 @@ def end_on_signals() -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    raise EndedError(number)
+    raise EndedError("nothing was committed", number)
+
+
+def _end_after_run(number: int, _: FrameType | None) -> None:
+    raise EndedError("finished work is committed", number)
 
 
 def _see_to_it(reading: int) -> None:
     while come := os.read(reading, 1):
         number = come[0]
-        if number in _SIGNALS and signal.getsignal(number) is _end:
+        if number in _SIGNALS and signal.getsignal(number) in (_end, _end_after_run):
             time.sleep(_GRACE_S)
             _say("interrupted")
             os._exit(128 + number)
@@ -127,14 +127,8 @@ def watch_signals(saying: str) -> Iterator[Interrupts]:
     try:
         yield interrupts
     finally:
-        _note_that_it_is_over()
         for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _note_that_it_is_over() -> None:
-    global _is_over
-    _is_over = True
+            signal.signal(number, _end_after_run if handler is _end else handler)
 
 
 def _say(message: str) -> None:

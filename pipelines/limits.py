@@ -15,9 +15,6 @@ LEAST_FILES = 64
 """What any command needs: libraries, models, a pipe or two."""
 
 _WANTED_FILES = 4096
-_FOR_A_RUN = 64
-_FOR_A_WORKER = 8
-"""Pipes of its decoder, the recording, files that it writes."""
 
 
 def check_open_files(needed: int, why: str = "earmark") -> None:
@@ -54,8 +51,3 @@ def exhausted(error: BaseException) -> str | None:
     if is_memory or "failed to map segment" in said or "Cannot allocate memory" in said:
         return "there is not enough memory, or ulimit -v allows too little"
     return None
-
-
-def files_for(workers: int) -> int:
-    """How many files a local run with this many workers may have open."""
-    return _FOR_A_RUN + _FOR_A_WORKER * workers

@@ -72,6 +72,7 @@ class Ports(NamedTuple):
 
 def read_ports(model: bytes) -> Ports:
     """Read the inputs and outputs of a model; damaged bytes raise any error of its parser."""
+    _refuse_shared_lists(model)
     graph = graphs.parse(model).subgraphs[0]
     outputs = [] if graph.outputs is None else graph.outputs
     return Ports(
@@ -83,6 +84,17 @@ def read_ports(model: bytes) -> Ports:
 def fits_float32(number: float) -> bool:
     """Whether a number is neither infinite nor NaN as a float32."""
     return abs(number) <= float(np.finfo(np.float32).max)
+
+
+def _refuse_shared_lists(model: bytes) -> None:
+    """Refuse many graphs that share one list, which would be read over and over again."""
+    root = tflite.Model.GetRootAs(model)
+    subgraphs = (root.Subgraphs(i) for i in range(root.SubgraphsLength()))
+    signatures = (root.SignatureDefs(i) for i in range(root.SignatureDefsLength()))
+    entries = sum(each.TensorsLength() + each.OperatorsLength() for each in subgraphs)
+    entries += sum(each.InputsLength() + each.OutputsLength() for each in signatures)
+    if 4 * entries > len(model):
+        raise ValueError(f"{entries} entries of lists in {len(model)} bytes")
 
 
 def _classes(tensor: Any) -> int | None:

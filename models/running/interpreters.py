@@ -15,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from earmark.models.errors import ModelError, one_line
+from earmark.shared import shared
 
 
 class Kernels(NamedTuple):
@@ -176,7 +177,13 @@ CANNOT_RUN = "the model cannot be run"
 _CANNOT_LOAD = "LiteRT cannot load the model"
 _WITHOUT_XNNPACK = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 _STARTUP_NOTE = b"INFO: Created TensorFlow Lite"
-_startup = threading.Lock()
+
+
+class _Startup:
+    """Of LiteRT in this process; the lock is taken by the first, and kept."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 @contextmanager
@@ -186,7 +193,7 @@ def _without_startup_note() -> Iterator[None]:
     It is written once per process, when the first tensors are allocated, by C++ past sys.stderr,
     and no option turns it off. Anything else that is written meanwhile is written afterwards.
     """
-    if not _startup.acquire(blocking=False):
+    if not shared(_Startup).lock.acquire(blocking=False):
         yield
         return
     with tempfile.TemporaryFile() as said:

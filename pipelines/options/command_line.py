@@ -14,10 +14,10 @@ from pydantic.fields import FieldInfo
 
 from earmark.models.errors import nearest
 from earmark.pipelines.console import show
-from earmark.pipelines.engines import job_server, known_flags
+from earmark.pipelines.engines import known_flags
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.config_files import read_config
-from earmark.pipelines.options.model import GROUPS, LISTS, ClassifyOptions
+from earmark.pipelines.options.model import ClassifyOptions, is_list, told
 from earmark.transforms.text import masked_flags, masked_value, printable
 
 _LONGEST_VALUE = 100
@@ -49,11 +49,7 @@ EMBED = Command(
     "earmark embed",
     "Write the embedding of each frame of an archive of audio to Parquet.",
     defaults={"embeddings": "float32"},
-    without=(
-        *("labels", "locale", "heads", "activation", "min_score", "top_k", "thresholds"),
-        *("allow", "deny", "events_gap_s"),
-        *("calibration", "calibration_transformation", "calibration_default"),
-    ),
+    without=tuple(name for name in ClassifyOptions.model_fields if told(name)["of_scores"]),
     fixed={"heads": ()},
 )
 
@@ -95,7 +91,7 @@ def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
     groups: dict[str, Any] = {}
     for name in known:
         field = ClassifyOptions.model_fields[name]
-        title = GROUPS[name]
+        title = told(name)["group"]
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
         shown = f" (default: {field.default})" if _worth_showing(field) else ""
@@ -143,26 +139,14 @@ def _once(action: type[argparse.Action]) -> type[argparse.Action]:
 
 def _argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
     """How argparse reads an option; values stay strings here, pydantic checks them."""
-    metavar = {"metavar": _METAVARS.get(name, name.upper())}
+    metavar = {"metavar": told(name)["metavar"] or name.upper()}
     if annotation is bool and default is False:
         return {"action": "store_const", "const": True}
     if name == "input":
         return {"nargs": "+", "action": "extend", **metavar}
     if name == "embeddings":
         return {"nargs": "?", "const": "float32", **metavar}
-    return {"action": "append", **metavar} if name in LISTS else metavar
-
-
-_METAVARS = {
-    "input": "PATTERN",
-    "output": "DIR",
-    "allow": "LABEL",
-    "deny": "LABEL",
-    "heads": "HEAD",
-    "embeddings": "DTYPE",
-    "xnnpack": "on|off",
-    **dict.fromkeys(("labels", "thresholds", "calibration"), "FILE"),
-}
+    return {"action": "append", **metavar} if is_list(name) else metavar
 
 
 def _validated(values: Mapping[str, Any], from_flags: set[str]) -> ClassifyOptions:
@@ -196,8 +180,8 @@ def _read_config(path: str | None, known: Collection[str]) -> tuple[dict[str, An
     beam = values.pop("beam", {})
     if not isinstance(beam, dict):
         raise UsageError(f"--config {path}: beam: must be a mapping of Beam's options")
-    for name in {"input", *LISTS} & set(values):
-        if isinstance(values[name], str):
+    for name in set(values) & set(ClassifyOptions.model_fields):
+        if is_list(name) and isinstance(values[name], str):
             values[name] = [values[name]]
     for name in values:
         if name not in known:
@@ -226,8 +210,7 @@ def _check_beam_flags(
     _, unknown = parser.parse_known_args(list(flags))
     engine: Mapping[str, bool] = {}
     if unknown:
-        endpoint = job_server(PipelineOptions(list(together)))
-        engine = known_flags(endpoint) if endpoint else engine
+        engine = known_flags(PipelineOptions(list(together)))
         _refuse_twice(unknown, engine)
         unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models.classifier import AudioClassifier, parse_labels
+from earmark.models.classifier import AudioClassifier, load_classifier, parse_labels
 from earmark.models.errors import ModelError
 from earmark.models.metadata import CalibrationMetadata
 from earmark.models.running import Kernels
@@ -25,16 +25,17 @@ from earmark.models.scores import (
 from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.model import ClassifyOptions
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.storage import (
     UNUSABLE_ERRORS,
     ListingError,
-    check_known,
-    check_reachable,
+    check_store,
     read_small,
+    read_uri,
     reason,
     shown,
 )
-from earmark.transforms.text import holds_credentials
+from earmark.transforms.workers import marking
 
 _T = TypeVar("_T")
 
@@ -111,6 +112,31 @@ class ModelUse:
         }
 
 
+@dataclass(frozen=True)
+class ModelLoader:
+    """Gives a model's classifier, in this process or in a worker.
+
+    Attributes:
+      source: the model.
+      options: how it is to be used.
+    """
+
+    source: ModelSource
+    options: ModelOptions
+
+    def __call__(self) -> AudioClassifier:
+        """The classifier: see `load_classifier`."""
+        return load_classifier(self.source, self.options, read=read_uri)
+
+    @marking
+    def in_worker(self) -> AudioClassifier:
+        """The classifier, in a worker."""
+        try:
+            return self()
+        except ModelError as error:
+            raise ExpectedError(str(error)) from error
+
+
 def read_model_use(options: ClassifyOptions) -> ModelUse:
     """Read how a run uses its model.
 
@@ -149,11 +175,8 @@ def find_model(model: str) -> ModelSource:
     """
     if "://" not in model:
         return resolve(model)
-    if holds_credentials(model):
-        raise ModelError(f"{shown(model)}: credentials don't go into URIs")
     try:
-        check_known(model)
-        check_reachable(model)
+        check_store(model)
     except ListingError as error:
         raise ModelError(f"cannot read the model {error}") from error
     return resolve(model, read_model)

@@ -1,4 +1,4 @@
-"""The columns of each table, and rows of what came of clips.
+"""The columns of each table, and making rows from the results of clips.
 
 docs/output.md is the reference for readers. A change of a column changes SCHEMA_VERSION.
 """
@@ -20,7 +20,8 @@ from earmark.transforms.elements import (
     Events,
     FailedClip,
     HeadLabels,
-    HeardClip,
+    ScoredClip,
+    all_labels,
 )
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def embedding_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterat
             yield _embedding_part(clip, part, made_by)
 
 
-def _embedding_part(clip: HeardClip, part: Embeddings, made_by: Provenance) -> pa.Table:
+def _embedding_part(clip: ScoredClip, part: Embeddings, made_by: Provenance) -> pa.Table:
     rows, size = part.values.shape
     start_s = made_by.grid.start_s(part.frame)
     columns = {
@@ -179,7 +180,7 @@ def failure_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator
     yield pa.Table.from_pylist(rows, FAILURES)
 
 
-def _clip_row(clip: HeardClip, made_by: Provenance) -> dict[str, object]:
+def _clip_row(clip: ScoredClip, made_by: Provenance) -> dict[str, object]:
     return {
         **_object_columns(clip),
         "status": clip.status,
@@ -213,12 +214,12 @@ def _object_columns(result: ClipResult) -> dict[str, object]:
     return {"clip": clip.uri, "version": clip.version, "size_bytes": clip.size_bytes}
 
 
-def _scored(results: Sequence[ClipResult]) -> list[HeardClip]:
-    return [result for result in results if isinstance(result, HeardClip)]
+def _scored(results: Sequence[ClipResult]) -> list[ScoredClip]:
+    return [result for result in results if isinstance(result, ScoredClip)]
 
 
 def _common_columns(
-    clips: Sequence[HeardClip],
+    clips: Sequence[ScoredClip],
     parts: Sequence[Detections] | Sequence[Events],
     starts_s: Sequence[NDArray[np.float64]],
     ends_s: Sequence[NDArray[np.float64]],
@@ -248,19 +249,16 @@ def _common_columns(
 def _what_columns(
     label_index: NDArray[np.int32], heads: Sequence[HeadLabels]
 ) -> dict[str, pa.Array]:
-    """What was heard: label_index is the label's place among those of all heads."""
+    """The columns of labels: label_index is the label's place among those of all heads."""
     sizes = [len(head.labels) for head in heads]
-    head = np.repeat(np.arange(len(heads), dtype=np.int32), sizes)[label_index]
-    first = np.repeat(np.cumsum([0, *sizes[:-1]], dtype=np.int32)[: len(heads)], sizes)[label_index]
-    labels = [label for each in heads for label in each.labels]
-    shown: list[str | None] = []
-    for each in heads:
-        shown += each.display_names or [None] * len(each.labels)
+    head = np.repeat(np.arange(len(heads), dtype=np.int32), sizes)
+    in_head = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+    shown = [name for each in heads for name in each.display_names or [None] * len(each.labels)]
     return {
-        "head": _named(head, [each.name for each in heads]),
-        "label": _named(label_index, labels),
+        "head": _named(head[label_index], [each.name for each in heads]),
+        "label": _named(label_index, all_labels(heads)),
         "display_name": _named(label_index, shown),
-        "label_index": label_index - first,
+        "label_index": in_head[label_index],
     }
 
 
@@ -294,7 +292,7 @@ def _alphabetical_rank(labels: Sequence[str]) -> NDArray[np.int64]:
     return np.array([places[label] for label in labels], np.int64)
 
 
-def _began_ms(clips: Iterable[HeardClip]) -> NDArray[np.float64]:
+def _began_ms(clips: Iterable[ScoredClip]) -> NDArray[np.float64]:
     began = (clip.recorded_at for clip in clips)
     began_ms = [np.nan if at is None else round(at.timestamp() * 1000) for at in began]
     return np.array(began_ms, np.float64)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from earmark.transforms.elements import Listed, Superseded
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import (
     discard_staging,
     journal_file,
@@ -32,7 +33,7 @@ from earmark.transforms.output.folder import (
     staged_journals,
     staging_folder,
 )
-from earmark.transforms.output.journal import Journal, ListedObjects, RoundRecord, read_journal
+from earmark.transforms.output.journal import Journal, RoundRecord, read_journal
 from earmark.transforms.output.lock import is_held
 from earmark.transforms.output.superseding import write_anew
 from earmark.transforms.output.tables import TABLES, Table
@@ -48,13 +49,14 @@ from earmark.transforms.storage import (
     sync,
     write_whole,
 )
+from earmark.transforms.workers import marking
 
 
-class ReconcileError(RuntimeError):
+class ReconcileError(ExpectedError):
     """Not every listed object came out exactly once."""
 
 
-class OutputTakenError(RuntimeError):
+class OutputTakenError(ExpectedError):
     """Another run has committed to the same folder."""
 
 
@@ -67,7 +69,7 @@ class CommitRound(beam.PTransform):  # type: ignore[misc]
       run_id: names the run.
       name: of the round in it.
       listed: how much was listed, a PCollection of one.
-      superseded: objects that were to be heard anew.
+      superseded: objects that were to be processed anew.
     """
 
     output: str
@@ -121,8 +123,7 @@ def commit_round(
     _check_held(output, run_id)
     # a run that is stopped before it has begun a clip leaves no empty files
     files = sorted(file for shard in shards for file in shard.files if totals.objects)
-    there = ListedObjects(objects=listed.objects, skipped=dict(listed.skipped))
-    done = RoundRecord(listed=there, totals=totals, files=files)
+    done = RoundRecord(listed=listed, totals=totals, files=files)
     carry_out(output, _written_down(output, run_id, name, done, superseded))
     return path
 
@@ -206,13 +207,14 @@ def reconcile(listed: Listed, totals: Totals) -> None:
       ReconcileError: it hasn't.
     """
     if listed.objects != totals.objects:
-        first, *others = (f"{rows} %s in {name}/" for name, rows in totals.rows_of_objects.items())
-        there = " and ".join([first % "have a row", *(each % "" for each in others)])
+        there = " and ".join(f"{rows} in {name}/" for name, rows in totals.rows_of_objects.items())
+        there = there.replace(" in ", " have a row in ", 1)
         raise ReconcileError(
             f"{listed.objects} objects were listed, but {there}; they are not committed"
         )
 
 
+@marking
 def _commit_together(
     parts: tuple[None, Iterable[WrittenShard | Listed | Superseded]],
     output: str,

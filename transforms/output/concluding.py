@@ -1,4 +1,4 @@
-"""The end of a run: what its rounds say becomes the run's file, whose presence says it is whole."""
+"""The end of a run: its rounds' records become the run's file, which marks it as complete."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from earmark.transforms.output.journal import RoundRecord, read_round_file
 from earmark.transforms.output.lock import release
 from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import delete_files, exists, write_whole
+from earmark.transforms.workers import marking
 
 
 @dataclass
@@ -70,10 +71,11 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
 
 
 def committed_objects(output: str, run_id: str) -> int:
-    """How many objects a run has committed that did not come to its end."""
+    """How many objects an unfinished run has committed."""
     return sum(read_round_file(path).listed.objects for path in _round_files(output, run_id))
 
 
+@marking
 def _conclude_and_release(_: str, output: str, run_id: str, record: Mapping[str, Any]) -> str:
     path = conclude(output, run_id, record)
     release(output, run_id)

@@ -1,4 +1,4 @@
-"""The folder that a run writes to: what lies where in it, and cleaning up in it."""
+"""The output folder: the paths of its files, and cleaning up in it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from earmark.transforms.elements import Found
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.tables import TABLES, Table
 from earmark.transforms.storage import (
     ROUND,
@@ -32,16 +33,16 @@ TURN = "turn"
 """Beside the locks in a store: whose turn it is to look for them."""
 
 SET_ASIDE = "_set_aside"
-"""Where a repair puts files that cannot be used."""
+"""The folder for files that a repair has set aside."""
 
 OWN_FILE = "written by earmark"
-"""The kind of files that a listing leaves out since runs have written them to their output."""
+"""The kind of files that a listing skips because runs have written them."""
 
 STREAM = "stream"
-"""In place of a round's name, where embeddings of a stream wait."""
+"""Replaces a round's name in the path where a stream's embeddings wait."""
 
 
-class LinkedFolderError(Exception):
+class LinkedFolderError(ExpectedError):
     """A folder of an output is a link; the message is a line."""
 
 
@@ -56,34 +57,34 @@ def aside_folder(output: str, run_id: str, name: str) -> str:
 
 
 def round_id(run_id: str, name: str) -> str:
-    """What the names of a round's files begin with."""
+    """The prefix of the names of a round's files."""
     return f"{run_id}-{name}"
 
 
 def journal_file(output: str, run_id: str, name: str) -> str:
-    """The file that says what is to be done to commit a round; gone when it is done."""
+    """The journal of a round's commit; deleted when the commit is done."""
     return join(staging_folder(output, run_id), f"{name}.json")
 
 
 def round_file(output: str, run_id: str, name: str) -> str:
-    """The file whose presence says that a round is whole, until the run is."""
+    """The file that marks a round as complete, until the run is."""
     return join(output, RUNS, run_id, f"{name}.json")
 
 
 def run_file(output: str, run_id: str) -> str:
-    """The file whose presence says that a run is whole."""
+    """The file that marks a run as complete."""
     return join(output, RUNS, f"{run_id}.json")
 
 
 def without_own_files(found: Iterable[Found], output: str) -> Iterator[Found]:
-    """What was found, with files that runs have written to their output as left out."""
+    """Listed files, with those that runs have written to their output marked as skipped."""
     for each in found:
         is_own = is_written_by_runs(each.object.uri, output)
         yield each._replace(skipped_as=OWN_FILE) if is_own else each
 
 
 def is_written_by_runs(uri: str, output: str) -> bool:
-    """Whether an object is one that runs have written to their output, by its name."""
+    """Whether an object's name is one that runs give to files in their output."""
     path = local_path(output)
     folder = (output if path is None else os.path.abspath(path)).rstrip("/") + "/"
     if not uri.startswith(folder):
@@ -121,7 +122,7 @@ def _is_named(path: str, pattern: str) -> bool:
 
 
 def has_tables(output: str) -> bool:
-    """Whether there is a file of any table in a folder, or what is left of a run."""
+    """Whether a folder contains a file of any table, or traces of a run."""
     folders = (*(table.name for table in TABLES), RUNS)
     files = (path for folder in folders for path in matching(output, folder, "*.*"))
     return next(files, None) is not None or bool(staging_folders(output))
@@ -135,7 +136,7 @@ def table_files(output: str) -> Iterator[tuple[Table, str]]:
 
 
 def staged_journals(output: str, run_id: str | None = None) -> list[str]:
-    """The journals of rounds, of a run or any, that were to be committed and may not be."""
+    """The journals of commits, of one run or any, that may be unfinished."""
     folders = staging_folders(output, run_id)
     files = (path for folder in folders for path in matching(folder, "", "*.json"))
     return [path for path in files if is_round(PurePath(path).stem)]
@@ -155,7 +156,7 @@ def staging_folders(output: str, run_id: str | None = None) -> list[str]:
 
 
 def discard_staging(output: str, run_id: str | None = None) -> None:
-    """Delete what a run, or any, has left aside."""
+    """Delete the staging folders of one run, or of all."""
     for folder in staging_folders(output, run_id):
         discard_folder(folder)
 
@@ -169,7 +170,7 @@ def discard_folder(folder: str) -> None:
 
 
 def remove_empty_folders(output: str) -> None:
-    """Remove the folders of a local output that hold nothing, and the output if all are gone."""
+    """Remove empty folders of a local output, and the output itself if nothing is left."""
     if local_path(output) is None:
         return
     for each in (*_own_folders(output), Path(output)):
@@ -179,7 +180,7 @@ def remove_empty_folders(output: str) -> None:
 
 
 def remove_parts(output: str) -> None:
-    """Remove what is left of small files of a local output whose writing was cut off."""
+    """Remove partly written small files of a local output."""
     if local_path(output) is not None:
         for part in Path(output).glob(f"{RUNS}/**/.*.part"):
             part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Setting aside what of an output cannot be used, so that runs can go on from the rest.
+"""Setting aside the unusable files of an output, so that runs can continue from the rest.
 
 A round's rows lie in files of one name, one in each table's folder. If one of them is missing or
 broken, all are set aside: the recordings in them then have no row, and the next run processes them
@@ -20,7 +20,7 @@ from earmark.transforms.output.folder import (
     staged_journals,
     table_files,
 )
-from earmark.transforms.output.journal import Journal, JournalError, read_journal
+from earmark.transforms.output.journal import JournalError, read_journal
 from earmark.transforms.output.provenance import PREFIX
 from earmark.transforms.output.rows import BrokenTableError, open_table, said_of_itself
 from earmark.transforms.output.tables import Table
@@ -42,7 +42,7 @@ class Damage(NamedTuple):
 
 
 def find_damage(output: str) -> Iterator[Damage]:
-    """What of an output cannot be used. Every file is read whole; commits are left as they are.
+    """Find unusable files of an output. Every file is read in full; commits are left alone.
 
     Args:
       output: the folder that holds the tables' folders.
@@ -52,51 +52,49 @@ def find_damage(output: str) -> Iterator[Damage]:
     """
     suspects: dict[str, str] = {}
     for path in staged_journals(output):
-        try:
-            journal = read_journal(path)
-        except JournalError as error:
-            yield Damage((_relative(output, path),), _why(error))
-            continue
-        lost = None if journal is None else lost_file(output, journal)
-        if journal is not None and lost is not None and is_begun(output, journal):
-            suspects |= dict.fromkeys(_names(journal), f"{lost} is missing")
-            yield Damage((_relative(output, path),), f"{lost} is missing")
+        why, files = _trouble_of_commit(output, path)
+        if why is not None:
+            suspects |= dict.fromkeys((PurePath(file).name for file in files), why)
+            yield Damage((path.removeprefix(output.rstrip("/"))[1:],), why)
     yield from _damaged_rounds(output, suspects)
 
 
 def repair(output: str, run_id: str) -> list[Damage]:
-    """Finish the commits that can be finished, and set aside what cannot be used.
+    """Finish the commits that can be finished, and set aside unusable files.
 
-    Nobody may be writing to the output meanwhile.
+    The caller must hold the output's lock.
 
     Args:
       output: the folder that holds the tables' folders.
-      run_id: names the folder below `_set_aside/` that it goes to.
+      run_id: names the folder below `_set_aside/` for these files.
 
     Returns:
-      What was set aside.
+      The files that were set aside.
 
     Raises:
       OSError: a file cannot be moved.
     """
-    suspects: dict[str, str] = {}
-    found: list[Damage] = []
     for path in staged_journals(output):
-        try:
+        with suppress(JournalError, ReconcileError):  # which are found below
             finish(output, path)
-        except (JournalError, ReconcileError) as error:
-            suspects |= dict.fromkeys(_suspects(path), _why(error))
-            found.append(Damage((_relative(output, path),), _why(error)))
-            _set_aside(output, run_id, found[-1])
-    for damage in list(_damaged_rounds(output, suspects)):
+    found = list(find_damage(output))
+    for damage in found:
         _set_aside(output, run_id, damage)
-        found.append(damage)
     discard_staging(output)
     remove_empty_folders(output)
     return found
 
 
-# the checks
+def _trouble_of_commit(output: str, path: str) -> tuple[str | None, list[str]]:
+    """What keeps a commit from being finished, in a line, and the files that its journal names."""
+    try:
+        journal = read_journal(path)
+    except JournalError as error:
+        return _why(error), []
+    if journal is None or not is_begun(output, journal):
+        return None, []
+    lost = lost_file(output, journal)
+    return None if lost is None else f"{lost} is missing", journal.files
 
 
 def _damaged_rounds(output: str, suspects: dict[str, str]) -> Iterator[Damage]:
@@ -153,20 +151,6 @@ class _Round:
         self.trouble = self.trouble or trouble
 
 
-# setting aside
-
-
-def _suspects(path: str) -> list[str]:
-    with suppress(JournalError):
-        journal = read_journal(path)
-        return [] if journal is None else _names(journal)
-    return []
-
-
-def _names(journal: Journal) -> list[str]:
-    return [PurePath(file).name for file in journal.files]
-
-
 def _set_aside(output: str, run_id: str, damage: Damage) -> None:
     for file in damage.files:
         folder, _, name = file.rpartition("/")
@@ -174,9 +158,5 @@ def _set_aside(output: str, run_id: str, damage: Damage) -> None:
 
 
 def _why(error: Exception) -> str:
-    """What an error says, without the advice to do what is being done."""
+    """An error's message without the advice to run `earmark repair`."""
     return str(error).partition("; `earmark repair`")[0]
-
-
-def _relative(output: str, path: str) -> str:
-    return path[len(output.rstrip("/")) + 1 :]

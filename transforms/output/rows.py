@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import RUNS, matching
 from earmark.transforms.output.provenance import PREFIX
 from earmark.transforms.output.tables import TABLES
@@ -38,7 +39,7 @@ from earmark.transforms.storage import (
 _FOOTER_THREADS = 8
 
 
-class BrokenTableError(Exception):
+class BrokenTableError(ExpectedError):
     """A file of a table that cannot be read; the message names it, in a line."""
 
 
@@ -71,7 +72,9 @@ class Rows:
         """How many rows there are, by the footers of the files."""
         return int(self.dataset.count_rows())
 
-    def arrow(self, columns: Sequence[str] | None = None, where: pc.Expression = None) -> pa.Table:
+    def arrow(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
         """Load rows as an Arrow table.
 
         Args:
@@ -80,7 +83,9 @@ class Rows:
         """
         return self.dataset.to_table(columns=columns, filter=where)
 
-    def to_pandas(self, columns: Sequence[str] | None = None, where: pc.Expression = None) -> Any:
+    def to_pandas(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> Any:
         """Load rows as a pandas.DataFrame; takes what `arrow` takes, and needs pandas."""
         return self.arrow(columns, where).to_pandas()
 

@@ -1,4 +1,4 @@
-"""Rows of objects that are processed anew: which do not count any more, and taking them out."""
+"""Superseded rows, of objects that are processed again: which they are, and removing them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from earmark.transforms.storage import exists, join
 
 
 def superseded(planned: PlannedObject) -> Iterator[Superseded]:
-    """What does not count any more once an object is processed: nothing, for a new one."""
+    """The rows that are superseded once an object is processed; none for a new object."""
     if planned.old_file is not None:
         yield Superseded(planned.object.uri, planned.old_file)
 
@@ -23,7 +23,7 @@ def is_since_planned(file: str, old_file: str | None) -> bool:
 
     Args:
       file: the name of the file.
-      old_file: the same of the file that the plan knew of, None for an object without rows.
+      old_file: the name of the file that the plan knew of, None for an object without rows.
     """
     return file != old_file
 

@@ -1,4 +1,4 @@
-"""What the rows of clips say in sum, as a run's file and its summary tell it."""
+"""Totals over the rows of clips, for a run's file and its summary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from earmark.transforms.elements import ClipResult, HeardClip
+from earmark.transforms.elements import ClipResult, ScoredClip
 from earmark.transforms.output.tables import TABLES
 
 
@@ -19,7 +19,7 @@ class LabelTotal:
     max_score: float = 0.0
 
     def add(self, other: LabelTotal) -> None:
-        """Count in another total of the same label."""
+        """Add another total of the same label."""
         self.clips += other.clips
         self.seconds += other.seconds
         self.max_score = max(self.max_score, other.max_score)
@@ -27,7 +27,7 @@ class LabelTotal:
 
 @dataclass
 class Totals:
-    """What rows say in sum.
+    """Totals over rows.
 
     Attributes:
       rows: how many there are, by table.
@@ -54,8 +54,8 @@ class Totals:
         return sum(self.rows_of_objects.values())
 
     def count(self, result: ClipResult, names_heads: bool = False) -> None:
-        """Count one clip in, but for its rows; names_heads tells labels of several heads apart."""
-        if not isinstance(result, HeardClip):
+        """Add one clip, except its rows; names_heads distinguishes labels of several heads."""
+        if not isinstance(result, ScoredClip):
             _add_counts(self.failures, {result.trouble.reason: 1})
             return
         self.audio_s += result.duration_s
@@ -69,7 +69,7 @@ class Totals:
             names.add(name)
 
     def add(self, others: Iterable[Totals]) -> Totals:
-        """Count in the totals of other rows; gives itself."""
+        """Add the totals of other rows; returns self."""
         for other in others:
             _add_counts(self.rows, other.rows)
             _add_counts(self.partial, other.partial)
@@ -80,7 +80,7 @@ class Totals:
         return self
 
     def as_record(self) -> dict[str, Any]:
-        """What the run's file says of them: each table's rows, of failures by reason."""
+        """The totals as in the run's file: each table's rows, failures by reason."""
         rows = {table.name: self.rows.get(table.name, 0) for table in TABLES}
         return {**rows, **{name: value for name, value in asdict(self).items() if name != "rows"}}
 

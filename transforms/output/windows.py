@@ -5,12 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
-from earmark.transforms.detecting import Aside
+from earmark.transforms.detecting import EmbeddingSpool
 from earmark.transforms.elements import ClipResult, Listed, PlannedObject
 from earmark.transforms.output.committing import ReconcileError, commit_round, finish_commits
 from earmark.transforms.output.folder import (
@@ -24,17 +23,16 @@ from earmark.transforms.output.history import read_history
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.superseding import is_since_planned, superseded
 from earmark.transforms.output.writing import file_name, write_shard
-
-_InWindow: TypeAlias = PlannedObject | ClipResult
+from earmark.transforms.workers import marking
 
 
 @dataclass
 class CommitWindows(beam.PTransform):  # type: ignore[misc]
     """Write a window's results, and move them into place: ClipResult to the round's file.
 
-    An engine that has gone back to a snapshot may bring again what has been committed since, in the
-    same window, with or without what else was in it. So what is there already, in this version or a
-    later one, is left out; and a round's name follows from the window and from what is in it.
+    An engine that has returned to a snapshot may replay what has been committed since, in the same
+    window, with or without its other objects. So objects that are there already, in this version or
+    a later one, are left out; and a round's name is derived from the window and its content.
 
     Attributes:
       output: the folder that holds the tables' folders.
@@ -53,23 +51,8 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
             | beam.Flatten()
             | "Together" >> beam.WithKeys(None)
             | "Group" >> beam.GroupByKey()
-            | "Commit" >> beam.ParDo(_CommitFn(self.output, self.made_by))
+            | "Commit" >> beam.FlatMap(_commit_together, self.output, self.made_by)
         )
-
-
-class _CommitFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, output: str, made_by: Provenance) -> None:
-        self._output, self._made_by = output, made_by
-
-    def process(
-        self,
-        together: tuple[None, Iterable[_InWindow]],
-        window: IntervalWindow = beam.DoFn.WindowParam,
-    ) -> Iterator[str]:
-        every = list(together[1])
-        planned = [each for each in every if isinstance(each, PlannedObject)]
-        results = [each for each in every if not isinstance(each, PlannedObject)]
-        yield from commit_window(planned, results, window, self._output, self._made_by)
 
 
 def commit_window(
@@ -79,7 +62,7 @@ def commit_window(
     output: str,
     made_by: Provenance,
 ) -> Iterator[str]:
-    """Commit what came of a window's objects, but for what is there already.
+    """Commit the results of a window's objects, except those committed already.
 
     Yields:
       The path of the round's file, if there was anything to commit.
@@ -90,8 +73,9 @@ def commit_window(
     """
     if sorted(each.object.uri for each in planned) != sorted(each.clip.uri for each in results):
         raise ReconcileError(
-            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were to be"
-            f" heard, and there are {len(results)} results, not one of each; they are not committed"
+            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were"
+            f" planned, but there are {len(results)} results, not one for each; they are not"
+            " committed"
         )
     finish_commits(output, made_by.run_id)  # of this window, perhaps, with others in it
     since = window.start.to_utc_datetime(has_tz=True)
@@ -99,7 +83,8 @@ def commit_window(
     there = read_history(output, made_by.settings(), since=since)
     done = {each.uri for each in there if is_since_planned(each.file, old.get(each.uri))}
     left = [each for each in results if each.clip.uri not in done]
-    aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
+    spool = EmbeddingSpool(aside_folder(output, made_by.run_id, STREAM), "")
+    aside = spool.of_window(window).folder
     if not left:
         discard_folder(aside)
         return
@@ -110,6 +95,19 @@ def commit_window(
     path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
     discard_folder(aside)
     yield path
+
+
+@marking
+def _commit_together(
+    together: tuple[None, Iterable[PlannedObject | ClipResult]],
+    output: str,
+    made_by: Provenance,
+    window: IntervalWindow = beam.DoFn.WindowParam,
+) -> Iterator[str]:
+    every = list(together[1])
+    planned = [each for each in every if isinstance(each, PlannedObject)]
+    results = [each for each in every if not isinstance(each, PlannedObject)]
+    yield from commit_window(planned, results, window, output, made_by)
 
 
 def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:

@@ -1,6 +1,7 @@
-"""Writing what came of clips to Parquet.
+"""Writing the results of clips to Parquet.
 
-Rows are written aside, then moved into place by committing.py, so that nobody reads half a run.
+Files are written to the staging folder, then moved into place by committing.py, so that nobody
+reads half a run.
 """
 
 from __future__ import annotations
@@ -10,28 +11,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from typing import BinaryIO
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from earmark.transforms.detecting import rows_of
-from earmark.transforms.elements import ClipResult, HeardClip
+from earmark.transforms.elements import ClipResult, ScoredClip
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import Table, made_tables
 from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import create_file, join, persisting
+from earmark.transforms.workers import marking
 
 ROWS_PER_FILE = 1_000_000
-"""About so many detections in a file, where the number of files isn't given."""
+"""About how many detections a file gets, if the number of files isn't given."""
 
 _ROWS_FOR_AN_EMBEDDING = 16
-"""So many detections take about as many bytes as an embedding."""
+"""How many detections take about as many bytes as one embedding."""
 
 
 @dataclass(frozen=True)
 class WrittenShard:
-    """The files of one shard, as TABLE/NAME one for each table, and what they hold in sum."""
+    """The files of one shard, as TABLE/NAME one for each table, and their totals."""
 
     files: tuple[str, ...]
     totals: Totals
@@ -39,7 +42,7 @@ class WrittenShard:
 
 @dataclass
 class WriteParquet(beam.PTransform):  # type: ignore[misc]
-    """Write results aside as Parquet: ClipResult to WrittenShard.
+    """Write results to the staging folder as Parquet: ClipResult to WrittenShard.
 
     A shard holds whole clips, and has one file in each table's folder, even where it has no rows,
     so that every table can be read after any run.
@@ -84,7 +87,7 @@ def file_name(beginning: str, shard: int, shards: int) -> str:
 def write_shard(
     results: Iterable[ClipResult], folder: str, name: str, made_by: Provenance
 ) -> WrittenShard:
-    """Write what came of clips to a file for each table.
+    """Write the results of clips to one file per table.
 
     Args:
       results: one for each clip, in any order.
@@ -121,7 +124,7 @@ def write_table(
       table: which table it belongs to.
       schema: its columns.
       parts: gives its rows, sorted, part by part; called once for each attempt.
-      metadata: what the file is to say of itself, by key.
+      metadata: the file's key-value metadata.
 
     Returns:
       How many rows it has.
@@ -129,41 +132,33 @@ def write_table(
     rows = 0
     for attempt in persisting(path):
         with attempt:
-            rows = _write_once(path, table, schema, parts(), metadata)
+            groups = _in_groups(parts(), table.rows_per_group)
+            first = next(groups, schema.empty_table())  # whose strings may be dictionary-encoded
+            with create_file(path) as sink, _writer(sink, table, first.schema) as writer:
+                rows = sum(_write(writer, group, table) for group in chain([first], groups))
+                writer.add_key_value_metadata(dict(metadata))
     return rows
 
 
-def _write_once(
-    path: str,
-    table: Table,
-    schema: pa.Schema,
-    parts: Iterable[pa.Table],
-    metadata: Mapping[str, str],
-) -> int:
-    groups = _in_groups(parts, table.rows_per_group)
-    first = next(groups, schema.empty_table())  # whose strings may be dictionary-encoded
-    order = [pq.SortingColumn(first.schema.get_field_index(name)) for name in table.sorted_by]
-    rows = 0
-    with (
-        create_file(path) as sink,
-        pq.ParquetWriter(
-            sink,
-            first.schema,
-            compression="zstd",
-            write_page_index=True,
-            store_schema=table.keeps_schema,  # dictionary-encoded strings would be categories
-            sorting_columns=order,
-        ) as writer,
-    ):
-        for group in chain([first], groups):
-            writer.write_table(group, row_group_size=table.rows_per_group)
-            rows += group.num_rows
-        writer.add_key_value_metadata(dict(metadata))
-    return rows
+def _writer(sink: BinaryIO, table: Table, schema: pa.Schema) -> pq.ParquetWriter:
+    order = [pq.SortingColumn(schema.get_field_index(name)) for name in table.sorted_by]
+    return pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        write_page_index=True,
+        store_schema=table.keeps_schema,  # dictionary-encoded strings would be categories
+        sorting_columns=order,
+    )
+
+
+def _write(writer: pq.ParquetWriter, group: pa.Table, table: Table) -> int:
+    writer.write_table(group, row_group_size=table.rows_per_group)
+    return int(group.num_rows)
 
 
 def _in_groups(parts: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
-    """Parts put together to tables of whole groups, but for the last."""
+    """Parts combined into tables of whole row groups, except the last."""
     held: list[pa.Table] = []
     for part in parts:
         held.append(part)
@@ -192,12 +187,13 @@ def _with_shard(result: ClipResult, shards: int) -> tuple[int, ClipResult]:
 
 def _weight(result: ClipResult) -> int:
     """How many detections take as many bytes as a clip's rows do."""
-    if not isinstance(result, HeardClip):
+    if not isinstance(result, ScoredClip):
         return 0
     embeddings = sum(map(rows_of, result.embeddings))
     return len(result.detections.score) + _ROWS_FOR_AN_EMBEDDING * embeddings
 
 
+@marking
 def _write_shard(
     shard: tuple[int, Iterable[ClipResult | None]],
     shards: int,

@@ -1,5 +1,6 @@
 """Paths, URIs and object stores: looking objects up, reading them, and writing files whole."""
 
+from earmark.transforms.storage.checking import check_store
 from earmark.transforms.storage.clients import use_options
 from earmark.transforms.storage.lookup import (
     find,
@@ -23,7 +24,7 @@ from earmark.transforms.storage.paths import (
     scheme,
     shown,
 )
-from earmark.transforms.storage.reachability import check_known, check_reachable, check_writable
+from earmark.transforms.storage.reachability import check_known, check_reachable
 from earmark.transforms.storage.reading import fetched, read_small, read_uri
 from earmark.transforms.storage.run_names import (
     ROUND,
@@ -78,7 +79,7 @@ __all__ = [
     "absolute",
     "check_known",
     "check_reachable",
-    "check_writable",
+    "check_store",
     "create_file",
     "create_if_absent",
     "delete_files",

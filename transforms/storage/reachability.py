@@ -12,6 +12,7 @@ from typing import Any
 
 from apache_beam.io.filesystem import FileSystem
 
+from earmark.shared import shared
 from earmark.transforms.storage.clients import GCS, boto_client, root_of
 from earmark.transforms.storage.object_stores import probe_container
 from earmark.transforms.storage.paths import ListingError, is_web, local_path, scheme, shown
@@ -75,16 +76,6 @@ def check_reachable(uri: str) -> None:
             raise ListingError(f"{shown(uri)}: {reason(error)}") from error
 
 
-def check_writable(uri: str) -> None:
-    """Check that a URI is of a store that can be written to.
-
-    Raises:
-      ListingError: it is of a web server.
-    """
-    if is_web(uri):
-        raise ListingError(f"{shown(uri)}: files on web servers can be read, not written")
-
-
 def _check_bucket(uri: str) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -105,7 +96,7 @@ def _check_bucket(uri: str) -> None:
 def _check_answers(endpoint: str, uri: str) -> None:
     """See once whether anybody answers at an endpoint, whatever it is; nothing secret is sent."""
     endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"
-    if endpoint in _answered:
+    if endpoint in shared(_Answered):
         return
     try:
         request = urllib.request.Request(endpoint, method="HEAD")
@@ -118,7 +109,7 @@ def _check_answers(endpoint: str, uri: str) -> None:
         raise ListingError(
             f"{shown(uri)}: nobody answers at {printable(endpoint)}: {printable(cause, 200)}"
         ) from error
-    _answered.add(endpoint)
+    shared(_Answered).add(endpoint)
 
 
 def _asking() -> urllib.request.OpenerDirector:
@@ -133,8 +124,8 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         """Take a redirection as an answer."""
 
 
-_answered: set[str] = set()
-"""Endpoints that are there."""
+class _Answered(set[str]):
+    """Endpoints that are there."""
 
 
 def _is_installed(module: str) -> bool:

@@ -1,4 +1,4 @@
-"""Reading objects whole, of any filesystem."""
+"""Reading whole objects from any filesystem."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def read_small(uri: str, at_most: int) -> bytes:
 
     Args:
       uri: a path or a URI.
-      at_most: bytes that it may hold.
+      at_most: the largest size allowed, in bytes.
 
     Raises:
-      OSError: it cannot be read, is no regular file, or is larger.
-      ValueError: no filesystem is known for it, or nobody answers there.
+      OSError: it cannot be read, is not a regular file, or is larger.
+      ValueError: no filesystem is known for it, or its store doesn't answer.
     """
     path = local_path(uri)
     if path is not None:
@@ -84,7 +84,7 @@ def _read_local(path: str, at_most: int) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file")
+            raise OSError(errno.EINVAL, "is not a regular file")
         _check_size(status.st_size, at_most)
         content = file.read(at_most + 1)  # what the system makes up, as in /proc, has no size
         _check_size(len(content), at_most)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from importlib import import_module
 from typing import BinaryIO, NamedTuple, Protocol
 from urllib.parse import quote
 
+from earmark.transforms.errors import store_errors
 from earmark.transforms.text import printable
 
 READ_BYTES = 8 << 20
@@ -114,27 +114,10 @@ class Store(Protocol):
         """Delete objects."""
 
 
-_LIBRARIES_ERRORS = (
-    ("apache_beam.io.aws.clients.s3.messages", "S3ClientError"),
-    ("botocore.exceptions", "BotoCoreError"),
-    ("google.cloud.storage.exceptions", "InvalidResponse"),
-    ("google.api_core.exceptions", "GoogleAPIError"),
-    ("google.auth.exceptions", "GoogleAuthError"),
-)
-
-
-def _libraries_errors() -> Iterator[type[Exception]]:
-    for module, name in _LIBRARIES_ERRORS:
-        try:
-            yield getattr(import_module(module), name)
-        except ImportError:
-            continue
-
-
 STORE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     http.client.HTTPException,
-    *_libraries_errors(),
+    *store_errors(),
 )
 """What reading and writing objects raises."""
 

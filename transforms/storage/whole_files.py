@@ -1,4 +1,4 @@
-"""Files on any filesystem that are there whole or not at all."""
+"""Writing files on any filesystem atomically: in full or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from earmark.transforms.storage.stores import (
 
 
 def join(*parts: str) -> str:
-    """A path, or a URI, of its parts."""
+    """A path or URI joined from its parts."""
     beginning, *others = parts
     if local_path(beginning) is not None:
         return os.path.join(*parts)
@@ -30,7 +30,7 @@ def join(*parts: str) -> str:
 
 
 def make_folder(folder: str) -> None:
-    """Make a folder, where the filesystem has such things, unless it is there."""
+    """Make a folder if it is missing and the filesystem has folders."""
     local = local_path(folder)
     if local is not None:
         _make_locally(local)
@@ -39,15 +39,15 @@ def make_folder(folder: str) -> None:
 
 
 def write_whole(path: str, content: str | bytes, *, outlives_power: bool = True) -> None:
-    """Write a file that is there whole or not at all; a file of that name is replaced.
+    """Write a file atomically, in full or not at all; a file of that name is replaced.
 
-    Any number of workers may write the same one at once.
+    Any number of workers may write the same file at once.
 
     Args:
       path: where, on any filesystem.
       content: of the file; text is written as UTF-8.
-      outlives_power: whether it is there after a loss of power. A file that nobody needs once the
-        run is over need not be, which is faster.
+      outlives_power: whether the file survives a power cut. Files that only this run needs don't
+        have to, which is faster.
     """
     if isinstance(content, str):
         content = content.encode("utf-8", "backslashreplace")  # which is how JSON escapes, too
@@ -61,9 +61,9 @@ def write_whole(path: str, content: str | bytes, *, outlives_power: bool = True)
 
 
 def create_file(path: str) -> AbstractContextManager[BinaryIO]:
-    """A file to be written, on any filesystem; one of that name is replaced.
+    """A file to write to, on any filesystem; a file of that name is replaced.
 
-    A local one is made anew: where somebody has left a link of that name, it is not followed.
+    A local link of that name is replaced too, not followed.
     """
     local = local_path(path)
     if local is None:
@@ -164,7 +164,7 @@ _NO_SECOND_NAMES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, er
 
 
 def _give_name(file: str, name: str) -> None:
-    """Give a file a second name; what has that name loses it in the same moment."""
+    """Give a file a second name, atomically replacing another file of that name."""
     try:
         os.link(file, name)
     except FileExistsError:
@@ -198,10 +198,10 @@ def _is_moved(move: tuple[str, str]) -> bool:
 
 
 def sync(folder: str, files: Iterable[str]) -> None:
-    """See that files in a local folder outlive a loss of power, with all names that lead to them.
+    """Make files in a local folder, and the folders on their paths, survive a power cut.
 
     Args:
-      folder: which may be elsewhere; then there is nothing to be done.
+      folder: if it is remote, nothing is done.
       files: relative to it.
     """
     if local_path(folder) is None:
@@ -219,7 +219,7 @@ def sync(folder: str, files: Iterable[str]) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """See that the names in a local folder outlive a loss of power, if the system knows a way."""
+    """Make the names in a local folder survive a power cut, if the system supports it."""
     try:
         descriptor = os.open(folder or ".", os.O_RDONLY)
     except PermissionError:  # names in it may be made, but not read

@@ -169,7 +169,7 @@ def test_a_wrong_config_file_is_one_line(archive, tmp_path, capsys, text, messag
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["clasify"], "no command clasify; did you mean classify?"),
+        (["clasify"], "unknown command clasify; did you mean classify?"),
         (["classify", "--input", "x"], "--output is required"),
         (["classify", "--output", "x"], "--input is required"),
         (["classify", "--input", "x", "--output", "y", "--model"], "expected one argument"),
@@ -205,8 +205,8 @@ def test_lists_may_be_repeated_and_flags_go_before_beams_part_of_a_config_file(t
 
 
 SPECIAL = {
-    "device": "is no regular file",
-    "pipe": "is no regular file",
+    "device": "is not a regular file",
+    "pipe": "is not a regular file",
     "folder": "Is a directory",
     "huge": "is larger than ",
 }
@@ -241,14 +241,14 @@ def test_what_is_no_model_is_one_line(capsys, special):
     path, message = special
     line = said(capsys, "model", "info", path)
     assert path in line
-    assert message in line or "no regular file" in line
+    assert message in line or "not a regular file" in line
 
 
 def test_a_manifest_that_is_no_list_of_lines_is_one_line(tmp_path, capsys):
     with (tmp_path / "huge.csv").open("wb") as file:
         file.truncate(10**10)
     os.mkfifo(tmp_path / "pipe.csv")
-    for name, message in {"huge": "line 1 is longer", "pipe": "is no regular file"}.items():
+    for name, message in {"huge": "line 1 is longer", "pipe": "is not a regular file"}.items():
         manifest = str(tmp_path / f"{name}.csv")
         run = ["classify", "--input", manifest, "--output", f"{tmp_path}/out"]
         assert message in said(capsys, *run, "--model", "builtin")
@@ -260,7 +260,7 @@ def test_a_labelled_model_never_takes_the_place_of_a_device_or_a_folder(tmp_path
     for name in ("pipe", "folder"):
         output = str(tmp_path / name)
         line = said(capsys, "model", "label", "builtin", "--name", "x", "--output", output)
-        assert "is no regular file; name another" in line
+        assert "is not a regular file; name another" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 

@@ -11,29 +11,19 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
-from earmark.transforms.detecting.embeddings import Aside
+from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
-    AudioHeader,
-    AudioObject,
     ClipResult,
-    Ending,
-    FailedClip,
-    FrameScores,
     HeadLabels,
     Listed,
-    Span,
     Superseded,
-    Trouble,
 )
 from earmark.transforms.frames.channels import ChannelUse
 from earmark.transforms.frames.grid import FrameGrid
-from earmark.transforms.frames.levels import measure
 from earmark.transforms.output import committing
 from earmark.transforms.output.committing import ReconcileError, commit_round, recover
 from earmark.transforms.output.concluding import conclude
@@ -51,27 +41,15 @@ from earmark.transforms.output.totals import Totals
 from earmark.transforms.output.writing import file_name, write_shard
 from earmark.transforms.storage import StoreError, move_whole, whole_files
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
+from tests.transforms.output.results import GRID, HEADS, failed, scored
 
-HEADS = (HeadLabels("scores", ("wind", "bird")),)
-GRID = FrameGrid(10, 10, 10)
-ASIDE = Aside("/nowhere", "float32")
+ASIDE = EmbeddingSpool("/nowhere", "float32")
 A, B, C = (f"20261101T12000{each}Z-0000000{each}" for each in range(3))
 MADE_BY = Provenance(A, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0, embedding_size=2)
 
 
 def heard(uri: str, version: str, score: float) -> ClipResult:
-    span = Span(AudioObject(uri, 123, version))
-    level = measure(np.full((10, 1), 0.5, np.float32))
-    ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
-    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32), aside=ASIDE), Tally()
-    frames = np.full((2, 2), score, np.float32)
-    tally.add(FrameScores(span, 0, frames, embeddings=frames), settings)
-    tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
-    return summarise_clip(tally, settings)
-
-
-def failed(uri: str, version: str) -> ClipResult:
-    return FailedClip(AudioObject(uri, None, version), Trouble("read", "io", "no luck"))
+    return scored(uri, version, score, ASIDE)
 
 
 FIRST = [heard("/a", "1", 0.5), heard("/b", "1", 0.5), failed("/c", "1"), heard("/d", "1", 0.5)]
