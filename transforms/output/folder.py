@@ -155,10 +155,14 @@ def staging_folders(output: str, run_id: str | None = None) -> list[str]:
     return [join(output, name) for name in names if is_staging_folder(name)]
 
 
-def discard_staging(output: str, run_id: str | None = None) -> None:
-    """Delete the staging folders of one run, or of all."""
+def clear_away(output: str, run_id: str | None = None) -> None:
+    """Delete what a run, or any, has left unfinished, and the folders that hold nothing then."""
     for folder in staging_folders(output, run_id):
         discard_folder(folder)
+    if local_path(output) is not None:
+        for part in Path(output).glob(f"{RUNS}/**/.*.part"):  # of a small file, when cut off
+            part.unlink(missing_ok=True)
+    remove_empty_folders(output)
 
 
 def discard_folder(folder: str) -> None:
@@ -177,13 +181,6 @@ def remove_empty_folders(output: str) -> None:
         if not each.is_symlink():
             with suppress(OSError):  # it holds other things, or was never made
                 each.rmdir()
-
-
-def remove_parts(output: str) -> None:
-    """Remove partly written small files of a local output."""
-    if local_path(output) is not None:
-        for part in Path(output).glob(f"{RUNS}/**/.*.part"):
-            part.unlink(missing_ok=True)
 
 
 def refuse_links(output: str) -> None:

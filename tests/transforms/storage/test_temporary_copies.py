@@ -26,7 +26,7 @@ from earmark.transforms.storage.stored import Reading, Stored
 from earmark.transforms.storage.temporary_copies import RESERVE_BYTES, temporary_copy
 
 MB = 1 << 20
-NO_ROOM = r"no room .* temporary folder .*: it has {} bytes, and .* are free .*TMPDIR"
+NO_ROOM = r"no room .* temporary folder .*: it has {} bytes, and .* are free, .*TMPDIR"
 
 
 @pytest.fixture(name="folder")
