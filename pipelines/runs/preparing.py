@@ -106,7 +106,7 @@ def _output(output: str, engine: Engine) -> str:
             raise UsageError("--output: its name is not UTF-8; name another folder")
         return engine.path(path)
     try:
-        check_store(output)
+        check_store(output, to_write=True)
     except ListingError as error:
         raise UsageError(f"--output {error}") from error
     return output
