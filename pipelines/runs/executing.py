@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     """What came of a run.
 
     Attributes:
-      planned: what there was to hear, and what had been heard before.
+      planned: what there was to process, and what had been before.
       record: the content of the run's file; None if there was nothing to do, or if it is left to
         an engine, which will write it.
       is_left: whether an engine ends the run, without us.
@@ -125,7 +125,7 @@ def execute(run: Run) -> Outcome:
 
     Raises:
       RunError: a manifest broke on the way, the output could not be written, or rows are missing.
-      StoppedError: a signal came; what had been heard by then is committed.
+      StoppedError: a signal came; what was finished by then is committed.
     """
     how, notice = (_watch, "ending the watch") if run.options.watch else (_run, run.engine.notice)
     try:
@@ -165,10 +165,10 @@ def _watch(run: Run, interrupts: Interrupts) -> Outcome:
     if run.engine.is_left:
         return _left(run, nothing)
     _recover(run)
-    heard = committed_objects(run.options.output, run.made_by.run_id)
-    if not heard:
+    objects = committed_objects(run.options.output, run.made_by.run_id)
+    if not objects:
         return Outcome(nothing)
-    return _concluded(run, nothing._replace(objects=heard), _record(run))
+    return _concluded(run, nothing._replace(objects=objects), _record(run))
 
 
 def _record(run: Run) -> dict[str, Any]:
@@ -192,8 +192,8 @@ def _concluded(run: Run, planned: Planned, record: dict[str, Any]) -> Outcome:
 def _recover(run: Run) -> None:
     """Finish what the run has begun to commit, and undo the rest.
 
-    A worker elsewhere may be at it after its job has ended. Without the lock it begins nothing
-    more, and what it has begun is in a journal.
+    A remote worker may go on after its job has ended. Without the lock it begins no other commit,
+    and one that it has begun is in a journal.
     """
     output = run.options.output
     if not run.engine.shares_process:
@@ -217,10 +217,10 @@ def _committed(run: Run) -> str:
     try:
         objects = committed_objects(run.options.output, run.made_by.run_id)
     except _UNREADABLE:
-        return "the same command again goes on from what is committed"
+        return "the same command resumes from what is committed"
     if not objects:
         return "nothing was committed"
-    return f"{objects:,} objects are committed; the same command again goes on from there"
+    return f"{objects:,} objects are committed; the same command resumes from there"
 
 
 def _expected_trouble(error: Exception) -> str | None:

@@ -47,10 +47,10 @@ class RunConfig:
     """How recordings are processed.
 
     Attributes:
-      options: what counts as heard, and where it goes.
+      options: of the run.
       load: gives the classifier, in each worker.
       made_by: the run, and the model that load gives.
-      score_thresholds: float32 [classes], of all heads one after another: what counts as heard.
+      score_thresholds: the lowest score of each class that is a detection, float32 [classes].
     """
 
     options: ClassifyOptions
@@ -61,7 +61,7 @@ class RunConfig:
 
 def scope(options: ClassifyOptions, made_by: Provenance) -> Scope:
     """What a run is to process."""
-    patterns = tuple(map(anywhere, options.input))  # workers elsewhere are in folders of their own
+    patterns = tuple(map(anywhere, options.input))  # remote workers are in folders of their own
     return Scope(patterns, options.all_files, options.output, made_by.settings())
 
 
@@ -155,7 +155,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
 
 @dataclass
 class Process(beam.PTransform):  # type: ignore[misc]
-    """From spans to what is heard in each clip.
+    """From spans to the result of each clip.
 
     Attributes:
       config: how recordings are processed.

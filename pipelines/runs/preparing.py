@@ -50,7 +50,7 @@ class Run:
 
     @property
     def options(self) -> ClassifyOptions:
-        """What to process, and what counts as heard."""
+        """What to process, and how."""
         return self.config.options
 
     @property
@@ -103,10 +103,10 @@ def _output(output: str, engine: Engine) -> str:
     path = local_path(output)
     if path is not None:
         if not _is_utf_8(path):
-            raise UsageError("--output: its name is no UTF-8; name another folder")
+            raise UsageError("--output: its name is not UTF-8; name another folder")
         return engine.path(path)
     try:
-        check_store(output)
+        check_store(output, to_write=True)
     except ListingError as error:
         raise UsageError(f"--output {error}") from error
     return output
@@ -126,8 +126,8 @@ def _check_watch(options: ClassifyOptions, engine: Engine) -> None:
     )
     for pattern in filter(is_manifest, options.input if options.notifications else ()):
         raise UsageError(
-            f"--input {shown(pattern)}: of a manifest nothing is notified; name a folder or a "
-            "pattern, or leave out --notifications"
+            f"--input {shown(pattern)}: there are no notifications for a manifest; name a folder "
+            "or a pattern, or leave out --notifications"
         )
 
 

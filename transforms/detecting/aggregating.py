@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -86,8 +87,14 @@ class AggregateClips(beam.PTransform):  # type: ignore[misc]
         )
 
 
+_Key: TypeAlias = tuple[str, str]
+
+
 class _TallyFn(beam.DoFn):  # type: ignore[misc]
-    """A tally for each span, by the clip's URI, as soon as its last block has come."""
+    """A tally for each span, by the clip, as soon as its last block has come.
+
+    A window of a stream may hold two versions of a recording, one of them brought once more.
+    """
 
     def __init__(self, detecting: Detecting) -> None:
         self._detecting = detecting
@@ -98,25 +105,29 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
     @marking
     def process(
         self, block: FrameScores, window: BoundedWindow = beam.DoFn.WindowParam
-    ) -> Iterator[tuple[str, Tally]]:
+    ) -> Iterator[tuple[_Key, Tally]]:
         tally = self._unfinished.setdefault((window, block.span), Tally())
         detecting = self._detecting.of_window(window)
         tally.add(block, detecting)
         if block.ending is not None:
             del self._unfinished[window, block.span]
-            yield block.span.clip.uri, tally.compacted(detecting.spool)
+            yield _key(block.span), tally.compacted(detecting.spool)
 
     @marking
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
         for (window, span), tally in self._unfinished.items():
             spool = self._detecting.of_window(window).spool
-            keyed = span.clip.uri, tally.compacted(spool)
+            keyed = _key(span), tally.compacted(spool)
             yield WindowedValue(keyed, window.max_timestamp(), (window,))
 
 
+def _key(span: Span) -> _Key:
+    return span.clip.uri, span.clip.version
+
+
 @marking
-def _summarise(of_clip: tuple[str, Iterable[Tally]], detecting: Detecting) -> ClipResult:
+def _summarise(of_clip: tuple[_Key, Iterable[Tally]], detecting: Detecting) -> ClipResult:
     whole = Tally()
     for tally in of_clip[1]:
         whole.merge(tally)

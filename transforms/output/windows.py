@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -71,7 +72,7 @@ def commit_window(
       ReconcileError: an object has no result, or more than one.
       OutputTakenError: another run has taken the folder over.
     """
-    if sorted(each.object.uri for each in planned) != sorted(each.clip.uri for each in results):
+    if Counter(each.object for each in planned) != Counter(each.clip for each in results):
         raise ReconcileError(
             f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were"
             f" planned, but there are {len(results)} results, not one for each; they are not"
@@ -79,10 +80,9 @@ def commit_window(
         )
     finish_commits(output, made_by.run_id)  # of this window, perhaps, with others in it
     since = window.start.to_utc_datetime(has_tz=True)
-    old = {each.object.uri: each.old_file for each in planned}
-    there = read_history(output, made_by.settings(), since=since)
-    done = {each.uri for each in there if is_since_planned(each.file, old.get(each.uri))}
-    left = [each for each in results if each.clip.uri not in done]
+    there = {each.uri: each.file for each in read_history(output, made_by.settings(), since=since)}
+    new = {each.object: each for each in planned if not _is_done(each, there)}
+    left = [each for each in results if each.clip in new]
     spool = EmbeddingSpool(aside_folder(output, made_by.run_id, STREAM), "")
     aside = spool.of_window(window).folder
     if not left:
@@ -91,7 +91,7 @@ def commit_window(
     name = _round_name(window, left)
     staging = staging_folder(output, made_by.run_id)
     shard = write_shard(left, staging, file_name(round_id(made_by.run_id, name), 0, 1), made_by)
-    obsolete = [each for one in planned for each in superseded(one)]
+    obsolete = [each for one in new.values() for each in superseded(one)]
     path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
     discard_folder(aside)
     yield path
@@ -108,6 +108,16 @@ def _commit_together(
     planned = [each for each in every if isinstance(each, PlannedObject)]
     results = [each for each in every if not isinstance(each, PlannedObject)]
     yield from commit_window(planned, results, window, output, made_by)
+
+
+def _is_done(planned: PlannedObject, there: Mapping[str, str]) -> bool:
+    """Whether rows of an object, by the names of their files, are of this version or a later one.
+
+    Of two versions in a window the earlier one is done: only then was the later one planned. It was
+    committed, and an engine that went back to a snapshot has brought it again.
+    """
+    file = there.get(planned.object.uri)
+    return file is not None and is_since_planned(file, planned.old_file)
 
 
 def _round_name(window: IntervalWindow, results: Iterable[ClipResult]) -> str:

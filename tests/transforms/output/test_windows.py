@@ -136,6 +136,19 @@ def test_a_changed_recording_takes_the_place_of_its_old_rows(tmp_path, commit):
     assert there(tmp_path) == {("/a", "2"): 1, ("/b", "1"): 1}
 
 
+def test_of_two_versions_in_a_window_the_earlier_was_committed_before(tmp_path):
+    """The engine went back to a snapshot, and has looked since, in the same window."""
+    versions = [scored("/a", "1"), scored("/a", "2")]
+    with locked(str(tmp_path), RUN):
+        first = [PlannedObject(versions[0].clip)]
+        list(commit_window(first, versions[:1], WINDOW, str(tmp_path), MADE_BY))
+        (old,) = (tmp_path / "clips").iterdir()
+        both = [*first, PlannedObject(versions[1].clip, old.name)]
+        for planned, results in ((both, versions), (both[::-1], versions)):
+            list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY))
+            assert there(tmp_path) == {("/a", "2"): 1}
+
+
 @pytest.mark.parametrize("results", [[], [scored("/b")], [scored("/a"), scored("/a")]])
 def test_an_object_without_its_one_result_fails_the_window(tmp_path, results):
     with (

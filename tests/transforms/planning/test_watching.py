@@ -259,6 +259,17 @@ def test_of_very_much_only_so_many_are_under_way(stream, monkeypatch):
     assert stream.names() == ["c.wav"]
 
 
+def test_what_is_deleted_while_there_is_no_room_for_it_does_not_come(stream, monkeypatch):
+    monkeypatch.setattr(watching, "AT_MOST", 1)
+    for name in "ab":
+        stream.write(f"{name}.wav")
+    first = stream.tick(2)
+    (stream.folder / "b.wav").unlink()
+    assert stream.tick() == []
+    stream.commit(first)
+    assert stream.tick(2) == []
+
+
 @pytest.mark.parametrize(
     "error", [ConnectionError("no route\nto anywhere"), ListingError("cannot be listed")]
 )
