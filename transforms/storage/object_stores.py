@@ -235,8 +235,9 @@ def _retrying(tries: int = _TRIES) -> Retrying:
 
 
 def _broke_off(error: BaseException) -> bool:
-    said = str(error).partition("\n")[0]
-    return isinstance(error, BaseError) and not re.search(r"status code|\bretries\b", said)
+    if not isinstance(error, BaseError) or isinstance(error, InvalidPathError):
+        return False
+    return not re.search(r"status code|\bretries\b", str(error).partition("\n")[0])
 
 
 class _ObjectFile(io.RawIOBase):
