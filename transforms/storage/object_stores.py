@@ -315,12 +315,14 @@ def _told() -> Iterator[None]:
     """Have obstore's errors told in one line, as those of a store."""
     try:
         yield
+    except StoreError:
+        raise
     except InvalidPathError as error:
         raise OddNameError(_line(error)) from error
-    except BaseError as error:
-        raise StoreError(_line(error)) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(_line(error)) from error
+    except (BaseError, OSError) as error:  # OSError: what its files raise
+        raise StoreError(_line(error)) from error
 
 
 def _line(error: Exception) -> str:
