@@ -1,12 +1,12 @@
-# make demo    a small archive, made and heard, offline once installed
+# make demo    makes and processes a small archive, offline once installed
 # make test    the tests
 # make flink   the tests that need a Flink cluster; starts one, with Java and Maven
 # make lint    ruff and mypy
-# make fuzz    the tests that damage, kill and wear out, for an hour instead of a minute
-# make bench   earmark beside its peers; takes an hour, and rewrites docs/performance.md's tables
-# make wheel   the wheel in an empty environment, and the demo with it
+# make fuzz    the tests with damage, kills and long runs, for an hour instead of a minute
+# make bench   compares earmark with its peers; takes an hour, rewrites docs/performance.md's tables
+# make wheel   installs the wheel into an empty environment and runs the demo there
 # make setup   the environment that the others use
-# make oracles environments of the Task Library and TensorFlow, which tests compare with
+# make oracles environments of the Task Library and TensorFlow, for comparison in tests
 
 PYTHON ?= python3
 VENV ?= .venv

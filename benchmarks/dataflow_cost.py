@@ -33,7 +33,7 @@ LISTED = 1000
 """Objects that a request for a listing gives."""
 
 FIRST_RECORDINGS, FIRST_BYTES = 10_000, 10 * 1000**3
-"""As much as a first round hears, as in pipelines/rounds.py; then they grow."""
+"""As much as a first round hears, as in pipelines/runs/rounds.py; then they grow."""
 
 GROWTH, MOST_RECORDINGS = 10, 1_000_000
 """From round to round at most, and in a round at most."""

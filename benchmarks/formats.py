@@ -15,9 +15,10 @@ from benchmarks.earmark_runs import classify, tiny_archive
 from benchmarks.ideal import Effort
 from benchmarks.machine import cores, load
 from benchmarks.pairing import in_rounds, ratio
-from benchmarks.processes import ONE_THREAD, Cost, python, run, run_together
+from benchmarks.processes import Cost, python, run, run_together
 from benchmarks.setting import Setting
 from benchmarks.tables import Table, figure, percent, spread
+from earmark.transforms.threads import ONE_BLAS_THREAD
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def measure(setting: Setting, names: Sequence[str]) -> list[Table]:
 def _rounds(setting: Setting, name: str) -> Rounds:
     form = FORMATS[name]
     paths = archive(setting.cache, form, setting.files, setting.minutes)
-    way = run(python("benchmarks.ideal", "fastest", paths[0]), ONE_THREAD).said.strip()
+    way = run(python("benchmarks.ideal", "fastest", paths[0]), ONE_BLAS_THREAD).said.strip()
     tiny = tiny_archive(setting)
     measured: dict[str, list[Any]] = in_rounds(
         {
@@ -76,7 +77,7 @@ def _ideal(setting: Setting, way: str, paths: Sequence[Path]) -> Effort:
     """A process for each core, all at once, each with its part of the files."""
     parts = [part for k in range(cores()) if (part := paths[k :: cores()])]
     commands = [python("benchmarks.ideal", "hear", setting.model, way, *part) for part in parts]
-    efforts = [Effort(*json.loads(each.said)) for each in run_together(commands, ONE_THREAD)]
+    efforts = [Effort(*json.loads(each.said)) for each in run_together(commands, ONE_BLAS_THREAD)]
     return Effort(*map(sum, zip(*efforts, strict=True)))
 
 

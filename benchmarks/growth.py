@@ -54,7 +54,7 @@ def _run(setting: Setting, size: Size, folder: Path, files: int) -> Callable[[],
 
 def _table(setting: Setting, measured: Mapping[Size, Sequence[Cost]]) -> Table:
     columns = (
-        *("workers", "files", "s", "start-up s", "hearing s", "s for each file"),
+        *("workers", "files", "s", "start-up s", "processing s", "s for each file"),
         *("of one worker's", "CPU s", "peak MB", "of the smallest's"),
     )
     return Table(
@@ -62,8 +62,8 @@ def _table(setting: Setting, measured: Mapping[Size, Sequence[Cost]]) -> Table:
         f" and {', '.join(map(str, TIMES[1:]))} times as many",
         columns,
         [_row(size, measured) for size in measured if size.times],
-        f"Medians of {setting.repeats} rounds. Hearing is without start-up, which is a run on one"
-        " frame.",
+        f"Medians of {setting.repeats} rounds. Processing is without start-up, which is a run on"
+        " one frame.",
     )
 
 

@@ -17,7 +17,6 @@ from typing import IO, Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 """What processes are started in, so that they find the project's modules."""
 
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
 
 _LOOK_EVERY_S = 0.05
 

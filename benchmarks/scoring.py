@@ -18,10 +18,11 @@ import numpy as np
 from benchmarks.environments import MissingPeerError, python_with
 from benchmarks.machine import load
 from benchmarks.pairing import in_rounds, ratio
-from benchmarks.processes import ONE_THREAD, ROOT, last_line
+from benchmarks.processes import ROOT, last_line
 from benchmarks.setting import Setting
 from benchmarks.signals import recording
 from benchmarks.tables import Table, figure, spread
+from earmark.transforms.threads import ONE_BLAS_THREAD
 
 FRAMES = 320
 MIN_SCORE = 0.1
@@ -115,7 +116,7 @@ def _start(command: Sequence[str], complaints: IO[str]) -> subprocess.Popen[str]
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, **ONE_THREAD},
+        env={**os.environ, **ONE_BLAS_THREAD},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=complaints,

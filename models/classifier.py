@@ -18,19 +18,20 @@ from earmark.models.errors import ModelError
 from earmark.models.metadata import ModelMetadata, OutputMetadata
 from earmark.models.running import Interface, fastest_scorer, read_interface
 from earmark.models.scores import ModelOptions, as_scores, choose_heads
-from earmark.models.sources import ModelSource, ReadUri
+from earmark.models.sources import ModelSource, ReadUri, read_file
+from earmark.shared import shared
 
 DEFAULT_SAMPLE_RATE_HZ = 16_000
-LEAST_RATE_HZ, MOST_RATE_HZ = 1000, 384_000
+MIN_RATE_HZ, MAX_RATE_HZ = 1000, 384_000
 
 
 class Prediction(NamedTuple):
-    """What a model makes of frames.
+    """A model's scores and embeddings of frames.
 
     Attributes:
-      scores: float32 [n, classes], of all heads that are wanted one after another.
-      raw_scores: the same before calibration; None where nothing is calibrated.
-      embeddings: float32 [n, embedding_size]; None where they are not wanted.
+      scores: float32 [n, classes], the classes of all chosen heads one after another.
+      raw_scores: the scores before calibration, float32 [n, classes]; None where no head has one.
+      embeddings: float32 [n, embedding_size]; None where they were not asked for.
     """
 
     scores: NDArray[np.float32]
@@ -42,24 +43,24 @@ class AudioClassifier:
     """A model that scores frames of audio; any number of threads may use one at once.
 
     Attributes:
-      name: what rows call the model.
-      sha256: of the .tflite file, in hex.
+      name: the model's name in rows.
+      sha256: the SHA-256 of the .tflite file, in hex.
       metadata: what the file says about itself.
-      options: how it is used.
-      interface: what it takes and gives.
-      heads: its outputs of scores that are wanted.
-      frame_samples: how many samples a frame has, of each channel.
-      hop_samples: from frame to frame, where nobody says otherwise: a frame's length, unless the
-        model cuts frames itself.
-      window_samples: how many of a frame's samples its scores are about.
-      sample_rate_hz: of the audio in the frames.
-      sample_rate_assumed: nobody said which sample rate the model wants: it was assumed to be
-        DEFAULT_SAMPLE_RATE_HZ.
-      channels: that are interleaved in a frame.
+      options: how the model is used.
+      interface: the model's inputs and outputs.
+      heads: the chosen outputs of scores.
+      frame_samples: the length of a frame in samples of each channel.
+      hop_samples: the default distance between frames: their length, unless the model cuts frames
+        itself.
+      window_samples: how many of a frame's samples its scores describe.
+      sample_rate_hz: the sample rate of the frames.
+      sample_rate_assumed: whether neither the model nor the options tell the sample rate, which is
+        then DEFAULT_SAMPLE_RATE_HZ.
+      channels: how many channels are interleaved in a frame.
       classes: how many scores a frame gets.
-      labels: of the classes; `class 17` where nobody named one.
-      embedding_size: how many values an embedding has; None where none are wanted.
-      runs: how it is run, and why, in words.
+      labels: the labels of the classes, `class 17` for one without a label.
+      embedding_size: how many values an embedding has; None where none were asked for.
+      runs: a description of how the model is run, and why so.
     """
 
     def __init__(
@@ -72,33 +73,34 @@ class AudioClassifier:
         """Make a classifier of a .tflite file.
 
         Args:
-          model: the whole file.
-          options: how it is to be used.
-          name: what rows call it, by default what its metadata does.
+          model: the content of the file.
+          options: how to use the model.
+          name: its name in rows, by default the one in its metadata.
 
         Raises:
-          ModelError: these bytes are not a model of audio that can be run, or the options do not
-            belong to it.
+          ModelError: these bytes are not an audio model that can be run, or the options do not fit
+            it.
         """
-        self.metadata = said = metadata.read(model)
+        self.metadata = metadata.read(model)
         self.options = options
-        self.name = name or said.name or "unnamed"
+        self.name = name or self.metadata.name or "unnamed"
         self.sha256 = hashlib.sha256(model).hexdigest()
-        self.sample_rate_hz = _sample_rate_hz(said.sample_rate_hz, options.sample_rate_hz)
-        self.sample_rate_assumed = not (said.sample_rate_hz or options.sample_rate_hz)
-        self.interface = read_interface(model, said)
-        self.heads = choose_heads(self.interface, said, options)
+        rates_hz = self.metadata.sample_rate_hz, options.sample_rate_hz
+        self.sample_rate_hz = _sample_rate_hz(*rates_hz)
+        self.sample_rate_assumed = not any(rates_hz)
+        self.interface = read_interface(model, self.metadata)
+        self.heads = choose_heads(self.interface, self.metadata, options)
         wanted = [head.output for head in self.heads]
         self.embedding_size = None
         if options.embeddings:
-            model, self.interface = _with_embedding(model, self.interface, said)
+            model, self.interface = _with_embedding(model, self.interface, self.metadata)
         if options.embeddings and self.interface.embedding is not None:
             wanted.append(self.interface.embedding)
             self.embedding_size = self.interface.embedding.values
         elif not self.interface.heads:
             raise ModelError("the model gives embeddings and no scores: use earmark embed")
         if not wanted:
-            raise ModelError("neither scores nor embeddings are wanted of the model")
+            raise ModelError("neither scores nor embeddings were asked for")
         self.frame_samples, self.hop_samples, self.window_samples = self.interface.framing
         self.channels = self.interface.channels
         self.labels = tuple(label for head in self.heads for label in head.labels)
@@ -114,8 +116,8 @@ class AudioClassifier:
         name: str | None = None,
     ) -> AudioClassifier:
         """Make a classifier of a .tflite file on disk: see `AudioClassifier`."""
-        model = _read_bytes(Path(path))
-        with _about(path):
+        model = read_file(Path(path))
+        with _naming(path):
             return cls(model, options, name=name)
 
     def score(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -145,22 +147,18 @@ class AudioClassifier:
             as_scores(head, each, activation)
             for head, each in zip(self.heads, of_heads, strict=True)
         ]
-        scores = _side_by_side([scores for scores, _ in both], len(frames))
+        scores = _concatenated([scores for scores, _ in both], len(frames))
         if all(head.calibration is None for head in self.heads):
             return Prediction(scores, None, embeddings)
-        raw_scores = _side_by_side([raw for _, raw in both], len(frames))
+        raw_scores = _concatenated([raw for _, raw in both], len(frames))
         return Prediction(scores, raw_scores, embeddings)
 
 
 def check_runs(model: bytes) -> None:
-    """Check that a .tflite file is a model of audio that can be run as its metadata says.
-
-    Raises:
-      ModelError: it isn't.
-    """
-    said = metadata.read(model)
-    _sample_rate_hz(said.sample_rate_hz, None)
-    read_interface(model, said)
+    """Raise a ModelError unless a .tflite file is an audio model that fits its own metadata."""
+    described = metadata.read(model)
+    _sample_rate_hz(described.sample_rate_hz, None)
+    read_interface(model, described)
 
 
 def load_classifier(
@@ -169,34 +167,24 @@ def load_classifier(
     *,
     read: ReadUri | None = None,
 ) -> AudioClassifier:
-    """The classifier of a model: one for all who ask for the same in this process.
+    """The classifier of a model, loaded once per process for the same model and options.
 
     Args:
       source: the model.
-      options: how it is to be used.
-      read: reads a URI's content; needed for a model that lies at one.
+      options: how to use it.
+      read: reads the content at a URI; needed for a model at one.
 
     Raises:
-      ModelError: the model cannot be read, or not used.
+      ModelError: the model cannot be read or used.
     """
     key = _Key(source.name, source.sha256, options)
-    with _loading:
-        if key not in _loaded:
+    loaded = shared(_Loaded)
+    with loaded.lock:
+        if key not in loaded.classifiers:
             model = source.read(read)
-            with _about(source.location):
-                _loaded[key] = AudioClassifier(model, options, name=source.name)
-        return _loaded[key]
-
-
-def read_labels(path: Path | str) -> tuple[str, ...]:
-    """Read a file of labels: see `parse_labels`.
-
-    Raises:
-      ModelError: the file cannot be read, or is no text.
-    """
-    content = _read_bytes(Path(path))
-    with _about(path):
-        return parse_labels(content)
+            with _naming(source.location):
+                loaded.classifiers[key] = AudioClassifier(model, options, name=source.name)
+        return loaded.classifiers[key]
 
 
 def parse_labels(content: bytes) -> tuple[str, ...]:
@@ -218,24 +206,33 @@ def parse_labels(content: bytes) -> tuple[str, ...]:
 
 
 class _Key(NamedTuple):
-    """All that a loaded classifier depends on."""
+    """Everything that a loaded classifier depends on."""
 
     name: str
     sha256: str
     options: ModelOptions
 
 
-_loaded: dict[_Key, AudioClassifier] = {}
-_loading = threading.Lock()
+class _Loaded:
+    """The classifiers of this process.
+
+    Attributes:
+      lock: to be held by whoever loads one.
+      classifiers: by what they depend on.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.classifiers: dict[_Key, AudioClassifier] = {}
 
 
 def _with_embedding(
-    model: bytes, interface: Interface, said: ModelMetadata
+    model: bytes, interface: Interface, described: ModelMetadata
 ) -> tuple[bytes, Interface]:
-    """The model with an output of embeddings, where it has none by itself.
+    """The model with an output of embeddings, added where it has none.
 
     Raises:
-      ModelError: it has nothing inside that could be one.
+      ModelError: no tensor of the model can be one.
     """
     if interface.embedding is not None:
         return model, interface
@@ -243,9 +240,9 @@ def _with_embedding(
     scores = int(graph.subgraphs[0].outputs[interface.heads[0].position])
     tensor = graphs.before_last_layer(graph, scores)
     if tensor is not None and tensor not in graph.subgraphs[0].inputs:
-        longer = (*said.outputs, OutputMetadata()) if said.outputs else ()
+        longer = (*described.outputs, OutputMetadata()) if described.outputs else ()
         model = graphs.with_output(model, tensor)
-        changed = read_interface(model, replace(said, outputs=longer))
+        changed = read_interface(model, replace(described, outputs=longer))
         if changed.embedding is not None:
             return model, changed
     raise ModelError(
@@ -256,32 +253,25 @@ def _with_embedding(
 def _sample_rate_hz(of_model: int | None, asked: int | None) -> int:
     if asked is not None and asked <= 0:
         raise ModelError(f"a sample rate of {asked} Hz is not possible")
-    if of_model and not LEAST_RATE_HZ <= of_model <= MOST_RATE_HZ:
+    if of_model and not MIN_RATE_HZ <= of_model <= MAX_RATE_HZ:
         raise ModelError(
-            f"the model takes audio at {of_model} Hz by its metadata: only {LEAST_RATE_HZ} to"
-            f" {MOST_RATE_HZ} Hz can be had"
+            f"the model takes audio at {of_model} Hz by its metadata: only {MIN_RATE_HZ} to"
+            f" {MAX_RATE_HZ} Hz are supported"
         )
     if of_model and asked and of_model != asked:
         raise ModelError(f"the model takes audio at {of_model} Hz, not at the {asked} Hz given")
     return of_model or asked or DEFAULT_SAMPLE_RATE_HZ
 
 
-def _side_by_side(parts: list[NDArray[np.float32]], n: int) -> NDArray[np.float32]:
+def _concatenated(parts: list[NDArray[np.float32]], n: int) -> NDArray[np.float32]:
     if len(parts) == 1:
         return parts[0]
     return np.concatenate([np.empty((n, 0), np.float32), *parts], axis=1)
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-
-
 @contextmanager
-def _about(place: Path | str) -> Iterator[None]:
-    """Say in a ModelError which file it is about."""
+def _naming(place: Path | str) -> Iterator[None]:
+    """Begin ModelErrors with the file that they are about."""
     try:
         yield
     except ModelError as error:

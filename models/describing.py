@@ -1,4 +1,4 @@
-"""Changing what a .tflite file says about itself, one thing at a time."""
+"""Changing single fields of a .tflite file's metadata."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from earmark.models.metadata import (
     ModelMetadata,
     OutputMetadata,
     Ports,
-    damage_is_a_model_error,
+    damage_as_model_error,
     pack,
-    ports,
     read,
+    read_ports,
 )
 from earmark.models.scores import make_calibration
 
@@ -42,50 +42,50 @@ def describe(
     calibration: CalibrationMetadata | None = None,
     score_threshold: float | None = None,
 ) -> bytes:
-    """Change what a .tflite model says about itself.
+    """Change the metadata of a .tflite model.
 
-    What is not given stays as the model has it, so that labels in several languages, or of several
-    outputs, can be given one after the other. What `ModelMetadata` has no place for does not stay.
+    Whatever is not given stays as it is, so labels in several languages or of several outputs can
+    be given in several calls. Fields that `ModelMetadata` does not have are dropped.
 
     Args:
-      model: a whole .tflite file.
-      labels: of the classes of an output, in its order; in place of those of the same locale.
-      locale: the language of the labels; without one they are those that rows name classes by.
-      sample_rate_hz: of the audio that the first input takes; its channels are 1 unless known.
-      channels: of the same.
-      name: of the model, as are description, version, author and license.
-      description: in a sentence or two.
-      version: of the model, not of anything that it was made with.
-      author: who made it.
+      model: the content of a .tflite file.
+      labels: the labels of an output's classes, in its order; they replace those of their locale.
+      locale: the language of the labels; None for the ones that rows name classes by.
+      sample_rate_hz: the sample rate of the first input; its channels are 1 unless known.
+      channels: how many channels the first input takes.
+      name: the model's name.
+      description: a sentence or two about the model.
+      version: the model's version.
+      author: who made the model.
       license: a short name or a URL.
-      head: the output, counted from 0, that labels, calibration and score_threshold belong to; not
-        needed where there is one.
-      calibration: of the output's scores.
-      score_threshold: below which the output's scores do not count.
+      head: the index of the output that labels, calibration and score_threshold are for; optional
+        for a model with one output.
+      calibration: the calibration of the output's scores.
+      score_threshold: the lowest of the output's scores that counts.
 
     Returns:
-      A whole .tflite file.
+      The content of the changed .tflite file.
 
     Raises:
-      ModelError: the bytes are no TFLite model, or a damaged one, or what is given does not fit it.
+      ModelError: the bytes are not a TFLite model, or a damaged one, or a change does not fit it.
     """
-    said = read(model)
-    with damage_is_a_model_error():
-        there = ports(model)
+    metadata = read(model)
+    with damage_as_model_error():
+        ports = read_ports(model)
     texts = _given(
         name=name, description=description, version=version, author=author, license=license
     )
-    said = replace(_as_far_as(said, there), **texts)
+    metadata = replace(_fitted(metadata, ports), **texts)
     if sample_rate_hz is not None or channels is not None:
-        said = _with_audio(said, sample_rate_hz, channels)
+        metadata = _with_audio(metadata, sample_rate_hz, channels)
     changes = _OutputChanges(labels, locale, calibration, score_threshold)
     if changes != _OutputChanges():
-        said = _with_output(said, changes, _head(head, len(there.classes)), there.classes)
-    return pack(model, said)
+        metadata = _with_output(metadata, changes, _head(head, len(ports.classes)), ports.classes)
+    return pack(model, metadata)
 
 
 class _OutputChanges(NamedTuple):
-    """What is to be changed about an output; None where it is to stay."""
+    """Changes to an output's metadata; None keeps what it has."""
 
     labels: Sequence[str] | None = None
     locale: str | None = None
@@ -97,20 +97,20 @@ def _given(**changes: Any) -> dict[str, Any]:
     return {field: value for field, value in changes.items() if value is not None}
 
 
-def _as_far_as(said: ModelMetadata, there: Ports) -> ModelMetadata:
-    """The metadata for as many inputs and outputs as there are."""
-    inputs = (*said.inputs, *[InputMetadata()] * there.inputs)[: there.inputs]
-    outputs = (*said.outputs, *[OutputMetadata()] * len(there.classes))[: len(there.classes)]
-    return replace(said, inputs=inputs, outputs=outputs)
+def _fitted(metadata: ModelMetadata, ports: Ports) -> ModelMetadata:
+    """The metadata, padded or cut to the inputs and outputs that the model has."""
+    inputs = (*metadata.inputs, *[InputMetadata()] * ports.inputs)[: ports.inputs]
+    outputs = (*metadata.outputs, *[OutputMetadata()] * len(ports.classes))[: len(ports.classes)]
+    return replace(metadata, inputs=inputs, outputs=outputs)
 
 
 def _with_audio(
-    said: ModelMetadata, sample_rate_hz: int | None, channels: int | None
+    metadata: ModelMetadata, sample_rate_hz: int | None, channels: int | None
 ) -> ModelMetadata:
-    if not said.inputs:
+    if not metadata.inputs:
         raise ModelError("the model has no input that could take audio")
-    audio = _given(sample_rate_hz=sample_rate_hz, channels=channels or said.channels or 1)
-    return replace(said, inputs=(replace(said.inputs[0], **audio), *said.inputs[1:]))
+    audio = _given(sample_rate_hz=sample_rate_hz, channels=channels or metadata.channels or 1)
+    return replace(metadata, inputs=(replace(metadata.inputs[0], **audio), *metadata.inputs[1:]))
 
 
 def _head(head: int | None, outputs: int) -> int:
@@ -124,11 +124,11 @@ def _head(head: int | None, outputs: int) -> int:
 
 
 def _with_output(
-    said: ModelMetadata, changes: _OutputChanges, head: int, classes: Sequence[int | None]
+    metadata: ModelMetadata, changes: _OutputChanges, head: int, classes: Sequence[int | None]
 ) -> ModelMetadata:
-    output = said.outputs[head]
+    output = metadata.outputs[head]
     if changes.labels is not None:
-        files = _label_files(said, head, changes.locale, tuple(changes.labels))
+        files = _label_files(metadata, head, changes.locale, tuple(changes.labels))
         _check_counts(files, len(changes.labels), head, classes[head])
         output = replace(output, label_files=files)
     elif changes.locale is not None:
@@ -137,29 +137,31 @@ def _with_output(
         _check_calibration(changes.calibration, head, classes[head])
         output = replace(output, calibration=changes.calibration)
     output = replace(output, **_given(score_threshold=changes.score_threshold))
-    return replace(said, outputs=(*said.outputs[:head], output, *said.outputs[head + 1 :]))
+    return replace(
+        metadata, outputs=(*metadata.outputs[:head], output, *metadata.outputs[head + 1 :])
+    )
 
 
 def _label_files(
-    said: ModelMetadata, head: int, locale: str | None, labels: tuple[str, ...]
+    metadata: ModelMetadata, head: int, locale: str | None, labels: tuple[str, ...]
 ) -> tuple[LabelFile, ...]:
-    """The label files of an output with these labels in place of those of the same locale.
+    """The label files of an output, with these labels in place of those of their locale.
 
-    Those of no language come first, as other readers name classes by the first that they find.
+    Those without a locale come first, since other readers name classes by the first file.
     """
     if locale is not None and not _LOCALE.fullmatch(locale):
-        raise ModelError(f"{locale!r} is no locale: give one such as de or pt-BR")
-    present = said.outputs[head].label_files
+        raise ModelError(f"{locale!r} is not a locale: give one such as de or pt-BR")
+    present = metadata.outputs[head].label_files
     others = [file for file in present if file.locale != locale]
-    elsewhere = chain(*(each.label_files for i, each in enumerate(said.outputs) if i != head))
-    name = _file_name(head, len(said.outputs), locale, [*others, *elsewhere])
+    elsewhere = chain(*(each.label_files for i, each in enumerate(metadata.outputs) if i != head))
+    name = _file_name(head, len(metadata.outputs), locale, [*others, *elsewhere])
     at = next((i for i, file in enumerate(present) if file.locale == locale), len(others))
     others.insert(0 if locale is None else at, LabelFile(name, locale, labels))
     return tuple(others)
 
 
 def _file_name(head: int, outputs: int, locale: str | None, others: Sequence[LabelFile]) -> str:
-    """Such as labels.txt, labels_de.txt and labels_1_de.txt; one that no other file has."""
+    """An unused name such as labels.txt, labels_de.txt or labels_1_de.txt."""
     parts = ["labels", str(head) if outputs > 1 else None, locale]
     stem = "_".join(part for part in parts if part)
     taken = {file.name for file in others}

@@ -1,4 +1,4 @@
-"""Where a model comes from: a path, a URI, or a name that is known here."""
+"""Finding and reading models: by path, by URI or by a known name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import TypeAlias
 from earmark.models.errors import ModelError, nearest
 
 ReadUri: TypeAlias = Callable[[str], bytes]
-"""Reads the content at a URI; raises an OSError or a ValueError where it cannot."""
+"""Reads the content at a URI, or raises an OSError or a ValueError."""
 
 FETCH_TIMEOUT_S = 30.0
 
 LARGEST_BYTES = 2_000_000_000
-"""Of a .tflite file: offsets in it are of 32 bits, with a sign."""
+"""The limit for .tflite files, whose offsets are signed 32-bit integers."""
 
 BUILTIN = "builtin"
 _BUILTIN_PATH = Path(__file__).parent / "builtin" / "builtin.tflite"
@@ -31,22 +31,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model that is fetched from its public home when it is first asked for.
+    """A model that is downloaded when it is used for the first time.
 
     Attributes:
-      name: what it is asked for by.
-      sha256: of the .tflite file, in hex.
-      size_bytes: of the same.
-      homes: URLs that it is found at, to be tried in this order.
+      name: the name that users give.
+      sha256: the SHA-256 of the .tflite file, in hex.
+      size_bytes: the size of the .tflite file.
+      urls: where to download it from, tried in this order.
     """
 
     name: str
     sha256: str
     size_bytes: int
-    homes: tuple[str, ...]
+    urls: tuple[str, ...]
 
     def path_in(self, cache: Path) -> Path:
-        """Where it lies in a cache folder."""
+        """The model's path in a cache folder."""
         return cache / f"{self.name}-{self.sha256[:8]}.tflite"
 
 
@@ -54,7 +54,7 @@ YAMNET = PublishedModel(
     name="yamnet",
     sha256="10c95ea3eb9a7bb4cb8bddf6feb023250381008177ac162ce169694d05c317de",
     size_bytes=4_126_810,
-    homes=(
+    urls=(
         "https://storage.googleapis.com/download.tensorflow.org/models/tflite/task_library/"
         "audio_classification/android/lite-model_yamnet_classification_tflite_1.tflite",
         "https://tfhub.dev/google/lite-model/yamnet/classification/tflite/1?lite-format=tflite",
@@ -65,12 +65,12 @@ PUBLISHED = (YAMNET,)
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model that was found, small enough to travel to workers, who read it where they are.
+    """A model that was found; it is sent to workers, which read the file themselves.
 
     Attributes:
-      name: what rows call it: the known name, or the file's name without its suffix.
+      name: the model's name in rows: the known name, or the file's name without its suffix.
       location: an absolute path, a URI, or a known name.
-      sha256: of the .tflite file, in hex.
+      sha256: the SHA-256 of the .tflite file, in hex.
     """
 
     name: str
@@ -83,11 +83,11 @@ class ModelSource:
         """Read the .tflite file.
 
         Args:
-          read: reads a URI's content; needed for a model that lies at one.
-          published: the models that are known by name.
+          read: reads the content at a URI; needed for a model at one.
+          published: the models that can be downloaded by name.
 
         Raises:
-          ModelError: it cannot be read, or is not the file that was found.
+          ModelError: the file cannot be read, or has changed since it was found.
         """
         model = _read(self.location, read, published)
         found = _sha256(model)
@@ -102,13 +102,13 @@ class ModelSource:
 def resolve(
     model: str, read: ReadUri | None = None, published: Sequence[PublishedModel] = PUBLISHED
 ) -> ModelSource:
-    """Find a model, and read it once to know its sha256.
+    """Find a model, and read it once for its sha256.
 
     Args:
       model: a known name (builtin, or that of a published model), a URI (anything with `://`), or
         the path of a .tflite file. A file whose name is a known one is reached as `./yamnet`.
-      read: reads a URI's content.
-      published: the models that are known by name.
+      read: reads the content at a URI.
+      published: the models that can be downloaded by name.
 
     Raises:
       ModelError: there is no such model, or it cannot be read or fetched.
@@ -125,19 +125,19 @@ def resolve(
 
 
 def fetch(model: PublishedModel, cache: Path | None = None) -> bytes:
-    """Take a published model from the cache, or else from its homes, and leave it in the cache.
+    """Read a published model from the cache, or download it into the cache.
 
-    Any number of processes may do so at once.
+    Several processes may do so at the same time.
 
     Args:
-      model: what to fetch.
-      cache: the folder to keep it in, by default `cache_folder()`.
+      model: the model to fetch.
+      cache: the cache folder, by default `cache_folder()`.
 
     Returns:
-      The .tflite file.
+      The content of the .tflite file.
 
     Raises:
-      ModelError: it is not in the cache and could not be fetched.
+      ModelError: the model is not in the cache and could not be downloaded.
     """
     path = model.path_in(cache or cache_folder())
     cached = _cached(path, model.sha256)
@@ -152,12 +152,12 @@ def fetch(model: PublishedModel, cache: Path | None = None) -> bytes:
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where fetched models are kept.
+    """The folder of downloaded models.
 
-    $EARMARK_CACHE, else earmark in $XDG_CACHE_HOME, else ~/.cache/earmark.
+    It is $EARMARK_CACHE, else earmark in $XDG_CACHE_HOME, else ~/.cache/earmark.
 
     Raises:
-      ModelError: none of them is known.
+      ModelError: neither variable is set, and there is no home folder.
     """
     if own := environ.get("EARMARK_CACHE"):
         return Path(own)
@@ -167,6 +167,23 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
         return Path.home() / ".cache" / "earmark"
     except RuntimeError as error:
         raise ModelError("there is no home folder; name one for models in EARMARK_CACHE") from error
+
+
+def read_file(path: Path) -> bytes:
+    """Read a regular file of at most LARGEST_BYTES.
+
+    Raises:
+      ModelError: it cannot be read; the message names it.
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # a pipe would wait, a device has no end
+            raise ModelError(f"cannot read the model {path}: it is no regular file")
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ModelError(f"cannot read the model {path}: it is larger than 2 GB")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
 
 
 def _existing(model: str, known: Sequence[str]) -> Path:
@@ -186,22 +203,10 @@ def _read(location: str, read: ReadUri | None, published: Sequence[PublishedMode
         if model.name == location:
             return fetch(model)
     if location == BUILTIN:
-        return _read_file(_BUILTIN_PATH)
+        return read_file(_BUILTIN_PATH)
     if "://" in location:
         return _read_uri(location, read)
-    return _read_file(Path(location))
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            # a pipe would wait, a device has no end
-            raise ModelError(f"cannot read the model {path}: it is no regular file")
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ModelError(f"cannot read the model {path}: it is larger than 2 GB")
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+    return read_file(Path(location))
 
 
 def _read_uri(uri: str, read: ReadUri | None) -> bytes:
@@ -223,7 +228,7 @@ def _cached(path: Path, sha256: str) -> bytes | None:
 
 def _download(model: PublishedModel, path: Path) -> bytes:
     failures = []
-    for home in model.homes:
+    for home in model.urls:
         try:
             return _get(home, model)
         except (OSError, http.client.HTTPException, ModelError) as error:
@@ -235,19 +240,19 @@ def _download(model: PublishedModel, path: Path) -> bytes:
 
 
 def _get(url: str, model: PublishedModel) -> bytes:
-    """What lies at a URL, where it is that model, and never read much further than that."""
+    """Download a model; no more is read than its size and a byte."""
     with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response:
         content: bytes = response.read(model.size_bytes + 1)
     if len(content) != model.size_bytes:
         found = f"more than {model.size_bytes}" if len(content) > model.size_bytes else len(content)
-        raise ModelError(f"{found} bytes came, not {model.size_bytes}")
+        raise ModelError(f"{found} bytes were received, not {model.size_bytes}")
     if _sha256(content) != model.sha256:
-        raise ModelError(f"what came has the sha256 {_sha256(content)}")
+        raise ModelError(f"the file received has the sha256 {_sha256(content)}")
     return content
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees a part of it."""
+    """Write a file atomically, so that nobody sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

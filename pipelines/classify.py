@@ -1,4 +1,4 @@
-"""`earmark classify`, which is also `python -m pipelines.classify`."""
+"""`earmark classify`, also `python -m earmark.pipelines.classify`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Hear an archive: see `hear`."""
+    """Process an archive: see `process`."""
     # Imported here, once libraries have been told to be quiet: Beam logs while it is imported.
     from earmark.pipelines.options import CLASSIFY
 
-    hear(arguments, CLASSIFY)
+    process(arguments, CLASSIFY)
 
 
-def hear(arguments: Sequence[str], asked: Command) -> None:
-    """Hear an archive as a command line says.
+def process(arguments: Sequence[str], asked: Command) -> None:
+    """Process an archive as a command line asks.
 
     Args:
       arguments: what follows the command's name.
       asked: the command.
 
     Raises:
-      UsageError: it cannot be done as it was asked for.
-      RunError: it was begun, and failed.
+      UsageError: the options, the input, the model or the output cannot be used.
+      RunError: the run failed.
     """
-    from earmark.pipelines.cli import quiet_libraries
+    from earmark.pipelines.console import quiet_libraries
     from earmark.pipelines.options import parse
     from earmark.pipelines.runs import prepare
 
@@ -61,7 +61,7 @@ def _look_ahead(run: Run) -> None:
 
 
 def carry_out(run: Run) -> dict[str, Any] | None:
-    """Carry a run out and show how it goes.
+    """Execute a run and show its progress and summary.
 
     Returns:
       The content of the run's file; None if there was nothing to do.
@@ -80,19 +80,19 @@ def carry_out(run: Run) -> dict[str, Any] | None:
 
 
 def _print_to_stdout(show: Callable[[], None]) -> None:
-    """Show what came of a run; that nobody can read it does not make the run a failure."""
+    """Show a run's summary; failing to print it does not make the run fail."""
     from earmark.pipelines.console import UnshownError, say
     from earmark.pipelines.streams import lose_stdout
 
     try:
         show()
     except UnshownError as error:
-        say(f"the summary cannot be shown: {error}")
+        say(f"cannot print the summary: {error}")
         lose_stdout()
 
 
 def _worker_tracebacks(shown: bool) -> AbstractContextManager[object]:
-    """Beam prints a worker's exception before it raises it again here, where it is dealt with."""
+    """Hides the exceptions of workers that Beam prints before it raises them in this thread."""
     return nullcontext() if shown else redirect_stderr(StringIO())
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
 from earmark import __version__
-from earmark.pipelines.console import UnshownError, log_to_stderr, say, show, show_bug
-from earmark.pipelines.errors import RunError, UsageError, nearest
+from earmark.models.errors import nearest
+from earmark.pipelines.console import UnshownError, quiet_libraries, say, show, show_bug
+from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import StoppedError, end_on_signals
 from earmark.pipelines.limits import LEAST_FILES, check_open_files, exhausted
 from earmark.pipelines.streams import flush_stdout, prepare_streams
+from earmark.transforms.threads import ONE_BLAS_THREAD
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -27,30 +27,30 @@ COMMANDS = {
     "model": "earmark.pipelines.model",
     "repair": "earmark.pipelines.repair",
 }
-"""The module of each command, imported when it is asked for: Beam's import takes a second."""
+"""The module of each command, imported only when needed: Beam's import takes a second."""
 
 _HELP = f"""\
 earmark {__version__}: writes down, in Parquet, what is heard where in archives of audio.
 
-  earmark classify --input 'archive/**' --output labels/    hear an archive
-  earmark embed --input 'archive/**' --output vectors/      embeddings of its frames, no scores
-  earmark demo                                              make a small archive and hear it
-  earmark model info MODEL                                  what a model takes, gives and is called
+  earmark classify --input 'archive/**' --output labels/    label the sounds in an archive
+  earmark embed --input 'archive/**' --output vectors/      write embeddings of its frames only
+  earmark demo                                              make and process a small archive
+  earmark model info MODEL                                  show a model's inputs, outputs, labels
   earmark model label MODEL --labels FILE                   pack labels and metadata into a model
-  earmark model fetch yamnet                                fetch a model before it is needed
+  earmark model fetch yamnet                                download a model in advance
   earmark repair labels/                                    set broken files of an output aside
 
-Each of them explains itself with --help.
+Each command has its own --help.
 """
 
 
 def run() -> None:
-    """Carry out the command line that Python was started with, and end."""
+    """Run the command line of this process, and exit."""
     run_command(sys.argv[1:])
 
 
 def run_command(arguments: Sequence[str]) -> NoReturn:
-    """Carry out a command line, and end the process with its status."""
+    """Run a command line, and exit with its status."""
     prepare_streams()
     sys.excepthook = show_bug
     try:
@@ -68,7 +68,7 @@ def run_command(arguments: Sequence[str]) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out a command line; gives the exit status."""
+    """Run a command line; returns the exit status."""
     name, *rest = arguments or ["--help"]
     if "--verbose" not in rest:
         quiet_libraries(True)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     except StoppedError as error:
         return _ended(f"interrupted; {error}", error.status)
     except UnshownError as error:
-        return DONE if error.is_unread else _ended(f"it cannot be shown: {error}", FAILED)
+        return DONE if error.is_unread else _ended(f"cannot print the output: {error}", FAILED)
     except (MemoryError, ImportError, OSError, RuntimeError) as error:
         if (said := exhausted(error)) is None:
             raise
@@ -93,11 +93,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _flushed(status: int) -> int:
-    """The status, once all that was printed is written; that nobody reads it is no failure."""
+    """The exit status after flushing stdout; a reader that has gone is not a failure."""
     error = flush_stdout()
     if error is None or isinstance(error, BrokenPipeError) or status != DONE:
         return status
-    return _ended(f"it cannot be shown: {error.strerror}", FAILED)
+    return _ended(f"cannot print the output: {error.strerror}", FAILED)
 
 
 def _interrupted(error: KeyboardInterrupt) -> int:
@@ -117,25 +117,15 @@ def _carry_out(name: str, rest: Sequence[str]) -> None:
 
 def _command(name: str) -> Callable[[Sequence[str]], None]:
     if name not in COMMANDS:
-        raise UsageError(f"no command {name}{nearest(name, COMMANDS)}; see earmark --help")
+        raise UsageError(f"unknown command {name}{nearest(name, COMMANDS)}; see earmark --help")
     module = importlib.import_module(COMMANDS[name])
     return cast(Callable[[Sequence[str]], None], module.command)
 
 
 def _one_thread_for_each_worker() -> None:
-    """Keep numpy's BLAS from starting a thread per core in each worker, where they only collide.
-
-    It reads this when it is loaded, so it must be said before; what the user has set stays.
-    """
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-
-
-def quiet_libraries(quiet: bool) -> None:
-    """Keep what libraries log and warn of out of sight, or show it."""
-    logging.getLogger().setLevel(logging.CRITICAL + 1 if quiet else logging.INFO)
-    log_to_stderr()
-    warnings.simplefilter("ignore" if quiet else "default")
+    """Limit BLAS to a thread for each worker, unless the user has set another number."""
+    for name, value in ONE_BLAS_THREAD.items():
+        os.environ.setdefault(name, value)
 
 
 def _ended(message: object, status: int) -> int:

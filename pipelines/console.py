@@ -1,10 +1,11 @@
-"""What a person sees: consoles, single lines, logs; nothing of data in them acts on a terminal."""
+"""Output for users: consoles, single lines, logs; text from data cannot control a terminal."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import traceback
+import warnings
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -18,10 +19,10 @@ _LONGEST_LINE = 4000
 
 
 class UnshownError(Exception):
-    """What was to be shown cannot be: the message says why.
+    """Output could not be printed: the message says why.
 
     Attributes:
-      is_unread: nobody reads it any more, which is no trouble of ours.
+      is_unread: the reader has closed the pipe, which is not an error.
     """
 
     def __init__(self, error: OSError) -> None:
@@ -30,35 +31,39 @@ class UnshownError(Exception):
 
 
 class Screen(Console):
-    """rich's console; raises an UnshownError where it is full or nobody reads it."""
+    """rich's console; raises an UnshownError if it cannot print."""
 
     def print(self, *objects: Any, **how: Any) -> None:
-        """As rich's."""
+        """Print as rich does.
+
+        Raises:
+          UnshownError: the disk is full, or the reader is gone.
+        """
         try:
             super().print(*objects, **how)
         except OSError as error:
             raise UnshownError(error) from error
 
     def on_broken_pipe(self) -> None:
-        """Go on raising the error; rich would end the process."""
+        """Let the error propagate; rich would end the process."""
         raise
 
 
 def screen(*, errors: bool = False) -> Screen:
-    """A console on stdout, or on stderr for what is said on the way."""
+    """A console on stdout, or on stderr for progress and messages."""
     return Screen(file=sys.stderr if errors else sys.stdout, emoji=False)
 
 
 def plain(text: object, at_most: int = 400) -> str:
-    """A text of unknown content as it may stand in rich's markup."""
+    """A text of unknown content, escaped for rich's markup."""
     return escape(printable(text, at_most))
 
 
 def show(text: str) -> None:
-    """Print a text of ours on stdout.
+    """Print our own text on stdout.
 
     Raises:
-      UnshownError: it is full, or nobody reads it.
+      UnshownError: the disk is full, or the reader is gone.
     """
     try:
         print(text, end="", flush=True)
@@ -67,20 +72,18 @@ def show(text: str) -> None:
 
 
 def say(message: object) -> None:
-    """Say something in a line on stderr, if anybody reads that."""
+    """Print a line on stderr, if it can be written to."""
     try:
         print(f"earmark: {printable(message, _LONGEST_LINE)}", file=sys.stderr, flush=True)
     except OSError:  # it is full, or closed: there is nowhere else to say so
         return
 
 
-def log_to_stderr() -> None:
-    """Have what is logged shown without secrets in it; unless somebody else has a say in that."""
-    if logging.getLogger().handlers:
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(levelname)s:%(name)s:%(message)s"))
-    logging.getLogger().addHandler(handler)
+def quiet_libraries(quiet: bool) -> None:
+    """Hide or show the logs and warnings of libraries."""
+    logging.getLogger().setLevel(logging.CRITICAL + 1 if quiet else logging.INFO)
+    _log_to_stderr()
+    warnings.simplefilter("ignore" if quiet else "default")
 
 
 def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -90,11 +93,20 @@ def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackTy
         print(_in_lines(said), file=sys.stderr)
 
 
+def _log_to_stderr() -> None:
+    """Log to stderr with secrets masked, unless logging is already configured."""
+    if logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s:%(name)s:%(message)s"))
+    logging.getLogger().addHandler(handler)
+
+
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return _in_lines(super().format(record))
 
 
 def _in_lines(text: str) -> str:
-    """A text whose lines stay apart, as those of tracebacks."""
+    """A text made printable line by line, as for tracebacks."""
     return "\n".join(printable(line, _LONGEST_LINE) for line in masked(text).splitlines())

@@ -1,4 +1,4 @@
-"""`earmark demo`: a small archive of known content, heard by the very same pipeline."""
+"""`earmark demo`: a small archive of known content, processed by the same pipeline as any other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 import soundfile as sf
 from numpy.typing import NDArray
 from rich.table import Table
@@ -20,6 +19,7 @@ from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions, Parser
 from earmark.pipelines.runs import prepare
+from earmark.transforms.output import read
 from earmark.transforms.text import printable
 
 _MARKER = ".made-by-earmark-demo"
@@ -74,7 +74,7 @@ _NOT_AUDIO = {
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Make the archive, hear it, and show what was found beside what is there.
+    """Make the archive, process it, and show the labels beside the known content.
 
     Raises:
       UsageError: the folder cannot be used.
@@ -84,8 +84,8 @@ def command(arguments: Sequence[str]) -> None:
     console = screen()
     _make_folder(folder)
     make_archive(archive)
-    console.print(f"Made an archive of {len(RECORDINGS)} recordings, and some that are none, in "
-                  f"{plain(str(archive))}/. Now hearing it, as this would:\n")  # fmt: skip
+    console.print(f"Made an archive of {len(RECORDINGS)} recordings, and two files that are not "
+                  f"audio, in {plain(str(archive))}/. Processing it, as this would:\n")  # fmt: skip
     shown = f"--input {printable(archive)} --output {printable(labels)}"
     console.print(
         f"  earmark classify {shown} --model builtin\n",
@@ -96,13 +96,13 @@ def command(arguments: Sequence[str]) -> None:
     carry_out(prepare(options, []))
     console.print(_comparison(archive, labels))
     console.print(
-        "\n[dim]builtin is a small model that only knows synthetic sounds, for trying earmark out. "
+        "\n[dim]builtin is a small model of synthetic sounds, for trying earmark out. "
         "For real recordings use --model yamnet.[/dim]"
     )
 
 
 def make_archive(folder: Path) -> None:
-    """Write the demo's recordings, the same every time, and what is no recording."""
+    """Write the demo's files, recordings and others; they are the same every time."""
     for index, recording in enumerate(RECORDINGS):
         path = folder / recording.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def make_archive(folder: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="earmark demo",
-        description="Make a small archive of known sounds and do the whole job on it, offline.",
+        description="Make a small archive of known sounds and process it, offline.",
     )
     parser.add_argument(
         "--output", metavar="DIR", default="earmark-demo", help="default: earmark-demo"
@@ -130,9 +130,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder, or make room in that of an earlier demo; others are left alone."""
+    """Make the folder, or empty that of an earlier demo; any other folder is refused."""
     if folder.exists() and not (folder / _MARKER).is_file():
-        raise UsageError(f"{folder} is there already, and no demo's; give --output another")
+        raise UsageError(
+            f"{folder} exists already, and is not a demo's; name another with --output"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _MARKER).touch()
@@ -160,11 +162,14 @@ def _cut(path: Path, kept: float) -> None:
 
 
 def _comparison(archive: Path, labels: Path) -> Table:
-    """Each file of the archive, what is in it, and what was found."""
-    clips = {row["clip"]: row for row in _rows(labels / "clips")}
-    failures = {row["clip"]: row for row in _rows(labels / "failures")}
-    table = Table(title="What was there, and what was heard", title_justify="left", box=None)
-    for heading in ("recording", "what is in it", "what was heard"):
+    """A row for each file of the archive: its content, and the labels detected."""
+    tables = read(labels)
+    clips, failures = (
+        {row["clip"]: row for row in tables[name].arrow().to_pylist()}
+        for name in ("clips", "failures")
+    )
+    table = Table(title="Content and detections", title_justify="left", box=None)
+    for heading in ("recording", "content", "detected"):
         table.add_column(heading, header_style="dim", overflow="fold")
     for recording in RECORDINGS:
         there = ", ".join(f"{label} {seconds} s" for label, seconds in recording.sounds)
@@ -174,13 +179,13 @@ def _comparison(archive: Path, labels: Path) -> Table:
         table.add_row(plain(recording.name), there, heard)
     for name in _NOT_AUDIO:
         failure = failures.get(_uri(archive, name))
-        found = f"{failure['reason']}: in failures/" if failure else "left out by its name"
+        found = f"{failure['reason']}: in failures/" if failure else "skipped by its name"
         table.add_row(plain(name), "text", found)
     return table
 
 
 def _heard(clip: Mapping[str, Any]) -> str:
-    """The labels that were heard clearly, the longest first."""
+    """The labels detected clearly, the longest first."""
     clear = [
         label
         for label in clip["labels"]
@@ -193,8 +198,3 @@ def _heard(clip: Mapping[str, Any]) -> str:
 
 def _uri(archive: Path, name: str) -> str:
     return str(archive.absolute() / name)
-
-
-def _rows(folder: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
-    return rows

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from earmark.pipelines.classify import hear
+from earmark.pipelines.classify import process
 from earmark.pipelines.options import EMBED
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Embed an archive: see `earmark.pipelines.classify.hear`."""
-    hear(arguments, EMBED)
+    """Embed an archive: see `earmark.pipelines.classify.process`."""
+    process(arguments, EMBED)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a closed terminal: the first ends a run in good order, the second at once."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first ends a run cleanly, the second at once."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _GRACE_S = 3.0
-"""How long the process may take to end in its own way, when there is no run to be finished."""
+"""How long the process may take to exit by itself when there is no run to finish."""
 
 
 class EndedError(KeyboardInterrupt):
-    """A signal came when no run was under way.
+    """A signal came while no run was in progress.
 
     Attributes:
       number: of the signal.
     """
 
-    def __init__(self, number: int) -> None:
-        super().__init__("what was heard is committed" if _is_over else "nothing was committed")
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
         self.number = number
 
 
 class StoppedError(Exception):
-    """A run was ended by a signal, in good order.
+    """A run was ended cleanly by a signal.
 
     Attributes:
       status: what the process is to exit with: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
@@ -41,10 +41,10 @@ class StoppedError(Exception):
 
 
 class Interrupts:
-    """Which signal has come, if any.
+    """Which signal has been received, if any.
 
     Attributes:
-      number: of the signal; None as long as none has come.
+      number: of the signal; None before the first.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Interrupts:
 
     @contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Have something called when the first signal comes, or now if it has; it must not wait."""
+        """Call `stop`, which must not block, on the first signal, or now if it has come."""
         self._stop = stop
         try:
             if self.number is not None:
@@ -63,20 +63,16 @@ class Interrupts:
             self._stop = lambda: None
 
     def note(self, number: int) -> None:
-        """Note that a signal has come, and have done what was asked for."""
+        """Note that a signal has come, and call what `stopping` was given."""
         self.number = number
         self._stop()
 
 
-_is_over = False
-"""Whether a run has been carried out."""
-
-
 def end_on_signals() -> None:
-    """Have a signal end the process soon, while no run is under way that ends in good order.
+    """Have signals end the process soon while there is no run to end cleanly.
 
-    A library that asks a store for an answer may hold on for minutes: in a call that no signal
-    interrupts, or by trying again whatever is raised. So a thread sees to it.
+    A library that waits for a store may block for minutes, in a call that signals don't interrupt,
+    or by retrying whatever is raised. So a thread ends the process.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -87,37 +83,41 @@ def end_on_signals() -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    raise EndedError(number)
+    raise EndedError("nothing was committed", number)
+
+
+def _end_after_run(number: int, _: FrameType | None) -> None:
+    raise EndedError("finished work is committed", number)
 
 
 def _see_to_it(reading: int) -> None:
     while come := os.read(reading, 1):
         number = come[0]
-        if number in _SIGNALS and signal.getsignal(number) is _end:
+        if number in _SIGNALS and signal.getsignal(number) in (_end, _end_after_run):
             time.sleep(_GRACE_S)
             _say("interrupted")
             os._exit(128 + number)
 
 
 def _heeded() -> list[signal.Signals]:
-    """Those of the signals that we were not told to ignore, as nohup does."""
+    """The signals that are not set to be ignored, as nohup does."""
     return [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 @contextmanager
 def watch_signals(saying: str) -> Iterator[Interrupts]:
-    """Have the first signal ask for an end, and the second end the process.
+    """Have the first signal request a clean end, and the second end the process.
 
     Args:
-      saying: what to tell when the first comes.
+      saying: the message on the first.
     """
     interrupts = Interrupts()
 
     def on_signal(number: int, _: FrameType | None) -> None:
         if interrupts.number is not None:
-            _say("stopped at once; what was under way is not committed")
+            _say("stopped at once; unfinished work is not committed")
             os._exit(128 + number)
-        _say(f"{saying}; once more to stop at once")
+        _say(f"{saying}; interrupt again to stop at once")
         interrupts.note(number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -127,14 +127,8 @@ def watch_signals(saying: str) -> Iterator[Interrupts]:
     try:
         yield interrupts
     finally:
-        _note_that_it_is_over()
         for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _note_that_it_is_over() -> None:
-    global _is_over
-    _is_over = True
+            signal.signal(number, _end_after_run if handler is _end else handler)
 
 
 def _say(message: str) -> None:

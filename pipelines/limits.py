@@ -15,9 +15,6 @@ LEAST_FILES = 64
 """What any command needs: libraries, models, a pipe or two."""
 
 _WANTED_FILES = 4096
-_FOR_A_RUN = 64
-_FOR_A_WORKER = 8
-"""Pipes of its decoder, the recording, files that it writes."""
 
 
 def check_open_files(needed: int, why: str = "earmark") -> None:
@@ -40,13 +37,13 @@ def check_open_files(needed: int, why: str = "earmark") -> None:
         soft = most
     if soft != resource.RLIM_INFINITY and soft < needed:
         raise UsageError(
-            f"only {soft} files may be open at once, and {why} needs {needed}: raise the limit "
+            f"only {soft} files may be open at once, but {why} needs {needed}: raise the limit "
             f"with ulimit -n {needed}"
         )
 
 
 def exhausted(error: BaseException) -> str | None:
-    """What this process has run out of by the system's limits, if an error says that it has."""
+    """A message about the system limit that an error says this process has reached, if it does."""
     said = str(error)
     if "can't start new thread" in said:
         return "no more threads can be started: raise the limit with ulimit -u"
@@ -54,8 +51,3 @@ def exhausted(error: BaseException) -> str | None:
     if is_memory or "failed to map segment" in said or "Cannot allocate memory" in said:
         return "there is not enough memory, or ulimit -v allows too little"
     return None
-
-
-def files_for(workers: int) -> int:
-    """How many files a local run with so many workers may have open."""
-    return _FOR_A_RUN + _FOR_A_WORKER * workers

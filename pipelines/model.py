@@ -1,4 +1,4 @@
-"""`earmark model`: what a model takes, gives and is called; packing labels; fetching one."""
+"""`earmark model`: showing a model's inputs, outputs and labels; packing labels; fetching."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from rich.console import Console
 
 from earmark.models.classifier import check_runs, parse_labels
 from earmark.models.describing import describe
-from earmark.models.errors import ModelError
-from earmark.models.metadata import CalibrationMetadata
-from earmark.models.scores import TRANSFORMATIONS
+from earmark.models.errors import ModelError, nearest
+from earmark.models.metadata import TRANSFORMATIONS, CalibrationMetadata
 from earmark.models.sources import PUBLISHED, cache_folder, fetch
 from earmark.pipelines.console import plain, screen
-from earmark.pipelines.errors import UsageError, nearest
+from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
 from earmark.pipelines.screen import facts, show_facts
-from earmark.transforms.storage import read_uri, write_bytes
+from earmark.transforms.storage import read_uri, write_whole
 from earmark.transforms.text import printable_json
 
 _SAID = (
     *("labels", "sample_rate", "channels", "calibration", "score_threshold"),
     *("name", "description", "version", "author", "license"),
 )
-"""What `earmark model label` may be given to pack."""
+"""The options of `earmark model label` that give something to pack."""
 
 _ANY_MODEL = "a .tflite file or URI, yamnet or builtin"
 
@@ -48,7 +47,7 @@ def command(arguments: Sequence[str]) -> None:
 
 
 def show_info(asked: argparse.Namespace, console: Console) -> None:
-    """Print what a model takes, gives and is called."""
+    """Print a model's inputs, outputs and labels."""
     said = facts(asked.model)
     if asked.json:
         text = printable_json(json.dumps(said, indent=2, ensure_ascii=False))
@@ -58,19 +57,21 @@ def show_info(asked: argparse.Namespace, console: Console) -> None:
 
 
 def label(asked: argparse.Namespace, console: Console) -> None:
-    """Pack labels and metadata into a .tflite file, and print where it lies."""
+    """Pack labels and metadata into a copy of a .tflite file, and print its path."""
     if not any(getattr(asked, each) is not None for each in _SAID):
         raise UsageError(
-            f"there is nothing to pack: name --{_SAID[0]} or what else there is to say"
+            f"nothing to pack: give --{_SAID[0]} or another option with something to pack"
         )
     source = find_model(asked.model)
     if asked.output == "":
-        raise UsageError("--output: it is empty; name a file")
+        raise UsageError("--output: is empty; name a file")
     output = Path(asked.output or f"{source.name}-labelled.tflite")
     if asked.output is None and output.exists():
-        raise UsageError(f"{output} is there already: name another --output, or this one")
+        raise UsageError(
+            f"{output} exists already: name another file with --output, or this one to replace it"
+        )
     if output.exists() and not output.is_file():
-        raise UsageError(f"--output {output}: is no regular file; name another")
+        raise UsageError(f"--output {output}: is not a regular file; name another")
     described = describe(
         source.read(read_uri),
         labels=_labels(asked.labels),
@@ -88,18 +89,18 @@ def label(asked: argparse.Namespace, console: Console) -> None:
     )
     check_runs(described)
     try:
-        write_bytes(str(output.absolute()), described)
+        write_whole(str(output.absolute()), described)
     except OSError as error:
         raise UsageError(f"--output {output}: {error.strerror}") from error
     console.print(plain(output), soft_wrap=True)
 
 
 def show_fetched(asked: argparse.Namespace, console: Console) -> None:
-    """Fetch a published model into the user's cache, and print where it lies."""
+    """Download a published model into the user's cache, and print its path."""
     published = {each.name: each for each in PUBLISHED}
     if asked.model not in published:
-        hint = nearest(asked.model, published) or f"; there is {', '.join(published)}"
-        raise UsageError(f"{asked.model} is not a model to fetch{hint}")
+        hint = nearest(asked.model, published) or f"; known are: {', '.join(published)}"
+        raise UsageError(f"{asked.model} is not a model that can be fetched{hint}")
     fetch(published[asked.model])
     path = published[asked.model].path_in(cache_folder())
     console.print(plain(path), soft_wrap=True)
@@ -118,22 +119,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(_ACTIONS))
     info = actions.add_parser(
-        "info", help="what a model takes, gives and is called", allow_abbrev=False
+        "info", help="show a model's inputs, outputs and labels", allow_abbrev=False
     )
     info.add_argument("model", metavar="MODEL", help=_ANY_MODEL)
     info.add_argument("--labels", action="store_true", help="list every label")
-    info.add_argument("--json", action="store_true", help="all of it, for programs")
+    info.add_argument("--json", action="store_true", help="print everything as JSON")
     _add_label_arguments(
         actions.add_parser(
             "label",
             allow_abbrev=False,
             help="pack labels and metadata into a .tflite file",
             description="Pack labels and metadata into a copy of a .tflite file. What is not given "
-            "stays as the model has it; so labels of several heads or locales are packed one after "
-            "another.",
+            "is kept, so labels of several heads or locales can be packed one after another.",
         )
     )
-    get = actions.add_parser("fetch", help="fetch a model into the user's cache, and say where")
+    get = actions.add_parser("fetch", help="download a model into the user's cache")
     get.add_argument("model", metavar="MODEL", help="yamnet")
     return parser
 
@@ -141,32 +141,41 @@ def _parser() -> argparse.ArgumentParser:
 def _add_label_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help=_ANY_MODEL)
-    add("--labels", metavar="FILE", help="a name for each class, one a line, in the output's order")
+    add(
+        "--labels",
+        metavar="FILE",
+        help="a name for each class, one per line, in the output's order",
+    )
     add("--locale", help="the language of these labels, such as de; without one, the main labels")
-    add("--head", type=whole_number, metavar="N", help="which output, counted from 0, of several")
-    add("--sample_rate", type=whole_number, metavar="HZ", help="of the audio that the model takes")
-    add("--channels", type=whole_number, metavar="N", help="of the same; default: 1")
+    add(
+        "--head",
+        type=whole_number,
+        metavar="N",
+        help="the number of the output, from 0, if there are several",
+    )
+    add("--sample_rate", type=whole_number, metavar="HZ", help="of the model's input")
+    add("--channels", type=whole_number, metavar="N", help="of the model's input; default: 1")
     add(
         "--calibration",
         metavar="FILE",
-        help="of scores: scale,slope,offset[,min_score] for each class, one a line; an empty line "
-        "for a class that gets the default",
+        help="score calibration: scale,slope,offset[,min_score] for each class, one per line; an "
+        "empty line for a class that gets the default score",
     )
     add(
         "--calibration_transformation",
-        choices=tuple(TRANSFORMATIONS),
+        choices=TRANSFORMATIONS,
         default="identity",
-        help="of scores before calibration; default: identity",
+        help="applied to scores before calibration; default: identity",
     )
     add("--calibration_default", type=float, default=0.0, help="the default score; default: 0")
-    add("--score_threshold", type=float, help="below it, scores of this head don't count")
+    add("--score_threshold", type=float, help="the lowest score of a detection in this head")
     for text in ("name", "description", "version", "author", "license"):
-        add(f"--{text}", metavar="TEXT", help="of the model")
-    add("--output", metavar="FILE", help="where to; default: MODEL-labelled.tflite, in this folder")
+        add(f"--{text}", metavar="TEXT", help=f"the model's {text}")
+    add("--output", metavar="FILE", help="default: MODEL-labelled.tflite, in the current folder")
 
 
 def whole_number(text: str) -> int:
-    """A number from 0 on; argparse calls it by this function's name where it is none."""
+    """A non-negative integer; argparse's error message uses this function's name."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError
     return int(text)
@@ -184,7 +193,9 @@ def _labels(path: str | None) -> tuple[str, ...] | None:
 def _calibration(asked: argparse.Namespace) -> CalibrationMetadata | None:
     if asked.calibration is None:
         if asked.calibration_transformation != "identity" or asked.calibration_default:
-            raise UsageError("--calibration_transformation and _default are for a --calibration")
+            raise UsageError(
+                "--calibration_transformation and --calibration_default need --calibration"
+            )
         return None
     return CalibrationMetadata(
         asked.calibration_transformation,

@@ -1,4 +1,4 @@
-"""`earmark repair`: sets aside what of an output cannot be used, so that runs can go on."""
+"""`earmark repair`: sets aside the unusable files of an output, so that runs can continue."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from earmark.pipelines.options import Parser
 from earmark.transforms.output import (
     SET_ASIDE,
     Damage,
+    LinkedFolderError,
     LockedError,
     find_damage,
     has_tables,
-    link_in,
     locked,
+    refuse_links,
     repair,
 )
 from earmark.transforms.storage import (
@@ -39,7 +40,7 @@ _SHOWN = 20
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Check an output, and set aside what cannot be used.
+    """Check an output, and set aside files that cannot be used.
 
     Raises:
       UsageError: there is no such folder, or a run is writing to it.
@@ -49,15 +50,14 @@ def command(arguments: Sequence[str]) -> None:
     path = local_path(asked.output)
     output = asked.output if path is None else normal_path(path)
     if path is not None and not os.path.isdir(output):
-        raise UsageError(f"{shown(output)}: there is no such folder")
-    if link := link_in(output):
-        raise UsageError(f"{shown(link)} is a link, which no run has made; delete it")
+        raise UsageError(f"{shown(output)}: no such folder")
     FileSystems.set_options(PipelineOptions([]))
     try:
+        refuse_links(output)
         if not has_tables(output):
             raise UsageError(f"{shown(output)}: no run has written to it")
         show("".join(_look(output) if asked.dry_run else _repair(output)))
-    except LockedError as error:
+    except (LinkedFolderError, LockedError) as error:
         raise UsageError(f"{shown(output)}: {error}") from error
     except UNUSABLE_ERRORS as error:
         raise RunError(f"{shown(output)}: {reason(error)}") from error
@@ -67,7 +67,7 @@ def _look(output: str) -> Iterator[str]:
     found = list(find_damage(output))
     yield from _told(found)
     if found:
-        yield "Without --dry_run they are set aside.\n"
+        yield "Without --dry_run they would be set aside.\n"
 
 
 def _repair(output: str) -> Iterator[str]:
@@ -77,14 +77,14 @@ def _repair(output: str) -> Iterator[str]:
     yield from _told(found)
     if found:
         yield (
-            f"All of that is in {shown(join(output, SET_ASIDE, run_id))}/ now, which may be "
-            "deleted. The next run processes those recordings again.\n"
+            f"They are now in {shown(join(output, SET_ASIDE, run_id))}/, which may be deleted. "
+            "The next run processes those recordings again.\n"
         )
 
 
 def _told(found: Sequence[Damage]) -> Iterator[str]:
     if not found:
-        yield "All files of all tables can be read, and none is missing.\n"
+        yield "All files of all tables are readable, and none is missing.\n"
         return
     for damage in found[:_SHOWN]:
         yield f"{printable(damage.why)}\n"
@@ -93,8 +93,8 @@ def _told(found: Sequence[Damage]) -> Iterator[str]:
     files = sum(len(damage.files) for damage in found)
     clips = len(frozenset[str]().union(*(damage.clips for damage in found)))
     yield (
-        f"So {_counted(files, 'file')} cannot be used, those of the same rounds included, with "
-        f"rows of {_counted(clips, 'recording')}.\n"
+        f"In all, {_counted(files, 'file')} cannot be used, including those of the same rounds, "
+        f"with rows of {_counted(clips, 'recording')}.\n"
     )
 
 
@@ -111,11 +111,11 @@ def _run_id() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="earmark repair",
-        description="Check every file of an output, finish commits that were cut off, and set "
+        description="Check every file of an output, finish interrupted commits, and set "
         "aside the files of rounds in which one is broken or missing: they go to "
         "OUTPUT/_set_aside/. The next run processes the recordings in them again.",
         allow_abbrev=False,
     )
-    parser.add_argument("output", metavar="OUTPUT", help="the folder that runs have written to")
-    parser.add_argument("--dry_run", action="store_true", help="only say what is wrong")
+    parser.add_argument("output", metavar="OUTPUT", help="the output folder of a run")
+    parser.add_argument("--dry_run", action="store_true", help="only report what is wrong")
     return parser

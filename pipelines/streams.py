@@ -1,4 +1,4 @@
-"""The standard streams, made fit for use whatever this process was started with."""
+"""The standard streams, made usable in whatever state this process was started with."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import suppress
 
 
 def prepare_streams() -> None:
-    """Have all three, and none that fails a run.
+    """Make sure that all three exist and that none fails a run.
 
-    What is closed becomes /dev/null, before a file of ours gets its number. What stderr cannot
-    take is lost. Names that the terminal's encoding lacks are shown as escapes.
+    Closed ones become /dev/null, before another file gets their number. What stderr cannot take is
+    dropped. Characters that the terminal's encoding lacks are escaped.
     """
     for number in (0, 1, 2):
         _open_if_closed(number)
@@ -24,7 +24,7 @@ def prepare_streams() -> None:
 
 
 def flush_stdout() -> OSError | None:
-    """Write out what was printed; gives what keeps it from that, and loses it then."""
+    """Flush stdout; if that fails, discard the output and return the error."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -34,7 +34,7 @@ def flush_stdout() -> OSError | None:
 
 
 def lose_stdout() -> None:
-    """Have what is printed, or was and is not written yet, go nowhere."""
+    """Send stdout, including what is not flushed yet, to /dev/null."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
@@ -43,7 +43,7 @@ def lose_stdout() -> None:
 
 
 def _open_if_closed(number: int) -> None:
-    """Open a descriptor if it is closed, when those below it are open: it is the next to be had."""
+    """Open a descriptor if it is closed; with those below it open, it is the next to be given."""
     try:
         os.fstat(number)
     except OSError:
@@ -63,7 +63,7 @@ class _Forgiving(io.FileIO):
 
 
 def _forgiving() -> io.TextIOWrapper:
-    """stderr, but that it never fails."""
+    """A stderr that never fails."""
     raw = _Forgiving(2, "w", closefd=False)
     encoding = sys.stderr.encoding
     return io.TextIOWrapper(

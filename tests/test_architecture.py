@@ -12,24 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture import PACKAGES, Arrow, arrows, floors
+from tests.architecture import PACKAGES, Arrow, arrows, changing_globals, floors, names_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
 TRANSFORMS = {
     "elements": "",
     "text": "",
+    "threads": "",
     "errors": "elements text",
-    "workers": "elements",
+    "workers": "elements errors",
     "audio": "elements errors",
     "frames": "elements errors",
     "storage": "elements errors text",
     "archives": "elements errors storage",
-    "detecting": "elements frames storage",
-    "decoding": "archives audio elements errors frames storage workers",
-    "listing": "archives elements storage text",
-    "output": "detecting elements frames storage",
-    "planning": "archives elements errors listing output storage text",
+    "detecting": "elements frames storage workers",
+    "decoding": "archives audio elements errors frames storage threads workers",
+    "listing": "archives audio elements storage text",
+    "output": "detecting elements errors frames storage workers",
+    "planning": "archives elements errors listing output storage text workers",
 }
 MODELS = {
     "errors": "",
@@ -51,7 +52,7 @@ PIPELINES = {
     "engines": "errors interrupts",
     "options": "console engines errors",
     "runs": "console engines errors interrupts limits options",
-    "screen": "console engines options runs",
+    "screen": "console options runs",
     "cli": "console errors interrupts limits streams",
     "classify": "cli console errors options runs screen streams",
     "embed": "classify options",
@@ -158,3 +159,41 @@ def test_a_forbidden_import_is_found(tmp_path, path, line):
 def test_what_needs_no_beam_imports_none(module):
     program = f"import sys, earmark.{module}\nsys.exit('apache_beam' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+ENGINES_OWN = (
+    *("is_local", "DirectRunner", "DirectOptions", "FnApiRunner", "FlinkRunner", "FlinkEngine"),
+    *("DataflowRunner", "LocalEngine", "DataflowEngine", "RemoteEngine", "template_location"),
+    *("StandardOptions", "GoogleCloudOptions", "PortableOptions", "job_endpoint", "create_runner"),
+)
+"""What tells one engine from another, or is asked of one alone."""
+
+
+def test_nobody_but_engines_asks_which_engine_it_is():
+    told = {(where, name) for where, name in names_in(ROOT, "pipelines") if name in ENGINES_OWN}
+    assert {where for where, _ in told} == {"pipelines/engines"}
+
+
+def test_only_one_thing_is_global_and_changes():
+    assert changing_globals(ROOT) == {"src/earmark/shared.py: _REGISTRY"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "import threading\nTURN = threading.Lock()",
+        "from threading import RLock\nturns = tuple(RLock() for _ in range(3))",
+        "SEEN: set[str] = set()\ndef f(x):\n    SEEN.add(x)",
+        "from collections import OrderedDict\nC = OrderedDict()\ndef f(x):\n    C[x] = 1",
+        "N = {}\ndef f(x):\n    del N[x]",
+        "class Pool:\n    pass\nSHARED = Pool()",
+        "is_over = False\ndef f():\n    global is_over\n    is_over = True",
+    ],
+)
+def test_a_global_that_changes_is_found(tmp_path, module):
+    file = tmp_path / "models" / "one.py"
+    file.parent.mkdir()
+    file.write_text("A = {1: 2}\nB = frozenset()\ndef g():\n    x = []\n    x.append(1)\n")
+    assert changing_globals(tmp_path) == set()
+    file.write_text(module)
+    assert len(changing_globals(tmp_path)) == 1

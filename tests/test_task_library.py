@@ -23,7 +23,7 @@ from earmark.models.metadata.reading import (
 from earmark.models.metadata.writing import pack
 from earmark.models.scores.heads import Head as EarmarkHead
 from earmark.models.scores.heads import ModelOptions
-from earmark.models.scores.selection import least_scores
+from earmark.models.scores.selection import score_thresholds
 from earmark.transforms.detecting.aggregating import Detecting, find_hits
 from earmark.transforms.elements import AudioObject, FrameScores, HeadLabels, Span
 from earmark.transforms.frames.grid import FrameGrid
@@ -128,7 +128,7 @@ def of_earmark(model: bytes, of: np.ndarray, asked: Options) -> list[list[Heard]
     classifier = AudioClassifier(model, ModelOptions(locale=asked.locale))
     scores = classifier.predict(of.reshape(len(of), -1)).scores
     # without a threshold, the Task Library's is 0
-    least = least_scores(classifier.heads, asked.min_score or 0.0, **_listed(asked, classifier))
+    least = score_thresholds(classifier.heads, asked.min_score or 0.0, **_listed(asked, classifier))
     named = tuple(
         HeadLabels(each.name, each.labels, each.display_names) for each in classifier.heads
     )
@@ -350,7 +350,9 @@ def test_calibrations_that_the_task_library_alone_takes(oracle, line, said):
 def test_a_default_score_that_float32_does_not_hold_is_refused(default):
     model = described(layered([Layer(weights(2, 1), "LOGISTIC")], Port([1, SAMPLES])))
     given = CalibrationMetadata("identity", default, "1,1,0\n")
-    with pytest.raises(ModelError, match=r"score calibration: the default score .* is no float32"):
+    with pytest.raises(
+        ModelError, match=r"score calibration: the default score .* does not fit float32"
+    ):
         AudioClassifier(model, ModelOptions(calibration=given))
 
 
@@ -364,7 +366,7 @@ def test_what_only_one_of_them_refuses_is_as_documented(oracle):
     assert {each.name for each in unknown[0][0].categories} <= {"crow"}
     heads: tuple[EarmarkHead, ...] = AudioClassifier(model).heads
     with pytest.raises(ValueError, match="no label 'krow'; did you mean 'crow'"):
-        least_scores(heads, allow=["crow", "krow"])
+        score_thresholds(heads, allow=["crow", "krow"])
     assert oracle.classify(model, frames(1), display_names_locale="xx")
     with pytest.raises(ValueError, match="no labels of the locale 'xx' \\(there is de, fr\\)"):
         AudioClassifier(model, ModelOptions(locale="xx"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class AudioObject(NamedTuple):
-    """One recording as it was listed.
+    """An object as a listing found it: a file, an object in a store, or a member of an archive.
 
     Attributes:
       uri: where it is: an absolute path, or a URI of any filesystem that Beam knows.
@@ -32,8 +32,8 @@ class Found(NamedTuple):
 
     Attributes:
       object: the file.
-      skipped_as: the kind of files that it is left out with, such as '.txt'; None if it is to be
-        heard.
+      skipped_as: the kind of files that it is skipped with, such as '.txt'; None if it is to be
+        processed.
     """
 
     object: AudioObject
@@ -53,12 +53,12 @@ class PlannedObject(NamedTuple):
 
     @classmethod
     def of(cls, listed: Iterable[Any], old_file: str | None) -> PlannedObject:
-        """Make one of what JSON gives back: the members of an AudioObject, and an old file."""
+        """Make one from parsed JSON: the members of an AudioObject, and an old file."""
         return cls(AudioObject(*listed), old_file)
 
 
 class Superseded(NamedTuple):
-    """An object that is processed anew: its old rows do not count any more.
+    """An object that is processed again: its old rows are to be removed.
 
     Attributes:
       uri: of the object.
@@ -96,8 +96,8 @@ class Listed:
     """What the listing found.
 
     Attributes:
-      objects: how many objects are to be heard.
-      skipped: how many files were left out since by name they can't be audio, by extension.
+      objects: how many objects are to be processed.
+      skipped: how many files were skipped since their names rule out audio, by extension.
     """
 
     objects: int
@@ -112,7 +112,7 @@ class AudioHeader:
       format: the container: wav, rf64, w64, flac, ogg, mp3, aiff, caf, au, mp4, matroska, asf, ...
       codec: as FFmpeg calls it, without the byte order: pcm_s16, pcm_f32, pcm_alaw, flac, vorbis,
         opus, mp3, aac, ...
-      declared_samples: samples per channel that the header promises; None where it does not say.
+      declared_samples: samples per channel that the header declares; None where it does not.
     """
 
     format: str
@@ -123,7 +123,7 @@ class AudioHeader:
 
 
 class Trouble(NamedTuple):
-    """Why a recording could not be heard, or not to its end.
+    """Why a recording could not be processed, or not to its end.
 
     Attributes:
       stage: where it happened: read or decode.
@@ -145,7 +145,7 @@ class SignalLevel:
     """Sums over sample values of all channels; two of them add up to the level of both parts.
 
     Attributes:
-      values: how many sample values were measured; those that are no numbers are not.
+      values: how many sample values were measured; NaN and infinities are not.
       energy: the sum of their squares, in units of 2**-64 of full scale squared.
       peak: the largest magnitude; 1.0 is full scale.
       clipped: how many values lie at full scale or beyond.
@@ -171,7 +171,7 @@ class SignalLevel:
     def rms_dbfs(self) -> float | None:
         """Root mean square in dB, where a full-scale square wave is 0; -inf in digital silence.
 
-        None, like the others, where there are no values.
+        None where there are no values.
         """
         if not self.values:
             return None
@@ -205,7 +205,7 @@ class Ending:
       recorded_at: when the recording began, UTC; None where nothing says so, and in all spans but
         the first.
       recorded_at_source: what said so.
-      trouble: None where everything that the header promises was decoded.
+      trouble: None where everything that the header declares was decoded.
     """
 
     header: AudioHeader | None
@@ -240,15 +240,15 @@ class FrameBlock:
 
 @dataclass(frozen=True)
 class FrameScores:
-    """What the model says of the frames of one block.
+    """The scores of the frames of one block.
 
     Attributes:
       span: the part of a recording.
       first_frame: the index of the first of them in the clip.
       scores: float32 [channels * n, classes], of all heads one after another; a row of NaN for a
         frame that could not be scored. Rows are as in the FrameBlock.
-      invalid_samples: how many of the n frames hold samples that are no numbers.
-      ending: as in the FrameBlock, and so are channels.
+      invalid_samples: how many of the n frames contain samples that are not finite.
+      ending: as in the FrameBlock; likewise channels.
       raw_scores: the scores before calibration; None where nothing is calibrated.
       embeddings: float32 [channels * n, embedding_size], NaN where the scores are; None where
         they are not wanted.
@@ -265,12 +265,12 @@ class FrameScores:
 
 
 class HeadLabels(NamedTuple):
-    """What the classes of one of a model's outputs are called.
+    """The names of the classes of one model output.
 
     Attributes:
       name: of the output.
-      labels: in its order.
-      display_names: the same in another language; None where there are none.
+      labels: in the output's order.
+      display_names: the labels in another language; None where there are none.
     """
 
     name: str
@@ -285,17 +285,17 @@ def all_labels(heads: Iterable[HeadLabels]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Detections:
-    """In which frames of a clip which label was heard.
+    """The labels detected in the frames of a clip.
 
     Times follow from the frames; they are computed where rows are made, since this crosses the
-    shuffle. For that it is pickled packed: in the order of a HeardClip's, where steps are small,
+    shuffle. For that it is pickled packed: in the order of a ScoredClip's, where steps are small,
     a detection takes one byte or two.
 
     Attributes:
       frame: int32 [n], the index of the frame in the clip.
       label_index: int32 [n], the label's place among those of all heads, one after another.
       score: float32 [n].
-      channel: int32 [n], 0 where channels are not heard by themselves.
+      channel: int32 [n], 0 where channels are not scored separately.
       raw_score: float32 [n], the score before calibration; None where nothing is calibrated.
     """
 
@@ -306,7 +306,7 @@ class Detections:
     raw_score: NDArray[np.float32] | None = None
 
     def take(self, order: NDArray[np.intp]) -> Detections:
-        """Those at the given indices, [m]."""
+        """The detections at the given indices, [m]."""
         raw_score = None if self.raw_score is None else self.raw_score[order]
         return Detections(
             self.frame[order],
@@ -339,7 +339,7 @@ class Embeddings:
 
     Attributes:
       frame: int32 [n], the index of the frame in the clip.
-      channel: int32 [n], 0 where channels are not heard by themselves.
+      channel: int32 [n], 0 where channels are not scored separately.
       values: float32 or float16 [n, embedding_size].
     """
 
@@ -349,7 +349,7 @@ class Embeddings:
 
 
 class StoredEmbeddings(NamedTuple):
-    """The same in a file of their own, for as long as a round lasts.
+    """Embeddings in a file of their own, for as long as a round lasts.
 
     Attributes:
       path: of the file.
@@ -402,21 +402,21 @@ class LabelSummary(NamedTuple):
 
 
 @dataclass(frozen=True)
-class HeardClip:
-    """A clip that was heard, whole or in part: its row in clips/, and what gives its other rows.
+class ScoredClip:
+    """A clip that was scored, whole or in part: its row in clips/, and what its other rows need.
 
     Attributes:
       clip: the recording.
-      status: scored, or partial where a part of it could not be heard.
+      status: scored, or partial where a part of it could not be.
       reason: why it is partial; None otherwise.
-      message: the same in words.
+      message: the reason in words.
       header: what the recording's header says.
       duration_s: how much was decoded.
       frames: how many frames that gave.
       recorded_at: when the recording began, UTC.
       recorded_at_source: what said so.
       level: loudness and clipping.
-      labels: what was heard, best first.
+      labels: the labels detected, best first.
       detections: by label_index, then by channel, then by frame.
       embeddings: in parts, by frame; none where they are not wanted.
     """
@@ -438,13 +438,13 @@ class HeardClip:
 
 @dataclass(frozen=True)
 class FailedClip:
-    """An object that could not be heard: its row in failures/."""
+    """An object that could not be processed: its row in failures/."""
 
     clip: AudioObject
     trouble: Trouble
 
 
-ClipResult: TypeAlias = HeardClip | FailedClip
+ClipResult: TypeAlias = ScoredClip | FailedClip
 
 
 def _decibels(magnitude: float) -> float:

@@ -1,4 +1,4 @@
-"""The trouble that recordings are expected to give.
+"""The errors that recordings are expected to cause.
 
 One family of errors, each kind with the reason code that goes into the rows. Anything that is not
 an AudioError is a bug, and stops the run.
@@ -13,8 +13,12 @@ from earmark.transforms.elements import Trouble
 from earmark.transforms.text import printable
 
 
+class ExpectedError(Exception):
+    """What may end a run and is no bug; the message is one line that says what, and where."""
+
+
 class AudioError(Exception):
-    """A recording that cannot be heard, or not to its end. The message is for the archivist."""
+    """A recording cannot be processed, or not to its end. The message is for the archivist."""
 
     reason: ClassVar[str]
 
@@ -47,7 +51,7 @@ class NoSamplesError(AudioError):
 
 
 class NotAudioError(AudioError):
-    """The content is of no audio or video format that is known here."""
+    """The content is of no known audio or video format."""
 
     reason = "not_audio"
 
@@ -71,25 +75,25 @@ class DamagedError(AudioError):
 
 
 class TruncatedError(AudioError):
-    """Fewer samples came out than the header promises."""
+    """Fewer samples were decoded than the header declares."""
 
     reason = "truncated"
 
 
 class CrashedError(AudioError):
-    """The decoder itself came to an end over the content: it crashed, or ran out of memory."""
+    """The decoder itself failed on the content: it crashed, or ran out of memory."""
 
     reason = "crashed"
 
 
 class KilledError(AudioError):
-    """The decoder was killed from outside, again and again: as a rule since memory was short."""
+    """The decoder was killed from outside, repeatedly: usually because memory was short."""
 
     reason = "killed"
 
 
 class TooSlowError(AudioError):
-    """The decoder took too long, and was ended."""
+    """The decoder took too long, and was stopped."""
 
     reason = "timeout"
 
@@ -101,7 +105,7 @@ class ReadError(AudioError):
 
 
 PASSING_REASONS = (ReadError.reason, KilledError.reason)
-"""Why a recording could not be heard where that says nothing of it: the next run tries again."""
+"""Reasons that say nothing about the recording itself: the next run tries it again."""
 
 
 def trouble_of(error: AudioError, reached_s: float = 0.0) -> Trouble:

@@ -1,7 +1,7 @@
-"""Sounds made from nothing, each known by construction.
+"""Synthesised sounds, each with a known label.
 
-What the builtin model is trained and tested on, and what the demo's archive is made of. Ten kinds
-of sound, told apart by what any second of them holds, whatever its phase:
+The builtin model is trained and tested on them, and the demo's archive is made of them. There are
+ten kinds, told apart by any second of them, whatever its phase:
 
 | label | what makes it so |
 | --- | --- |
@@ -18,7 +18,7 @@ of sound, told apart by what any second of them holds, whatever its phase:
 
 All that matters lies below 0.4 of the sample rate, so a sound made for 8 kHz survives the
 telephone. Every sound but silence has a noise floor of its own, at least 50 dB below its peak.
-Nothing here depends on anything but the generator that is passed in.
+Everything depends on the generator that is passed in, and on nothing else.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FLOOR_BELOW_PEAK_DB: Final = (50.0, 80.0)
 
 MIXTURE_DB: Final = (-6.0, 0.0)
 NOISE_IN_MIXTURE_DB: Final = (-18.0, -12.0)
-"""The peak levels of what a mixture is made of. Noise as loud as a click would hide it."""
+"""The peak levels of the sounds in a mixture. Noise as loud as a click would hide it."""
 
 MAINS_HZ: Final = (50.0, 60.0)
 HUM_TOP_HZ: Final = 1500.0
@@ -71,7 +71,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def over(cls, duration_s: float, sample_rate_hz: int) -> Grid:
-        """The grid of so many seconds, which must hold at least one sample."""
+        """The grid of a duration, which must hold at least one sample."""
         samples = round(duration_s * sample_rate_hz)
         if samples < 1:
             raise ValueError(f"{duration_s} s at {sample_rate_hz} Hz holds no sample")
@@ -95,9 +95,9 @@ def synthesise(
 
     Args:
       label: one of `LABELS`.
-      rng: where all chance comes from; the same state gives the same samples.
-      duration_s: how long; the sound goes on to the end.
-      sample_rate_hz: 8000 or more.
+      rng: the generator of everything random; the same state gives the same samples.
+      duration_s: the duration; the sound goes on to the end.
+      sample_rate_hz: the sample rate, 8000 or more.
 
     Returns:
       float32 [round(duration_s * sample_rate_hz)], within -1 and 1.
@@ -114,13 +114,13 @@ def synthesise(
 def synthesise_mixture(
     labels: tuple[str, str], rng: Generator, duration_s: float, sample_rate_hz: int = 16_000
 ) -> Samples:
-    """Make two sounds at once, their levels as `MIXTURE_DB` has them.
+    """Make a mixture of two sounds, at levels from `MIXTURE_DB`.
 
     Args:
       labels: a pair out of `MIXTURES`.
-      rng: where all chance comes from.
-      duration_s: how long.
-      sample_rate_hz: 8000 or more.
+      rng: the generator of everything random.
+      duration_s: the duration.
+      sample_rate_hz: the sample rate, 8000 or more.
 
     Returns:
       float32 [round(duration_s * sample_rate_hz)], within -1 and 1.
@@ -239,13 +239,13 @@ def alarm_beeps(rng: Generator, grid: Grid) -> Wave:
 
 
 def sine(frequency_hz: float, grid: Grid, turn: float = 0.0) -> Wave:
-    """A sine of amplitude 1, float64 [samples], that begins `turn` of a full turn in."""
+    """A sine of amplitude 1, float64 [samples], whose phase begins at `turn` full turns."""
     wave: Wave = np.sin(2 * np.pi * (frequency_hz * grid.times_s + turn))
     return wave
 
 
 def _glide(pitch_hz: Wave, grid: Grid, overtone: float = 0.0) -> Wave:
-    """A sine of the pitch at each sample, with so much of the octave above it."""
+    """A sine with the pitch at each sample, and its octave at the level of `overtone`."""
     phase = 2 * np.pi * np.cumsum(pitch_hz) / grid.sample_rate_hz
     wave: Wave = np.sin(phase) + overtone * np.sin(2 * phase)
     return wave
@@ -303,7 +303,7 @@ def _recorded(wave: Wave, rng: Generator) -> Samples:
 
 
 def _at_peak(wave: Wave, peak_dbfs: float) -> Wave:
-    """The wave with its largest sample at that level; one that is all zeros stays so."""
+    """The wave scaled to a peak level; one that is all zeros stays so."""
     peak = np.max(np.abs(wave), initial=0.0)
     return wave if peak == 0.0 else wave * (_gain(peak_dbfs) / peak)
 
@@ -324,11 +324,11 @@ SOUNDS: Final[dict[str, Callable[[Generator, Grid], Wave]]] = {
     "knocking": knocking,
     "alarm beeps": alarm_beeps,
 }
-"""What makes each sound; the order is that of the builtin model's output."""
+"""The function that makes each sound, in the order of the builtin model's output."""
 
 LABELS: Final = tuple(SOUNDS)
 
 _ALIKE: Final = {("tone", "chord"), ("sweep", "siren")}
 
 MIXTURES: Final = tuple(p for p in combinations(LABELS[1:], 2) if p not in _ALIKE)
-"""The pairs that may sound at once: silence is no part of any, and a tone is lost in a chord."""
+"""The pairs that may sound at once: none has silence in it, and a tone is lost in a chord."""

@@ -9,8 +9,8 @@ in `params.py` and the steps in `features.py` of
 https://github.com/tensorflow/models/tree/master/research/audioset/yamnet). The patch is computed
 in float32, the network behind it in int8.
 
-It prints how the written file does on sounds of another seed, and exits with 1, having written
-nothing, where that is not good enough to ship.
+It prints the accuracy of the model on sounds of another seed. A model that is not good enough to
+ship is not written, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ PATCH_LAYER: Final = "log_mel_patch"
 
 
 class Codec(NamedTuple):
-    """A lossy codec, by libsndfile's names for the container and for what is in it."""
+    """A lossy codec, by libsndfile's names of the container and the subtype."""
 
     container: str
     subtype: str
@@ -98,7 +98,7 @@ Array: TypeAlias = NDArray[np.float32]
 
 
 class Examples(NamedTuple):
-    """Frames and what is heard in them.
+    """Frames and their labels.
 
     Attributes:
       frames: float32 [n, 15600].
@@ -110,11 +110,11 @@ class Examples(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """How a model does on sounds that it was not trained on, each a share of the frames.
+    """A model's accuracy on held-out sounds.
 
     Attributes:
-      single: of one sound: its label has the highest score.
-      mixture: of two at once: their labels have the two highest scores.
+      single: the share of frames of one sound whose label has the highest score.
+      mixture: the share of frames of two sounds whose labels have the two highest scores.
     """
 
     single: float
@@ -204,7 +204,7 @@ def quantise(network: keras.Model, frames: Array) -> bytes:
 
 
 def pack(model: bytes) -> bytes:
-    """The model with its metadata and labels."""
+    """Add metadata and labels to the model."""
     audio = InputMetadata("audio_clip", sample_rate_hz=SAMPLE_RATE_HZ, channels=1)
     labels = LabelFile("labels.txt", None, LABELS)
     said = ModelMetadata(
@@ -220,7 +220,7 @@ def pack(model: bytes) -> bytes:
 
 
 def report(model: bytes, rng: Generator) -> Accuracy:
-    """Print how the model does on held-out sounds, label by label, and return the sum of it."""
+    """Print the accuracy on held-out sounds for each label, and return the overall accuracy."""
     classifier = AudioClassifier(model)
     singles, mixtures = held_out_singles(rng), held_out_mixtures(rng)
     single_scores = classifier.score(singles.frames)
@@ -243,9 +243,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="where to write it")
-    parser.add_argument(
-        "--seed", type=int, default=DEFAULT_SEED, help="where all chance comes from"
-    )
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of everything random")
     return parser.parse_args(arguments)
 
 
@@ -265,9 +263,9 @@ def _mixture(rng: Generator, pair: tuple[str, str] | None = None) -> _Example:
 
 
 def _splice(rng: Generator) -> _Example:
-    """One sound gives way to another (or to digital silence), each being heard for 0.35 s or more.
+    """One sound that changes to another, or to digital silence; each lasts 0.35 s or more.
 
-    As where a recording changes, and in the zeros after its end.
+    This happens within recordings, and in the zeros after their end.
     """
     before, after = _single(rng), _single(rng)
     cut = int(rng.uniform(0.36, 0.64) * FRAME_SAMPLES)
@@ -278,7 +276,7 @@ def _splice(rng: Generator) -> _Example:
 
 
 def _frame(rng: Generator, make: Callable[[float, int], Samples]) -> Samples:
-    """A frame from anywhere in two seconds of a sound, as it may come out of a file of any kind."""
+    """A random frame out of two seconds of a sound, as files of several kinds would give it."""
     rate_hz = int(rng.choice(SOURCE_RATES_HZ, p=SOURCE_RATE_SHARES))
     sound = _with_gain(rng, make(2.0, rate_hz))
     if rng.random() < CODED_SHARE:
@@ -289,7 +287,7 @@ def _frame(rng: Generator, make: Callable[[float, int], Samples]) -> Samples:
 
 
 def _with_gain(rng: Generator, sound: Samples) -> Samples:
-    """A little louder or softer than sounds are made, so that their limits are not the model's."""
+    """The sound somewhat louder or softer, to cover more levels than synthesis does."""
     gain = 10.0 ** (rng.uniform(*GAIN_DB) / 20.0)
     louder: Samples = np.clip(gain * sound, -1.0, 1.0).astype(np.float32)
     return louder
@@ -348,9 +346,9 @@ def _one_by_one(frames: Array) -> Callable[[], Iterator[list[Array]]]:
 
 
 def _front_end_nodes(whole: keras.Model) -> list[str]:
-    """The tensors of the log-mel patch, which int8 would ruin: a waveform has more than 256 steps.
+    """The names of the log-mel patch's tensors, which have that of its layer in them.
 
-    They are called by the layer that makes them.
+    They stay float32, since a waveform has more than 256 levels.
     """
     model = tf.lite.TFLiteConverter.from_keras_model(whole).convert()
     tensors = Interpreter(model_content=model).get_tensor_details()
@@ -358,7 +356,7 @@ def _front_end_nodes(whole: keras.Model) -> list[str]:
 
 
 def _top(scores: Array, truth: Array, count: int) -> NDArray[np.bool_]:
-    """Whether the so many highest scores of each frame are those of its labels, bool [n]."""
+    """Whether the `count` highest scores of each frame are those of its labels, bool [n]."""
     highest = np.argsort(-scores, axis=1)[:, :count]
     return np.asarray(np.take_along_axis(truth, highest, axis=1).all(axis=1))
 

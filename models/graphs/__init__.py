@@ -6,11 +6,11 @@ from earmark.models.graphs.flatbuffers import (
     ancestors,
     before_activation,
     before_last_layer,
+    before_reshapes,
     is_probability,
     parse,
     serialise,
     tensor_name,
-    unreshaped,
     with_output,
 )
 
@@ -21,11 +21,11 @@ __all__ = [
     "ancestors",
     "before_activation",
     "before_last_layer",
+    "before_reshapes",
     "cut",
     "is_probability",
     "parse",
     "serialise",
     "tensor_name",
-    "unreshaped",
     "with_output",
 ]

@@ -3,7 +3,7 @@
 YAMNet and its kin begin with the same steps: cut the frame into windows, taper, transform, take
 magnitudes, sum them into mel bands, take logarithms. A graph that does so, whatever it is called,
 is cut there: `LogMel` computes the patch with the graph's own constants, and the network behind it
-gets a batch dimension. Any other graph is left as it is.
+gets a batch dimension. Any other graph stays whole.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ROW_BY_ROW = {
 
 
 class CannotCutError(ValueError):
-    """A graph that does not begin with the front end, or does not go on in a way that is known."""
+    """A graph that does not begin with a log-mel front end, or whose rest cannot be batched."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class CutModel:
     Attributes:
       model: the .tflite file.
       front_end: computes the patches of frames.
-      first_operators: how many of the graph's operators that replaces.
-      patch: the tensor that both parts meet at, of shape [1, ...].
+      first_operators: how many of the graph's operators the front end replaces.
+      patch: the tensor where both parts meet, of shape [1, ...].
     """
 
     model: bytes
@@ -59,11 +59,11 @@ class CutModel:
         graph = _bare(model)
         graph.operators = graph.operators[self.first_operators :]
         graph.inputs = np.array([self.patch], np.int32)
-        for tensor in {self.patch, *_made_by(graph.operators)}:
+        for tensor in {self.patch, *_outputs_of(graph.operators)}:
             _set_batch(graph.tensors[tensor], batch)
         for operator in graph.operators:
             if flatbuffers.operator_name(model, operator) == "RESHAPE":
-                _set_reshaped_batch(model, operator, batch)
+                _set_new_shape(model, operator)
         return flatbuffers.serialise(model)
 
 
@@ -74,15 +74,15 @@ def cut(model: bytes) -> CutModel:
       model: a .tflite file.
 
     Raises:
-      CannotCutError: it is no model that can be cut; the message says why.
+      CannotCutError: the model cannot be cut; the message says why.
     """
     try:
         return _cut(model)
     except CannotCutError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # all that a graph is made of may be missing in a file, or lead elsewhere
-        raise CannotCutError(f"the graph is none that is known: {error}") from error
+        # in a damaged file anything may be missing, or point to something else
+        raise CannotCutError(f"the graph is not one that can be cut: {error}") from error
 
 
 def _cut(model: bytes) -> CutModel:
@@ -94,7 +94,7 @@ def _cut(model: bytes) -> CutModel:
     fft_length = window_samples + _padding(chain)
     chain.skip("RESHAPE")
     if chain.constant(chain.follow("RFFT2D")).tolist() != [1, fft_length]:
-        raise CannotCutError("the transform is of another length than what it is of")
+        raise CannotCutError("the transform is not as long as a padded window")
     chain.skip("RESHAPE")
     chain.follow("COMPLEX_ABS")
     mel, offset = _mel(chain)
@@ -106,7 +106,7 @@ def _cut(model: bytes) -> CutModel:
 
 
 class _Chain:
-    """Walks operators that each take what the one before gave, and nobody else does."""
+    """Walks a chain of operators, each the only one that takes the output of the one before."""
 
     def __init__(self, model: Any) -> None:
         if len(model.subgraphs) != 1:
@@ -122,13 +122,13 @@ class _Chain:
         return flatbuffers.operator_name(self.model, self.graph.operators[self.position])
 
     def follow(self, name: str) -> Any:
-        """Go over the next operator, which must be of this name."""
+        """Step over the next operator, which must have this name."""
         if self.next_name() != name:
-            raise CannotCutError(f"where {name} was looked for, the graph has {self.next_name()}")
+            raise CannotCutError(f"the graph has {self.next_name()} where {name} was expected")
         operator = self.graph.operators[self.position]
         takers = [each for each in self.graph.operators if self.tensor in each.inputs]
         if len(takers) != 1 or takers[0] is not operator or len(operator.outputs) != 1:
-            raise CannotCutError(f"more than the next {name} depends on what comes before it")
+            raise CannotCutError(f"the input of {name} is used by other operators, too")
         self.position += 1
         self.tensor = int(operator.outputs[0])
         return operator
@@ -140,17 +140,17 @@ class _Chain:
     def constant(self, operator: Any, index: int = 1) -> NDArray[Any]:
         """One of an operator's inputs, which must be a constant."""
         if index >= len(operator.inputs):
-            raise CannotCutError("an operator has fewer inputs than was looked for")
+            raise CannotCutError("an operator has fewer inputs than expected")
         values = flatbuffers.constant(self.model, int(operator.inputs[index]))
         if values is None:
-            raise CannotCutError("a constant of the front end is none, or of another type")
+            raise CannotCutError("a constant of the front end is missing or of another type")
         return values
 
 
 def _windows(chain: _Chain) -> tuple[int, int, int]:
-    """How many windows a frame is cut into, from one to the next, and their length; in samples.
+    """How many windows a frame is cut into, their hop and their length in samples.
 
-    Whatever operators do it: they are followed with each sample's position in its place.
+    Any operators may do it: they are carried out on the positions of samples instead of samples.
     """
     positions = np.arange(chain.graph.tensors[chain.tensor].shape[-1])
     while (name := chain.next_name()) in ("RESHAPE", "GATHER", "STRIDED_SLICE"):
@@ -161,7 +161,7 @@ def _windows(chain: _Chain) -> tuple[int, int, int]:
     hop = int(positions[1, 0] - positions[0, 0]) if rows > 1 else length
     expected = np.arange(rows)[:, None] * hop + np.arange(length)
     if hop < 1 or not np.array_equal(positions, expected):
-        raise CannotCutError("the windows do not lie in even steps from the frame's start")
+        raise CannotCutError("the windows are not evenly spaced from the frame's start")
     return rows, hop, length
 
 
@@ -190,7 +190,7 @@ def _padding(chain: _Chain) -> int:
 
 
 def _mel(chain: _Chain) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The bands' weights, float64 [frequencies, bands], and their offsets, float64 [bands]."""
+    """The weights of the mel bands, float64 [frequencies, bands], and offsets, float64 [bands]."""
     operator = chain.follow("FULLY_CONNECTED")
     if operator.builtinOptions.fusedActivationFunction != 0:
         raise CannotCutError("the mel bands have an activation")
@@ -205,13 +205,13 @@ def _check_network(chain: _Chain, patch_values: int) -> None:
     """Check that what follows can take several patches at once."""
     graph = chain.graph
     rest = graph.operators[chain.position :]
-    known = {chain.tensor, *_made_by(rest)}
+    known = {chain.tensor, *_outputs_of(rest)}
     for tensor in known:
         if len(graph.tensors[tensor].shape) == 0 or graph.tensors[tensor].shape[0] != 1:
             raise CannotCutError("the network has a tensor without a batch dimension")
     if np.prod(graph.tensors[chain.tensor].shape) != patch_values:
-        raise CannotCutError("the patch is not as large as its rows and bands")
-    before = set(_made_by(graph.operators[: chain.position])) - {chain.tensor}
+        raise CannotCutError("the patch does not have a value for each row and band")
+    before = set(_outputs_of(graph.operators[: chain.position])) - {chain.tensor}
     for operator in rest:
         name = flatbuffers.operator_name(chain.model, operator)
         if name not in _ROW_BY_ROW:
@@ -222,12 +222,12 @@ def _check_network(chain: _Chain, patch_values: int) -> None:
             raise CannotCutError("the network takes a mean over the batch")
 
 
-def _made_by(operators: list[Any]) -> list[int]:
+def _outputs_of(operators: list[Any]) -> list[int]:
     return [int(tensor) for operator in operators for tensor in operator.outputs]
 
 
 def _bare(model: Any) -> Any:
-    """The model's graph, rid of what names tensors that may be cut off."""
+    """The model's graph, without metadata and signatures, which may name lost tensors."""
     model.metadata = []
     model.signatureDefs = []
     return model.subgraphs[0]
@@ -238,8 +238,8 @@ def _set_batch(tensor: Any, batch: int) -> None:
     tensor.shapeSignature = None
 
 
-def _set_reshaped_batch(model: Any, operator: Any, batch: int) -> None:
-    """Have a RESHAPE give as many rows; it may name its shape in an input, and in an option."""
+def _set_new_shape(model: Any, operator: Any) -> None:
+    """Make a RESHAPE give the shape of its output, which an input, an option or both tell it."""
     shape = model.subgraphs[0].tensors[int(operator.outputs[0])].shape
     if len(operator.inputs) > 1:
         described = model.subgraphs[0].tensors[int(operator.inputs[1])]

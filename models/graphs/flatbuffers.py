@@ -19,30 +19,30 @@ _DTYPES = {schema.TensorType.FLOAT32: np.dtype("<f4"), schema.TensorType.INT32: 
 
 
 def parse(model: bytes) -> Any:
-    """A .tflite file as the schema's objects: a ModelT."""
+    """Read a .tflite file as the objects of its schema, a ModelT."""
     return schema.ModelT.InitFromPackedBuf(model)
 
 
-def serialise(model: Any) -> bytes:
-    """The .tflite file of a ModelT."""
+def serialise(model: Any, identifier: bytes = MODEL_IDENTIFIER) -> bytes:
+    """The .tflite file of a ModelT, or the flatbuffer of another root with its identifier."""
     builder = _AlignedBuilder(1 << 20)
-    builder.Finish(model.Pack(builder), MODEL_IDENTIFIER)
+    builder.Finish(model.Pack(builder), identifier)
     return bytes(builder.Output())
 
 
 def operator_name(model: Any, operator: Any) -> str:
-    """What an operator is called in the schema: CONV_2D, RESHAPE, ..."""
+    """The name of an operator in the schema, such as CONV_2D; CUSTOM where it has none."""
     code = model.operatorCodes[operator.opcodeIndex]
     return str(_OPERATORS.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM"))
 
 
 def tensor_name(model: Any, tensor: int) -> str:
-    """What a tensor is called in the file; empty where it is not."""
+    """The name of a tensor; empty where it has none."""
     return (model.subgraphs[0].tensors[tensor].name or b"").decode("utf-8", "replace")
 
 
 def constant(model: Any, tensor: int) -> NDArray[Any] | None:
-    """A tensor's values, where they are float32 or int32 and part of the file; else None."""
+    """The values of a constant tensor of float32 or int32; None for any other."""
     described = model.subgraphs[0].tensors[tensor]
     content = model.buffers[described.buffer].data
     if content is None or len(content) == 0 or described.type not in _DTYPES:
@@ -52,52 +52,52 @@ def constant(model: Any, tensor: int) -> NDArray[Any] | None:
 
 
 def ancestors(model: Any, tensor: int) -> set[int]:
-    """The tensors that one is computed from; it is not among them."""
-    makers = _makers(model)
+    """All tensors that a tensor is computed from, without itself."""
+    makers = _producers(model)
     found: set[int] = set()
     waiting = [tensor]
     while waiting:
         operator = makers.get(waiting.pop())
-        for each in () if operator is None else _taken_by(operator):
+        for each in () if operator is None else _inputs_of(operator):
             if each not in found:
                 found.add(each)
                 waiting.append(each)
     return found
 
 
-def unreshaped(model: Any, tensor: int) -> int:
-    """The tensor with a tensor's values before they were brought into another shape."""
-    for operator in _back_from(model, tensor):
+def before_reshapes(model: Any, tensor: int) -> int:
+    """The tensor that a tensor is a reshaped copy of; the tensor itself where it is none."""
+    for operator in _upstream(model, tensor):
         if operator_name(model, operator) not in ("RESHAPE", "SQUEEZE"):
             break
-        tensor = _taken_by(operator)[0]
+        tensor = _inputs_of(operator)[0]
     return tensor
 
 
 def before_last_layer(model: Any, tensor: int) -> int | None:
-    """What the last layer with weights on the way to a tensor takes; None where there is none."""
-    for operator in _back_from(model, tensor):
+    """The input of the last layer with weights before a tensor; None where there is none."""
+    for operator in _upstream(model, tensor):
         name = operator_name(model, operator)
         if name in ("FULLY_CONNECTED", "CONV_2D"):
-            return _taken_by(operator)[0]
+            return _inputs_of(operator)[0]
         if name not in _AFTER_THE_LAST_LAYER:
             return None
     return None
 
 
 def before_activation(model: Any, tensor: int) -> set[int]:
-    """The tensors that nothing but activations and changes of form lie between and a tensor."""
+    """The tensors that only activations, reshapes and quantisation separate from a tensor."""
     found: set[int] = set()
-    for operator in _back_from(model, tensor):
+    for operator in _upstream(model, tensor):
         if operator_name(model, operator) not in (*_CHANGES_OF_FORM, "LOGISTIC", "SOFTMAX"):
             break
-        found.add(_taken_by(operator)[0])
+        found.add(_inputs_of(operator)[0])
     return found
 
 
 def is_probability(model: Any, tensor: int) -> bool:
     """Whether a tensor's values are made by a logistic function or a softmax."""
-    for operator in _back_from(model, tensor):
+    for operator in _upstream(model, tensor):
         name = operator_name(model, operator)
         if name not in _CHANGES_OF_FORM:
             return name in ("LOGISTIC", "SOFTMAX")
@@ -120,37 +120,37 @@ _AFTER_THE_LAST_LAYER = {
 }
 
 
-def _back_from(model: Any, tensor: int) -> Iterator[Any]:
-    """The operators that make a tensor, the last first, each by the first tensor of the next.
+def _upstream(model: Any, tensor: int) -> Iterator[Any]:
+    """The operators that lead to a tensor, the last first, by the first input of each.
 
-    No operator comes twice, as in a damaged graph that goes in circles.
+    None comes twice, so a damaged graph with a cycle ends.
     """
-    makers = _makers(model)
-    while (operator := makers.pop(tensor, None)) is not None and _taken_by(operator):
+    makers = _producers(model)
+    while (operator := makers.pop(tensor, None)) is not None and _inputs_of(operator):
         yield operator
-        tensor = _taken_by(operator)[0]
+        tensor = _inputs_of(operator)[0]
 
 
-def _makers(model: Any) -> dict[int, Any]:
-    """The operator that makes each tensor."""
+def _producers(model: Any) -> dict[int, Any]:
+    """The operator that computes each tensor."""
     operators = model.subgraphs[0].operators or ()
-    return {int(tensor): each for each in operators for tensor in _or_none(each.outputs)}
+    return {int(tensor): each for each in operators for tensor in _or_empty(each.outputs)}
 
 
-def _taken_by(operator: Any) -> list[int]:
-    """The tensors that an operator takes, without those that may be left out and are."""
-    return [int(tensor) for tensor in _or_none(operator.inputs) if tensor >= 0]
+def _inputs_of(operator: Any) -> list[int]:
+    """The inputs of an operator, without optional ones that are left out."""
+    return [int(tensor) for tensor in _or_empty(operator.inputs) if tensor >= 0]
 
 
-def _or_none(tensors: Any) -> Any:
-    """A list of tensors, which is missing in a file where it is empty."""
+def _or_empty(tensors: Any) -> Any:
+    """A list of tensors; files leave empty lists out."""
     return () if tensors is None else tensors
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Puts vectors of bytes at multiples of 16, as the model's schema wants its weights.
+    """Aligns vectors of bytes to 16, as the schema's force_align asks for weights.
 
-    The generated code for Python forgets the schema's force_align.
+    Generated Python code ignores force_align.
     """
 
     def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803

@@ -1,4 +1,4 @@
-"""The front end of YAMNet and its kin, computed outside the graph for many frames at once.
+"""The log-mel front end of YAMNet and similar models, computed for many frames at once.
 
 A frame is cut into overlapping windows, each tapered and transformed; the magnitudes of its
 spectrum are summed into mel bands, and the logarithms of those are the rows of a patch:
@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 _ROWS_AT_ONCE = 192
-"""Windows that are transformed together, so that their spectra stay in the processor's cache."""
+"""How many windows are transformed together, so that their spectra stay in the CPU's cache."""
 
 
 @dataclass(frozen=True)
 class LogMel:
-    """What a model computes first.
+    """A model's log-mel front end.
 
     Attributes:
       window: float32 [window_samples], the taper.
-      hop_samples: from the start of a window to the start of the next.
-      rows: windows in a frame.
-      fft_length: what windows are padded to with zeros.
+      hop_samples: the distance between the starts of consecutive windows.
+      rows: how many windows a frame has.
+      fft_length: the length that windows are padded to with zeros.
       mel: float64 [fft_length // 2 + 1, bands], the weight of each frequency in each band.
       offset: float64 [bands], added before the logarithm.
     """
@@ -74,7 +74,7 @@ class LogMel:
             part = windows[start : start + _ROWS_AT_ONCE]
             n = len(part)
             np.multiply(part, self.window, out=padded[:n, : len(self.window)])
-            # into memory that is there already: new pages cost more than the transform
+            # reuses memory: allocating new pages costs more than the transform
             np.fft.rfft(padded[:n], axis=1, out=spectra[:n])
             rows[start : start + n] = self._log_bands(spectra[:n]).T
         return rows
@@ -90,7 +90,7 @@ class LogMel:
 
     @cached_property
     def _weights(self) -> tuple[int, csr_array]:
-        """The first frequency that is in any band; the weights from there on, [bands, bins]."""
+        """The first frequency that any band uses, and the weights from there on, [bands, bins]."""
         used = np.flatnonzero(self.mel.any(axis=1))
         first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
         return first, csr_array(self.mel[first : last + 1].T)

@@ -1,4 +1,4 @@
-"""Scoring with a model whose graph has been cut: spectra by the batch, the network by the batch."""
+"""Scoring with a model that is cut at its log-mel patch: both parts run on batches."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from earmark.models.graphs import CannotCutError, CutModel, cut
 from earmark.models.running.interpreters import FAILURES, InterpreterPool, Kernels, Output, Outputs
 
 BATCH = 16
-"""Frames that the network takes at once; what is left over goes through one by one."""
+"""How many frames the network takes at once; the rest of a block runs one by one."""
 
 _LOG_MEL_TOLERANCE = 1e-5
 _TOLERANCE = 1e-6
 
 
 class CutScorer:
-    """Runs frames as the uncut model does, in less time; for any number of threads at once."""
+    """Runs a cut model: a faster `Scorer` with the results of the uncut model."""
 
     def __init__(self, parts: CutModel, outputs: Sequence[Output], kernels: Kernels) -> None:
         self._front_end = parts.front_end
@@ -27,12 +27,12 @@ class CutScorer:
         self._singles = InterpreterPool(parts.network(1), outputs, kernels)
 
     def run(self, frames: NDArray[np.float32]) -> Outputs:
-        """Run frames, float32 [n, frame_samples]."""
+        """Run the model on frames, float32 [n, frame_samples]."""
         blocks = [frames[i : i + BATCH] for i in range(0, max(len(frames), 1), BATCH)]
         return joined([self.run_patches(self._front_end.patches(block)) for block in blocks])
 
     def run_patches(self, patches: NDArray[np.float32]) -> Outputs:
-        """The same for log-mel patches, float32 [n, rows, bands]."""
+        """Run the network on log-mel patches, float32 [n, rows, bands]."""
         whole = len(patches) // BATCH * BATCH
         batches = patches[:whole].reshape(-1, BATCH, *patches.shape[1:])
         return joined([self._batches.run(batches, BATCH), self._singles.run(patches[whole:])])
@@ -45,17 +45,17 @@ def cut_scorer(
     kernels: Kernels,
     frame_values: int,
 ) -> CutScorer:
-    """Cut a model, and see that the parts give what the whole does.
+    """Cut a model, and check that the parts give what the whole model does.
 
     Args:
       model: a .tflite file.
-      run_whole: runs the same, uncut, on frames.
-      outputs: those that are wanted.
-      kernels: what computes them.
+      run_whole: runs the uncut model on frames.
+      outputs: the outputs to return.
+      kernels: what computes the operators.
       frame_values: how many samples a frame has.
 
     Raises:
-      CannotCutError: it cannot be cut, or its parts give something else.
+      CannotCutError: the model cannot be cut, or its parts give other results.
     """
     parts = cut(model)
     frames = trial_frames(frame_values, BATCH + 1)
@@ -68,21 +68,21 @@ def cut_scorer(
     except FAILURES as error:
         raise CannotCutError(f"its parts cannot be run: {one_line(error)}") from error
     if not np.allclose(log_mel.reshape(patches.shape), patches, rtol=0, atol=_LOG_MEL_TOLERANCE):
-        raise CannotCutError("what it computes first is no log-mel patch")
-    if not are_alike(got, expected, _TOLERANCE):
-        raise CannotCutError("its network gives other scores to a batch than to each frame")
+        raise CannotCutError("what it computes first is not a log-mel patch")
+    if not are_close(got, expected, _TOLERANCE):
+        raise CannotCutError("its network scores a batch differently from single frames")
     return scorer
 
 
 def joined(parts: Sequence[Outputs]) -> Outputs:
-    """One after another, what came of parts."""
+    """The outputs of consecutive blocks as one."""
     return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
-def are_alike(
+def are_close(
     some: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]], tolerance: float
 ) -> bool:
-    """Whether outputs are the same, but for rounding."""
+    """Whether outputs are equal within a tolerance; NaN equals NaN."""
     return all(
         np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
         for one, other in zip(some, others, strict=True)

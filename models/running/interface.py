@@ -1,6 +1,6 @@
-"""What a model takes and gives, and whether it can be run here.
+"""A model's inputs and outputs: how audio goes in, which outputs hold scores or embeddings.
 
-Every rule that a model may break is an error here, one line each; docs/models.md lists them.
+A model that breaks one of the rules of docs/models.md is an error of one line.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from earmark.models import graphs
 from earmark.models.errors import ModelError, one_line
 from earmark.models.metadata import ModelMetadata
 from earmark.models.running.cut_scoring import BATCH
-from earmark.models.running.interpreters import FAILURES, Output, described_ports, new_interpreter
+from earmark.models.running.interpreters import FAILURES, Output, new_interpreter, port_details
 
 _LONGEST_FRAME = 1 << 21
-"""Samples, 43 s at 48 kHz; a model that gives one row for as many is no model of frames."""
+"""Samples, 43 s at 48 kHz: a model that gives one row for more does not score frames."""
 
 _QUANTISED = (np.uint8, np.int8)
 _WITH_A_SCALE = ", and of 8 bits with a scale"
@@ -26,7 +26,7 @@ _WITH_A_SCALE = ", and of 8 bits with a scale"
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a model's input or output; -1 stands for a size that may vary."""
+    """A tensor of a model's input or output; a dimension of -1 has no fixed size."""
 
     index: int
     dtype: np.dtype[Any]
@@ -38,22 +38,23 @@ class Tensor:
 
     @classmethod
     def of(cls, details: dict[str, Any]) -> Tensor:
-        """From what LiteRT tells of it."""
+        """Make one of the details that LiteRT gives of a tensor."""
         shape = [int(size) for size in details["shape"]]
         signature = [int(size) for size in details.get("shape_signature", shape)]
         if len(signature) == len(shape):
-            shape = [-1 if said < 0 else size for said, size in zip(signature, shape, strict=True)]
+            shape = [-1 if s < 0 else size for s, size in zip(signature, shape, strict=True)]
         scale = details["quantization"][0]
         return cls(details["index"], np.dtype(details["dtype"]), tuple(shape), scale)
 
 
 class Framing(NamedTuple):
-    """How a model sees audio.
+    """How a model's frames lie in the audio, in samples of each channel.
 
     Attributes:
-      frame_samples: samples, of each channel, that a frame's scores depend on.
-      hop_samples: from frame to frame: what the model's own is, where it cuts frames itself.
-      window_samples: of a frame, what its scores are about.
+      frame_samples: the samples that a frame's scores depend on.
+      hop_samples: the distance from one frame to the next; of a model that does not cut frames
+        itself, their length.
+      window_samples: the part of a frame that its scores describe.
     """
 
     frame_samples: int
@@ -63,20 +64,20 @@ class Framing(NamedTuple):
 
 @dataclass(frozen=True)
 class Interface:
-    """What a model takes and gives.
+    """A model's inputs and outputs, and how to run it.
 
     Attributes:
-      audio: the input.
-      channels: that are interleaved in it.
-      framing: how long frames are.
-      batch: how many frames it takes at once.
-      input_shape: what the input has to be resized to for that; None where it is of that shape.
-      single_shape: the same for one frame; None where it cannot be resized.
-      cuts_frames: it takes audio of any length, and cuts frames itself.
+      audio: the input tensor.
+      channels: how many channels are interleaved in the input.
+      framing: how frames lie in the audio.
+      batch: how many frames the model takes at once.
+      input_shape: the shape to resize the input to for a batch; None where it has that shape.
+      single_shape: the shape to resize the input to for one frame; None where it has a fixed shape.
+      cuts_frames: whether the model takes audio of any length and cuts frames itself.
       heads: the outputs that hold scores.
       embedding: the output that holds embeddings; None where there is none.
-      unused: outputs that are neither.
-      probabilities: of the heads, those whose scores are between 0 and 1.
+      unused: positions of the outputs that are neither.
+      probabilities: positions of the heads whose scores lie between 0 and 1.
     """
 
     audio: Tensor
@@ -92,36 +93,32 @@ class Interface:
     probabilities: tuple[int, ...] = ()
 
 
-def read_interface(model: bytes, said: ModelMetadata) -> Interface:
-    """Find out what a model takes and gives.
-
-    Args:
-      model: a .tflite file.
-      said: what it says about itself.
+def read_interface(model: bytes, metadata: ModelMetadata) -> Interface:
+    """Find out how a .tflite model takes audio, and what its outputs hold.
 
     Raises:
-      ModelError: it cannot be run here; the message names the rule that it breaks.
+      ModelError: the model cannot be run; the message names the rule that it breaks.
     """
-    inputs, outputs = ([Tensor.of(each) for each in ports] for ports in described_ports(model))
-    channels = said.channels or 1
+    inputs, outputs = ([Tensor.of(each) for each in ports] for ports in port_details(model))
+    channels = metadata.channels or 1
     audio = _audio(inputs, channels)
     if not outputs:
         raise ModelError("the model has no output")
-    described = len(said.outputs)
+    described = len(metadata.outputs)
     if described and described != len(outputs):
         raise ModelError(
-            f"the model's metadata describes {described} outputs, and it has {len(outputs)}:"
-            " describe them anew with earmark model label"
+            f"the model's metadata describes {described} outputs, but it has {len(outputs)}:"
+            " describe them again with earmark model label"
         )
     if audio.shape[-1] < 0:
         interface = _of_any_length(model, audio, inputs[0].shape, channels, outputs)
     else:
         interface = _of_frames(model, audio, inputs[0].shape, channels)
-    return _told_apart(model, interface, said)
+    return _with_roles(model, interface, metadata)
 
 
 def _audio(inputs: Sequence[Tensor], channels: int) -> Tensor:
-    """The input, as [values], [1, values] or [batch, values], whatever ones its shape has more."""
+    """The input as [values], [1, values] or [batch, values], without further dimensions of one."""
     if len(inputs) != 1:
         found = ", ".join(map(str, inputs))
         raise ModelError(f"the model has {len(inputs)} inputs ({found}): one was expected")
@@ -135,7 +132,7 @@ def _audio(inputs: Sequence[Tensor], channels: int) -> Tensor:
 
 
 def _flattened(shape: tuple[int, ...], channels: int) -> tuple[int, ...]:
-    """A shape without ones in excess, and with samples and channels in one.
+    """A shape without superfluous dimensions of one, and with samples and channels in one.
 
     [n, 1], [1, n, 1] and [1, n, channels] hold in memory what [n] and [1, n * channels] do.
     """
@@ -149,18 +146,18 @@ def _flattened(shape: tuple[int, ...], channels: int) -> tuple[int, ...]:
 
 
 def _of_frames(model: bytes, audio: Tensor, shape: tuple[int, ...], channels: int) -> Interface:
-    """What a model takes and gives whose frames are of one length; its input is of a shape."""
+    """The interface of a model that takes frames of a fixed length, as an input of this shape."""
     rows = audio.shape[0] if len(audio.shape) == 2 else 1
     values = audio.shape[-1]
     if values % channels:
         raise ModelError(
-            f"the model takes {values} values, which is no multiple of the {channels} channels that"
-            " its metadata names"
+            f"the model takes {values} values, which is not a multiple of the {channels} channels"
+            " that its metadata names"
         )
     single_shape = _sized(shape, 1) if rows < 0 else None
     outputs = [Tensor.of(each) for each in new_interpreter(model).get_output_details()]
     if any(not tensor.shape or tensor.shape[-1] < 0 for tensor in outputs):
-        outputs = _seen(model, outputs, single_shape or shape, rows)
+        outputs = _with_observed_shapes(model, outputs, single_shape or shape, rows)
     per_frame = [_values(tensor, rows) for tensor in outputs]
     usable = tuple(Output(i, each) for i, each in enumerate(per_frame) if each is not None)
     takes_many = rows < 0 and all(outputs[each.position].shape[0] < 0 for each in usable)
@@ -191,12 +188,14 @@ def _batch(rows: int) -> str:
 
 
 def _sized(shape: Sequence[int], rows: int) -> tuple[int, ...]:
-    """A shape with so many rows where their number may vary."""
+    """A shape with this number of rows in place of -1."""
     return tuple(rows if size < 0 else size for size in shape)
 
 
-def _seen(model: bytes, outputs: Sequence[Tensor], shape: Sequence[int], rows: int) -> list[Tensor]:
-    """Outputs with the shapes that they are seen to have, where the file does not tell."""
+def _with_observed_shapes(
+    model: bytes, outputs: Sequence[Tensor], shape: Sequence[int], rows: int
+) -> list[Tensor]:
+    """Outputs with the shapes that they have after a run, where the file does not tell them."""
     try:
         seen = _run_on_silence(model, shape)
     except FAILURES as error:
@@ -208,7 +207,7 @@ def _seen(model: bytes, outputs: Sequence[Tensor], shape: Sequence[int], rows: i
 
 
 def _run_on_silence(model: bytes, shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """The shapes of the outputs for an input of a shape.
+    """The shapes of the outputs for silence of a shape.
 
     Raises:
       ModelError: LiteRT cannot load the model.
@@ -222,10 +221,10 @@ def _run_on_silence(model: bytes, shape: Sequence[int]) -> list[tuple[int, ...]]
 
 
 def _values(tensor: Tensor, rows: int) -> int | None:
-    """How many values a tensor holds for each of a batch's frames; None if it is no such tensor."""
+    """How many values a tensor holds for each frame of a batch; None if it holds no such rows."""
     shape = tensor.shape
     is_flat = len(shape) == 2 or (len(shape) == 4 and shape[1:3] == (1, 1))
-    may_be_one = rows in (1, -1)  # of a batch of no fixed size, or of what is none
+    may_be_one = rows in (1, -1)  # there is no batch, or one of any size
     fits = is_flat and (shape[0] in (rows, -1) or (shape[0] == 1 and may_be_one))
     is_row = fits or (len(shape) == 1 and may_be_one)
     return shape[-1] if is_row and shape[-1] > 0 and _holds_scores(tensor) else None
@@ -242,11 +241,11 @@ def _of_any_length(
     channels: int,
     outputs: Sequence[Tensor],
 ) -> Interface:
-    """What a model takes and gives that cuts frames itself, found by trying lengths."""
+    """The interface of a model that cuts frames itself, found by trying lengths."""
     if channels != 1:
         raise ModelError(
-            f"the model takes {channels} channels of any length: of such models only those of one"
-            " channel can be run"
+            f"the model takes {channels} channels of any length: a model of any length must take"
+            " one channel"
         )
     tried = _Trials(model, shape)
     frame, hop = tried.frame_and_hop()
@@ -270,8 +269,8 @@ def _of_any_length(
         channels=1,
         framing=Framing(frame, hop, window),
         batch=BATCH,
-        input_shape=_stretched(shape, frame + (BATCH - 1) * hop),
-        single_shape=_stretched(shape, frame),
+        input_shape=_with_length(shape, frame + (BATCH - 1) * hop),
+        single_shape=_with_length(shape, frame),
         cuts_frames=True,
         heads=tuple(usable),
         embedding=None,
@@ -280,7 +279,7 @@ def _of_any_length(
 
 
 class _Trials:
-    """Runs a model that takes audio of any length on silence, to see how much it gives."""
+    """Runs a model that takes audio of any length on silence, to see how many rows it gives."""
 
     def __init__(self, model: bytes, shape: tuple[int, ...]) -> None:
         self._model = model
@@ -288,13 +287,13 @@ class _Trials:
         self._known: dict[int, list[tuple[int, ...]]] = {}
 
     def shapes(self, samples: int) -> list[tuple[int, ...]]:
-        """The shapes of the outputs for so many samples; none of any where it cannot be run."""
+        """The shapes of the outputs for a number of samples; empty where the model cannot run."""
         if samples not in self._known:
             self._known[samples] = self._run(samples)
         return self._known[samples]
 
     def frame_and_hop(self) -> tuple[int, int]:
-        """How many samples a frame's row depends on, and how far frames are apart."""
+        """How many samples the row of a frame depends on, and the distance between frames."""
         if self._rows(1) >= 1:  # what is too short is padded
             frame = self._longest(1)
             hop = self._longest(2) - frame
@@ -304,13 +303,13 @@ class _Trials:
         # rounding may bring one more that is all padding, as in YAMNet's own padding
         if self._rows(frame + 3 * hop) not in (4, 5):
             raise ModelError(
-                f"the model takes audio of any length, but no even frames of it: {frame} samples"
-                f" give a row, {frame + 3 * hop} give {self._rows(frame + 3 * hop)}"
+                "the model takes audio of any length, but does not cut it into even frames:"
+                f" {frame} samples give a row, {frame + 3 * hop} give {self._rows(frame + 3 * hop)}"
             )
         return frame, hop
 
     def _longest(self, rows: int) -> int:
-        """The largest number of samples that gives no more than so many rows."""
+        """The largest number of samples that gives at most this many rows."""
         least, beyond = 0, 1
         while self._rows(beyond) <= rows:
             least, beyond = beyond, 2 * beyond
@@ -326,43 +325,43 @@ class _Trials:
 
     def _trouble(self) -> str:
         if any(self._known.values()):
-            return "gives no more rows for more of it"
-        return f"could be run on none that was tried, {min(self._known)} to {max(self._known)}"
+            return "gives no more rows for longer audio"
+        return f"failed at every length that was tried, {min(self._known)} to {max(self._known)}"
 
     def _rows(self, samples: int) -> int:
-        """How many rows the output of most values in a row, that is one of the frames, has."""
+        """How many rows the outputs have; of several, such as a spectrogram's too, the fewest."""
         shapes = self.shapes(samples)
         return min((shape[0] for shape in shapes if len(shape) == 2), default=0)
 
     def _run(self, samples: int) -> list[tuple[int, ...]]:
         try:
-            return _run_on_silence(self._model, _stretched(self._shape, samples))
+            return _run_on_silence(self._model, _with_length(self._shape, samples))
         except FAILURES:
             return []
 
 
-def _stretched(shape: tuple[int, ...], samples: int) -> tuple[int, ...]:
-    """A shape of any length with one length, and with ones besides."""
+def _with_length(shape: tuple[int, ...], samples: int) -> tuple[int, ...]:
+    """A shape with the last -1 replaced by a number of samples, and ones elsewhere."""
     length = len(shape) - 1 - shape[::-1].index(-1)
     return tuple(samples if i == length else 1 for i in range(len(shape)))
 
 
-def _told_apart(model: bytes, found: Interface, said: ModelMetadata) -> Interface:
-    """Tell heads from embeddings, and from what is only on the way to a head's scores.
+def _with_roles(model: bytes, found: Interface, metadata: ModelMetadata) -> Interface:
+    """Tell heads from embeddings and from logits that a head's scores are made of.
 
-    An embedding is what other outputs are computed from, or what is called so. What has labels, or
-    is made by a logistic function or a softmax, is a head all the same.
+    An embedding is what other outputs are computed from, or an output with that name. An output
+    with labels, or of a logistic function or a softmax, is a head in any case.
     """
     graph = graphs.parse(model)
     tensors = [int(tensor) for tensor in graph.subgraphs[0].outputs]
 
     def is_used_by_others(output: Output, used: Callable[[Any, int], set[int]]) -> bool:
-        source = graphs.unreshaped(graph, tensors[output.position])
+        source = graphs.before_reshapes(graph, tensors[output.position])
         others = (each for each in found.heads if each != output)
         return any(source in used(graph, tensors[each.position]) for each in others)
 
     def role(output: Output) -> str:
-        described = said.output(output.position)
+        described = metadata.output(output.position)
         tensor = tensors[output.position]
         names = described.name or "", graphs.tensor_name(graph, tensor).rsplit("/", 1)[-1]
         if described.labels is not None:

@@ -1,4 +1,4 @@
-"""LiteRT interpreters: loaded once, never used by two threads at once."""
+"""LiteRT interpreters, pooled so that no two threads use one at the same time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from earmark.models.errors import ModelError, one_line
+from earmark.shared import shared
 
 
 class Kernels(NamedTuple):
     """What computes a model's operators.
 
     Attributes:
-      num_threads: that an interpreter may use for itself.
-      xnnpack: whether XNNPACK's kernels are used where there are any.
+      num_threads: how many threads an interpreter may use.
+      xnnpack: whether to use XNNPACK's kernels for the operators that it has.
     """
 
     num_threads: int = 1
@@ -30,11 +31,11 @@ class Kernels(NamedTuple):
 
 
 class Output(NamedTuple):
-    """An output that is wanted of a model.
+    """An output of a model.
 
     Attributes:
-      position: its place among the model's outputs.
-      values: how many it gives for each frame.
+      position: its index among the model's outputs.
+      values: how many values it has for each frame.
     """
 
     position: int
@@ -42,20 +43,20 @@ class Output(NamedTuple):
 
 
 FAILURES = (ValueError, RuntimeError, MemoryError)
-"""What is raised where LiteRT cannot load or run a model, or its tensors are too large for here."""
+"""The errors of LiteRT for models that it cannot load or run, or whose tensors are too large."""
 
 Outputs: TypeAlias = tuple[NDArray[np.float32], ...]
-"""Of each output that is wanted float32 [n, values]."""
+"""The values of each requested output, float32 [n, values]."""
 
 
 class InterpreterPool:
-    """Interpreters of one model; none of them serves two threads at once.
+    """Interpreters of one model, each used by one thread at a time.
 
     Args:
       model: a .tflite file.
-      outputs: those that are wanted.
-      kernels: what computes them.
-      input_shape: what the model's input is to be resized to; None to leave it as it is.
+      outputs: the outputs to return.
+      kernels: what computes the operators.
+      input_shape: the shape to resize the input to; None to keep its own.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class InterpreterPool:
         self._idle: deque[Interpreter] = deque()
 
     @contextmanager
-    def taken(self) -> Iterator[Interpreter]:
-        """An interpreter for the length of the context; one that failed is not used again."""
+    def borrowed(self) -> Iterator[Interpreter]:
+        """Lend an interpreter for the length of the context; one that failed is not used again."""
         try:
             interpreter = self._idle.pop()
         except IndexError:
@@ -85,12 +86,11 @@ class InterpreterPool:
         """Run the model on one input after another.
 
         Args:
-          inputs: float32 [n, ...], of as many values each as the model takes.
-          rows: of how many frames it gives the outputs, for each of them.
+          inputs: float32 [n, ...], each of as many values as the model takes.
+          rows: how many frames an input has.
 
         Returns:
-          Of each output that is wanted float32 [n * rows, values]; what is quantised in the model
-          comes as the numbers that it stands for.
+          The values of each output, float32 [n * rows, values], dequantised.
 
         Raises:
           One of FAILURES.
@@ -98,7 +98,7 @@ class InterpreterPool:
         made = tuple(
             np.empty((len(inputs) * rows, output.values), np.float32) for output in self._outputs
         )
-        with self.taken() as interpreter:
+        with self.borrowed() as interpreter:
             (takes,), gives = interpreter.get_input_details(), interpreter.get_output_details()
             wanted = [gives[output.position] for output in self._outputs]
             for i, each in enumerate(inputs):
@@ -117,7 +117,7 @@ def new_interpreter(
     kernels: Kernels = Kernels(),  # noqa: B008 (it cannot change)
     input_shape: Sequence[int] | None = None,
 ) -> Interpreter:
-    """An interpreter that is ready to run; arguments as for the pool.
+    """An interpreter that is ready to run; for the arguments see `InterpreterPool`.
 
     Raises:
       ModelError: LiteRT cannot load the model.
@@ -127,13 +127,13 @@ def new_interpreter(
         if input_shape is not None:
             index = interpreter.get_input_details()[0]["index"]
             interpreter.resize_tensor_input(index, list(input_shape))
-        with _without_greeting():
+        with _without_startup_note():
             interpreter.allocate_tensors()
         return interpreter
 
 
-def described_ports(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """What LiteRT tells of a model's inputs and outputs, none of which has any memory yet.
+def port_details(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """LiteRT's details of a model's inputs and outputs; no memory is allocated for them.
 
     Raises:
       ModelError: LiteRT cannot load the model.
@@ -145,7 +145,7 @@ def described_ports(model: bytes) -> tuple[list[dict[str, Any]], list[dict[str, 
 
 @contextmanager
 def failing_as(trouble: str) -> Iterator[None]:
-    """Raise one of FAILURES as a ModelError that begins with this trouble; a ModelError stays."""
+    """Raise one of FAILURES as a ModelError that begins with `trouble`; a ModelError stays."""
     try:
         yield
     except ModelError:
@@ -155,7 +155,7 @@ def failing_as(trouble: str) -> Iterator[None]:
 
 
 def dequantised(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
-    """The numbers that a tensor's values stand for, given what LiteRT tells of it."""
+    """A tensor's values as the real numbers that they stand for, by LiteRT's details of it."""
     if values.dtype == np.float32:
         return values
     scale, zero_point = details["quantization"]
@@ -176,18 +176,24 @@ def _loaded(model: bytes, kernels: Kernels) -> Interpreter:
 CANNOT_RUN = "the model cannot be run"
 _CANNOT_LOAD = "LiteRT cannot load the model"
 _WITHOUT_XNNPACK = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-_GREETING = b"INFO: Created TensorFlow Lite"
-_once = threading.Lock()
+_STARTUP_NOTE = b"INFO: Created TensorFlow Lite"
+
+
+class _Startup:
+    """Of LiteRT in this process; the lock is taken by the first, and kept."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 @contextmanager
-def _without_greeting() -> Iterator[None]:
-    """Keep LiteRT's greeting from stderr.
+def _without_startup_note() -> Iterator[None]:
+    """Keep LiteRT's message about its XNNPACK delegate from stderr.
 
-    The first tensors that a process allocates make it tell of its XNNPACK delegate, from C++, past
-    sys.stderr, and with no switch for it. Whatever else is said meanwhile is said afterwards.
+    It is written once per process, when the first tensors are allocated, by C++ past sys.stderr,
+    and no option turns it off. Anything else that is written meanwhile is written afterwards.
     """
-    if not _once.acquire(blocking=False):
+    if not shared(_Startup).lock.acquire(blocking=False):
         yield
         return
     with tempfile.TemporaryFile() as said:
@@ -197,7 +203,7 @@ def _without_greeting() -> Iterator[None]:
         finally:
             said.seek(0)
             with suppress(OSError):  # nobody reads it, or it is full
-                os.write(2, b"".join(line for line in said if not line.startswith(_GREETING)))
+                os.write(2, b"".join(line for line in said if not line.startswith(_STARTUP_NOTE)))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Running a model on frames: in batches, on stretches of audio, or cut at its log-mel patch."""
+"""Ways to run a model on frames: in batches, on stretches of audio, cut at its log-mel patch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from earmark.models.errors import ModelError
 from earmark.models.graphs import CannotCutError
-from earmark.models.running.cut_scoring import BATCH, are_alike, cut_scorer, joined, trial_frames
+from earmark.models.running.cut_scoring import BATCH, are_close, cut_scorer, joined, trial_frames
 from earmark.models.running.interface import Interface
 from earmark.models.running.interpreters import (
     CANNOT_RUN,
@@ -29,35 +29,35 @@ class Scorer(Protocol):
     """Runs a model on frames; any number of threads may use one at once."""
 
     def run(self, frames: NDArray[np.float32]) -> Outputs:
-        """Run it on frames, float32 [n, values]."""
+        """Run the model on frames, float32 [n, values]."""
 
 
 def fastest_scorer(
     model: bytes, interface: Interface, outputs: Sequence[Output], kernels: Kernels
 ) -> tuple[Scorer, str]:
-    """The fastest way to run a model that gives what it gives, and which that is, in words.
+    """The fastest way to run a model with unchanged results, and a description of that way.
 
     Raises:
-      ModelError: it cannot be run, or what it gives for a frame depends on others.
+      ModelError: the model cannot be run, or its scores of a frame depend on other frames.
     """
     if interface.cuts_frames:
-        return _trusted(StretchScorer(model, interface, outputs, kernels), interface), (
+        return _checked(StretchScorer(model, interface, outputs, kernels), interface), (
             f"on stretches of {BATCH} frames, which it cuts itself"
         )
     if interface.batch > 1 and interface.input_shape is None:
         plain = BatchScorer(model, interface, outputs, kernels)
-        return _trusted(plain, interface), f"in batches of {interface.batch} frames"
+        return _checked(plain, interface), f"in batches of {interface.batch} frames"
     return _fastest_alone(model, interface, outputs, kernels)
 
 
 def _fastest_alone(
     model: bytes, interface: Interface, outputs: Sequence[Output], kernels: Kernels
 ) -> tuple[Scorer, str]:
-    """The same for a model that can take a frame by itself."""
+    """The fastest way to run a model that can take a frame by itself."""
     frame_values = interface.framing.frame_samples * interface.channels
     alone = replace(interface, batch=1, input_shape=interface.single_shape)
     plain = BatchScorer(model, alone, outputs, kernels)
-    _check_memory(plain, frame_values)
+    _check_stateless(plain, frame_values)
     try:
         scorer = cut_scorer(model, plain.run, outputs, kernels, frame_values)
         return scorer, f"cut at its log-mel patch, {BATCH} frames at a time"
@@ -66,29 +66,29 @@ def _fastest_alone(
     if interface.batch > 1:
         try:
             batches = BatchScorer(model, interface, outputs, kernels)
-            return _trusted(batches, interface), f"in batches of {interface.batch} frames"
+            return _checked(batches, interface), f"in batches of {interface.batch} frames"
         except ModelError as error:
             reason = f"in a batch {error}"
     return plain, f"frame by frame, since {reason}"
 
 
-def _check_memory(scorer: Scorer, frame_values: int) -> None:
-    """See that a frame gets the same whatever came before it.
+def _check_stateless(scorer: Scorer, frame_values: int) -> None:
+    """Check that the scores of a frame do not depend on the frames before it.
 
     Raises:
-      ModelError: it doesn't, or the model cannot be run.
+      ModelError: they do, or the model cannot be run.
     """
     one, other = trial_frames(frame_values, 2)[:, None]
     with failing_as(CANNOT_RUN):
         before = scorer.run(one)
         scorer.run(other)
         after = scorer.run(one)
-    if not are_alike(before, after, _TOLERANCE):
-        raise ModelError("the model gives a frame other scores when it has heard others before")
+    if not are_close(before, after, _TOLERANCE):
+        raise ModelError("the model's scores of a frame depend on the frames before it")
 
 
 class BatchScorer:
-    """Runs a model on as many frames at once as it takes; the last of them may be padded."""
+    """Runs a model on as many frames at once as it takes; the last batch is padded."""
 
     def __init__(
         self, model: bytes, interface: Interface, outputs: Sequence[Output], kernels: Kernels
@@ -97,7 +97,7 @@ class BatchScorer:
         self._pool = InterpreterPool(model, outputs, kernels, interface.input_shape)
 
     def run(self, frames: NDArray[np.float32]) -> Outputs:
-        """See Scorer."""
+        """Run the model on frames: see `Scorer`."""
         n = len(frames)
         if n % self._batch:
             frames = np.pad(frames, ((0, -n % self._batch), (0, 0)))
@@ -107,9 +107,9 @@ class BatchScorer:
 
 
 class StretchScorer:
-    """Runs a model that cuts frames itself on the audio that its frames are from.
+    """Runs a model that cuts frames itself on stretches of audio, put together from frames.
 
-    Frames that follow each other at its own hop are run together, all others one by one.
+    Frames that follow each other at the model's own hop run together, all others one by one.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class StretchScorer:
         self._singles = InterpreterPool(model, outputs, kernels, interface.single_shape)
 
     def run(self, frames: NDArray[np.float32]) -> Outputs:
-        """See Scorer."""
+        """Run the model on frames: see `Scorer`."""
         blocks = [frames[i : i + self._batch] for i in range(0, max(len(frames), 1), self._batch)]
         return joined([self._run_block(block) for block in blocks])
 
@@ -138,11 +138,11 @@ class StretchScorer:
         return self._batches.run(stretch[None], self._batch)
 
 
-def _trusted(scorer: Scorer, interface: Interface) -> Scorer:
-    """The same, once it has been seen that each frame gets what it gets alone.
+def _checked(scorer: Scorer, interface: Interface) -> Scorer:
+    """The scorer, after a check that it gives each frame of a batch what the frame gets alone.
 
     Raises:
-      ModelError: it doesn't, or the model cannot be run.
+      ModelError: it does not, or the model cannot be run.
     """
     framing, batch = interface.framing, interface.batch
     if interface.cuts_frames:
@@ -155,6 +155,6 @@ def _trusted(scorer: Scorer, interface: Interface) -> Scorer:
         together = scorer.run(frames)
         for i in {0, batch // 2, batch - 1}:
             alone = scorer.run(frames[i : i + 1])
-            if not are_alike([each[i : i + 1] for each in together], alone, _TOLERANCE):
-                raise ModelError("the model gives a frame other scores when others are beside it")
+            if not are_close([each[i : i + 1] for each in together], alone, _TOLERANCE):
+                raise ModelError("the model's scores of a frame depend on the others in its batch")
     return scorer

@@ -2,8 +2,8 @@
 
     calibrated = scale / (1 + exp(-(slope * transform(score) + offset)))
 
-with numbers of its own for each class. A class without them, and a score below a class's least,
-get the default score.
+with parameters of its own for each class. A class without them, and a score below a class's
+minimum, get the default score.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.models.errors import ModelError
+from earmark.models.metadata import TRANSFORMATIONS, fits_float32
 
-_LEAST = float(np.float32(1e-16))
-"""Where the logarithm is clamped: below, it goes on as the mirror image of itself."""
-
-_MOST = float(np.finfo(np.float32).max)
+_LOG_FLOOR = float(np.float32(1e-16))
+"""Where the logarithm is clamped; below, it continues as its own mirror image."""
 
 
 class Sigmoid(NamedTuple):
-    """The numbers of one class; min_score is the least score that is calibrated at all."""
+    """The parameters of one class; scores below min_score are not calibrated."""
 
     scale: float
     slope: float
@@ -39,9 +38,9 @@ class Calibration:
     """How the scores of a head are calibrated.
 
     Attributes:
-      transformation: of a score, before anything else: identity, log or inverse_logistic.
-      default_score: of a class without numbers, and of scores below its least.
-      sigmoids: of each class; None for one that always gets the default score.
+      transformation: what is applied to a score first: identity, log or inverse_logistic.
+      default_score: the score of a class without parameters, and of scores below its minimum.
+      sigmoids: the parameters of each class; None for one that always gets the default score.
     """
 
     transformation: str
@@ -49,15 +48,15 @@ class Calibration:
     sigmoids: tuple[Sigmoid | None, ...]
 
     @property
-    def most(self) -> float:
-        """The most that a calibrated score can be."""
+    def max_score(self) -> float:
+        """The highest score that calibration can give."""
         return max([self.default_score, *(each.scale for each in self.sigmoids if each)])
 
     def apply(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Calibrate scores, float32 [n, classes], to as many; what is no number stays so."""
+        """Calibrate scores, float32 [n, classes]; NaN stays NaN."""
         scale, slope, offset, least = self._columns
         with np.errstate(over="ignore", invalid="ignore"):
-            transformed = TRANSFORMATIONS[self.transformation](scores)
+            transformed = _TRANSFORMS[self.transformation](scores)
             exponent = transformed * slope + offset
             rising = scale / (1.0 + np.exp(-exponent.astype(np.float64)))
             power = np.exp(exponent.astype(np.float64)).astype(np.float32)
@@ -68,9 +67,9 @@ class Calibration:
 
     @cached_property
     def _columns(self) -> tuple[NDArray[np.float32], ...]:
-        """The scale, slope, offset and least score of each class, float32 [classes] each."""
+        """The scale, slope, offset and minimum score of the classes, float32 [classes] each."""
         rows = [
-            (0, 0, 0, math.nan)  # no score is that or more
+            (0, 0, 0, math.nan)  # which no score reaches
             if each is None
             else (*each[:3], -math.inf if each.min_score is None else each.min_score)
             for each in self.sigmoids
@@ -81,10 +80,10 @@ class Calibration:
 def parse_sigmoids(text: str) -> tuple[Sigmoid | None, ...]:
     """Read a score calibration file: a line `scale,slope,offset[,min_score]` for each class.
 
-    An empty line stands for a class without numbers, and so does what follows the last line end.
+    An empty line is a class without parameters, and so is an empty end after the last line end.
 
     Raises:
-      ModelError: a line is none of these, or has a negative scale or what float32 cannot hold.
+      ModelError: a line has another form, a negative scale, or a number that does not fit float32.
     """
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     return tuple(_sigmoid(line, number) for number, line in enumerate(lines, 1))
@@ -93,19 +92,23 @@ def parse_sigmoids(text: str) -> tuple[Sigmoid | None, ...]:
 def make_calibration(
     transformation: str, default_score: float, text: str, classes: int
 ) -> Calibration:
-    """The calibration that a score calibration file means, for a head of so many classes.
+    """Make the calibration of a head from the text of a score calibration file.
 
-    The text may end with a line end, or without.
+    The text may end with a line end or without.
 
     Raises:
-      ModelError: there are not as many lines as classes, a line is wrong, or the default score is
-        no number that float32 can hold.
+      ModelError: there are not as many lines as classes, a line is wrong, or the default score
+        does not fit float32.
     """
-    if not _fits(default_score):
-        raise ModelError(f"score calibration: the default score {default_score:g} is no float32")
+    if not fits_float32(default_score):
+        raise ModelError(
+            f"score calibration: the default score {default_score:g} does not fit float32"
+        )
     if transformation not in TRANSFORMATIONS:
         known = ", ".join(TRANSFORMATIONS)
-        raise ModelError(f"score calibration: no transformation {transformation}; there is {known}")
+        raise ModelError(
+            f"score calibration: unknown transformation {transformation}; there is {known}"
+        )
     sigmoids = parse_sigmoids(text)
     if len(sigmoids) == classes + 1 and sigmoids[-1] is None:  # the last line has its end
         sigmoids = sigmoids[:-1]
@@ -123,7 +126,7 @@ def _sigmoid(line: str, number: int) -> Sigmoid | None:
         numbers = [float(each) for each in line.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) not in (3, 4) or not all(map(_fits, numbers)):
+    if len(numbers) not in (3, 4) or not all(map(fits_float32, numbers)):
         raise ModelError(
             f"score calibration: line {number} is {line.strip()[:100]!r}, not"
             " scale,slope,offset or scale,slope,offset,min_score"
@@ -133,16 +136,12 @@ def _sigmoid(line: str, number: int) -> Sigmoid | None:
     return Sigmoid(*numbers)
 
 
-def _fits(number: float) -> bool:
-    return abs(number) <= _MOST
-
-
 def _clamped_log(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The logarithm, and below _LEAST one that falls as its mirror image does."""
+    """The logarithm, mirrored at _LOG_FLOOR."""
     wide = scores.astype(np.float64)
-    mirrored = 2 * math.log(_LEAST) - np.log(np.maximum(2 * _LEAST - wide, _LEAST))
-    inner = np.log(np.maximum(wide, _LEAST))
-    return np.where(wide < _LEAST, mirrored, inner).astype(np.float32)
+    mirrored = 2 * math.log(_LOG_FLOOR) - np.log(np.maximum(2 * _LOG_FLOOR - wide, _LOG_FLOOR))
+    inner = np.log(np.maximum(wide, _LOG_FLOOR))
+    return np.where(wide < _LOG_FLOOR, mirrored, inner).astype(np.float32)
 
 
 def _inverse_logistic(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -151,9 +150,8 @@ def _inverse_logistic(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 _Transform = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-TRANSFORMATIONS: dict[str, _Transform] = {
+_TRANSFORMS: dict[str, _Transform] = {
     "identity": lambda scores: scores,
     "log": _clamped_log,
     "inverse_logistic": _inverse_logistic,
 }
-"""What may be done to a score before it is calibrated."""

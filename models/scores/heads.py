@@ -1,4 +1,4 @@
-"""What a model's outputs are called, and how their numbers become scores."""
+"""A model's heads: which outputs are chosen, their labels, and how values become scores."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ ACTIVATIONS = ("none", "sigmoid", "softmax")
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model is to be used.
+    """How to use a model.
 
     Attributes:
-      labels: of the classes, in the output's order, instead of those packed in the file.
-      sample_rate_hz: what it wants, where its metadata does not say.
-      locale: of the display names; None for none.
-      heads: the names of those that are wanted; None for all.
-      activation: what makes scores of its outputs: none, sigmoid or softmax.
-      calibration: of the scores, instead of what its metadata says.
-      embeddings: whether embeddings are wanted.
-      kernels: what computes its operators.
+      labels: labels in the output's order, instead of those packed in the file.
+      sample_rate_hz: the sample rate of a model whose metadata has none.
+      locale: the locale of display names; None for no display names.
+      heads: the names of the chosen heads; None for all.
+      activation: the function that turns outputs into scores: none, sigmoid or softmax.
+      calibration: the calibration of scores, instead of the one in the metadata.
+      embeddings: whether to give embeddings.
+      kernels: what computes the operators.
     """
 
     labels: tuple[str, ...] | None = None
@@ -47,13 +47,13 @@ class Head:
     """An output of scores.
 
     Attributes:
-      name: what its metadata calls it, else `head 0`, `head 1` and so on.
-      output: which of the model's outputs it is.
-      labels: of its classes; `class 17` where nobody named one.
-      display_names: of the same in the locale that was asked for; None where there are none.
-      calibration: of its scores; None where there is none.
-      score_threshold: the least score that its metadata thinks worth telling.
-      most: the most that a score can be.
+      name: its name in the metadata, else `head 0`, `head 1` and so on.
+      output: the model's output.
+      labels: the labels of its classes, `class 17` for one without a label.
+      display_names: the names of its classes in the chosen locale; None where there are none.
+      calibration: the calibration of its scores; None where there is none.
+      score_threshold: the lowest score that counts by its metadata; None where it has none.
+      max_score: the highest score that it can give; infinite where nothing bounds it.
     """
 
     name: str
@@ -62,22 +62,22 @@ class Head:
     display_names: tuple[str, ...] | None = None
     calibration: Calibration | None = None
     score_threshold: float | None = None
-    most: float = math.inf
+    max_score: float = math.inf
 
 
 def choose_heads(
-    interface: Interface, said: ModelMetadata, options: ModelOptions
+    interface: Interface, metadata: ModelMetadata, options: ModelOptions
 ) -> tuple[Head, ...]:
-    """The heads of a model that are wanted, in the order of its outputs.
+    """The chosen heads of a model, in the order of its outputs.
 
     Raises:
-      ModelError: there is no such head, locale or activation, or labels or a calibration don't
-        belong to it.
+      ModelError: there is no such head, locale or activation, or the labels or the calibration do
+        not fit.
     """
     if options.activation not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
-        raise ModelError(f"there is no activation {options.activation!r}; there is {known}")
-    described = [said.output(output.position) for output in interface.heads]
+        raise ModelError(f"unknown activation {options.activation!r}; there is {known}")
+    described = [metadata.output(output.position) for output in interface.heads]
     names = [each.name or f"head {i}" for i, each in enumerate(described)]
     if len(set(names)) < len(names):
         names = [f"{name} {i}" for i, name in enumerate(names)]
@@ -87,7 +87,9 @@ def choose_heads(
         _refuse_for_one("a score calibration", options.calibration, wanted)
     chosen = [i for i, name in enumerate(names) if name in wanted]
     heads = tuple(
-        _bounded(_head(names[i], interface.heads[i], described[i], options), interface, options)
+        _with_max_score(
+            _head(names[i], interface.heads[i], described[i], options), interface, options
+        )
         for i in chosen
     )
     named = any(head.display_names is not None for head in heads)
@@ -99,7 +101,7 @@ def choose_heads(
 def as_scores(
     head: Head, given: NDArray[np.float32], activation: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What an output, float32 [n, classes], means: the scores, and they before calibration."""
+    """Turn an output, float32 [n, classes], into scores, and scores before calibration."""
     raw = _ACTIVATE[activation](given)
     return raw if head.calibration is None else head.calibration.apply(raw), raw
 
@@ -145,17 +147,19 @@ def _head(name: str, output: Output, described: OutputMetadata, options: ModelOp
     )
 
 
-def _bounded(head: Head, interface: Interface, options: ModelOptions) -> Head:
-    """The same, with the most that a score can be."""
+def _with_max_score(head: Head, interface: Interface, options: ModelOptions) -> Head:
+    """The head with the highest score that it can give."""
     is_probability = head.output.position in interface.probabilities
     if is_probability and options.activation != "none":
         raise ModelError(
-            f"activation {options.activation}: {head.name!r} gives probabilities by itself; leave"
+            f"activation {options.activation}: {head.name!r} already gives probabilities; leave"
             " it out, or choose the heads that give logits"
         )
     if head.calibration is not None:
-        return replace(head, most=head.calibration.most)
-    return replace(head, most=1.0 if is_probability or options.activation != "none" else math.inf)
+        return replace(head, max_score=head.calibration.max_score)
+    return replace(
+        head, max_score=1.0 if is_probability or options.activation != "none" else math.inf
+    )
 
 
 def _labels(

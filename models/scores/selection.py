@@ -1,54 +1,55 @@
-"""Which classes count, and from which score on: lists of labels, patterns and thresholds."""
+"""Which classes count, and from which score on: label lists, patterns and thresholds."""
 
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models.errors import ModelError
+from earmark.models.errors import ModelError, nearest
+from earmark.models.metadata import fits_float32
 from earmark.models.scores.heads import Head
 
-_MOST = float(np.finfo(np.float32).max)
 _SHOWN = 100
-"""Characters that a message shows of what a file holds."""
+"""How many characters of a file's content a message shows."""
 
 DEFAULT_MIN_SCORE = 0.1
 
 
-def least_scores(
+def score_thresholds(
     heads: Sequence[Head],
     min_score: float | None = None,
     thresholds: Mapping[str, float] | None = None,
     allow: Sequence[str] = (),
     deny: Sequence[str] = (),
 ) -> NDArray[np.float32]:
-    """The least score that counts, of each class of all heads one after another.
+    """The lowest score that counts for each class, of all heads one after another.
 
     Args:
-      heads: of the model.
-      min_score: of all classes; None for what the model's metadata says of each head, and
-        DEFAULT_MIN_SCORE where it says nothing.
-      thresholds: by label, of some classes.
+      heads: the model's chosen heads.
+      min_score: the threshold of all classes; None for the one in each head's metadata, or
+        DEFAULT_MIN_SCORE where there is none.
+      thresholds: thresholds of single classes, by label.
       allow: labels or patterns (`*`, `?`) of the only classes that count.
-      deny: the same of classes that don't.
+      deny: labels or patterns of classes that do not count.
 
     Returns:
-      float32 [classes]; infinite for a class that doesn't count.
+      float32 [classes]; infinite for a class that does not count.
 
     Raises:
-      ModelError: a label that no head has, a pattern that fits none, or both lists.
+      ModelError: no head has a label, a pattern matches no label, or both lists are given.
     """
     if allow and deny:
         raise ModelError("labels can be allowed or denied, not both at once")
     labels = [label for head in heads for label in head.labels]
-    least = np.array([_least(head, min_score) for head in heads for _ in head.labels], np.float32)
+    least = np.array(
+        [_default_threshold(head, min_score) for head in heads for _ in head.labels], np.float32
+    )
     for label, threshold in (thresholds or {}).items():
         least[_named(label, labels)] = threshold
     for listed, counts in ((allow, True), (deny, False)):
@@ -61,10 +62,10 @@ def least_scores(
 
 
 def parse_thresholds(text: str) -> dict[str, float]:
-    """Read CSV with the columns label and min_score; a label with a comma stands in quotes.
+    """Read CSV with the columns label and min_score; labels with a comma are quoted.
 
     Raises:
-      ModelError: it is no such CSV; the message names the line.
+      ModelError: the text is not such a CSV; the message names the line.
     """
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
     thresholds: dict[str, float] = {}
@@ -74,7 +75,7 @@ def parse_thresholds(text: str) -> dict[str, float]:
         if len(row) != 2:
             raise ModelError(
                 f"line {number} is {','.join(row)[:_SHOWN]!r}, not label,min_score"
-                ' (a label with a comma stands in quotes: "Child speech, kid speaking",0.3)'
+                ' (put a label with a comma in quotes: "Child speech, kid speaking",0.3)'
             )
         label, score = row
         if label in thresholds:
@@ -85,19 +86,19 @@ def parse_thresholds(text: str) -> dict[str, float]:
     return thresholds
 
 
-def listed_labels(text: str) -> list[str]:
-    """The labels or patterns of a list, one a line; white space around them doesn't count."""
+def parse_label_list(text: str) -> list[str]:
+    """Read a list of labels or patterns, one per line, without white space around them."""
     return [line.strip() for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
 
 
-def _least(head: Head, min_score: float | None) -> float:
+def _default_threshold(head: Head, min_score: float | None) -> float:
     if min_score is not None:
         return min_score
     return DEFAULT_MIN_SCORE if head.score_threshold is None else head.score_threshold
 
 
 def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV with the number of each, but for empty ones."""
+    """The rows of a CSV that are not empty, each with its number."""
     number = 0
     while True:
         number += 1
@@ -117,7 +118,7 @@ def _number(text: str, line: int) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not abs(number) <= _MOST:
+    if not fits_float32(number):
         raise ModelError(
             f"line {line}: the min_score {text[:_SHOWN]!r} is not a number that float32 holds"
         )
@@ -127,12 +128,12 @@ def _number(text: str, line: int) -> float:
 def _named(label: str, labels: Sequence[str]) -> NDArray[np.bool_]:
     """Which classes have a label."""
     if label not in labels:
-        raise ModelError(f"the model has no label {label!r}{_nearest(label, labels)}")
+        raise ModelError(f"the model has no label {label!r}{nearest(label, labels, show=repr)}")
     return np.array([each == label for each in labels])
 
 
 def _matching(pattern: str, labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Which classes have a label, or one that a pattern fits."""
+    """Which classes have a label that a pattern matches, or that is the pattern itself."""
     if pattern in labels or not any(sign in pattern for sign in "*?"):
         return _named(pattern, labels)
     fits = np.array([fnmatchcase(each, _literal_brackets(pattern)) for each in labels])
@@ -142,12 +143,5 @@ def _matching(pattern: str, labels: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _literal_brackets(pattern: str) -> str:
-    """The pattern with `[` as a sign like any other: labels may hold it, classes nobody writes."""
+    """The pattern with `[` taken literally: labels may have brackets, patterns have no sets."""
     return pattern.replace("[", "[[]")
-
-
-def _nearest(label: str, labels: Iterable[str]) -> str:
-    """A hint at the label that was meant, whatever its case."""
-    by_lower = {each.lower(): each for each in labels}
-    near = difflib.get_close_matches(label.lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""

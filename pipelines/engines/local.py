@@ -8,27 +8,122 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.pipeline import Pipeline
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
+from earmark.pipelines.engines.base import Dealt, Engine, Graph, Round, RoundSize, cores
+from earmark.pipelines.engines.memory import give_back, share_arenas
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.interrupts import Interrupts
+from earmark.shared import shared
+from earmark.transforms import workers
+from earmark.transforms.decoding.splitting import SplitLongClips
+from earmark.transforms.elements import Listed
+from earmark.transforms.storage import normal_path
 
 MAX_WORKERS = 64
 """As many threads as are of use in one process."""
 
+ROUND_OBJECTS = 2000
+"""At most so many objects are processed in a round: Beam keeps what it knows of each."""
+
+_FILES_FOR_A_RUN = 64
+_FILES_FOR_A_WORKER = 8
+"""Pipes of its decoder, the recording, files that it writes."""
+
 _IN_MEMORY = "in_memory"
 _THREADS = (_IN_MEMORY, "multi_threading")
-_LOCAL_RUNNERS = ("directrunner", "direct", "switchingdirectrunner", "fnapirunner")
 
 
-def is_local(options: PipelineOptions) -> bool:
-    """Whether the workers are to be threads of this process."""
-    runner = options.view_as(StandardOptions).runner or "DirectRunner"
-    return runner.lower().rsplit(".", 1)[-1] in _LOCAL_RUNNERS
+class LocalEngine(Engine):
+    """Threads of this process.
+
+    Args:
+      flags: Beam's options.
+
+    Raises:
+      UsageError: they ask for what cannot be had.
+    """
+
+    shares_process = True
+    has_streams = False
+    notice = "finishing what is under way, and committing it"
+    commit_every_s = 120.0
+    num_shards = 1
+
+    def __init__(self, flags: Sequence[str], is_stream: bool = False) -> None:
+        self.options = PipelineOptions(list(flags))
+        self.is_left = False
+        self.first_size = RoundSize(ROUND_OBJECTS, float("inf"))
+        use_all_cores(self.options, flags)
+
+    def path(self, path: str) -> str:
+        """A local path: a relative one stays so."""
+        return normal_path(path) if os.path.isabs(path) else path
+
+    def check(self, named: Mapping[str, Iterable[str]]) -> None:
+        """Check nothing: workers can see what this process can."""
+
+    @property
+    def open_files(self) -> int:
+        """How many files it may have open."""
+        return _FILES_FOR_A_RUN + _FILES_FOR_A_WORKER * self.threads
+
+    def check_watch(
+        self, notifications: str | None, *, retry_failed: bool, num_shards: int | None
+    ) -> None:
+        """Check that it isn't to be notified."""
+        if notifications is not None:
+            raise UsageError(
+                f"--notifications {notifications}: a watch on this machine looks for itself; leave "
+                "it out, or name a --runner"
+            )
+
+    def run_round(self, this: Round, graph: Graph, interrupts: Interrupts) -> set[str] | None:
+        """Process a round; it ends when its time is over, with what has been begun by then."""
+        share_arenas()
+        stop = partial(workers.stop, this.run_id)
+        with workers.queue(this.run_id, this.seconds) as left, interrupts.stopping(stop):
+            if interrupts.number is not None:
+                return None
+            pipeline = beam.Pipeline(runner=local_runner(), options=self.options)
+            _ = pipeline | graph(DealToThreads(this))
+            pipeline.run().wait_until_finish()
+        give_back()
+        return left
+
+    def next_size(self, last: RoundSize, took_s: float, seconds: float) -> RoundSize:
+        """As much as may be begun: what more is listed beforehand only waits in memory."""
+        return RoundSize(min(ROUND_OBJECTS, 2 * last.objects + 64), float("inf"))
+
+
+@dataclass
+class DealToThreads(beam.PTransform):  # type: ignore[misc]
+    """Deal a round out to threads of this process."""
+
+    this: Round
+
+    def expand(self, root: beam.pvalue.PBegin) -> Dealt:
+        """Apply the transform."""
+        planned = root | "Planned" >> beam.Create(self.this.members)
+        shared = (
+            planned
+            | "Objects" >> beam.Map(lambda each: each.object)
+            | SplitLongClips(self.this.span_s)
+            | workers.ShareAmongThreads(self.this.run_id)
+        )
+        listed = (
+            shared.clips
+            | "CountClips" >> beam.CombineGlobally(sum)
+            | "Listed" >> beam.Map(Listed, self.this.skipped)
+        )
+        return Dealt(planned, shared.spans, listed)
 
 
 def use_all_cores(options: PipelineOptions, flags: Sequence[str]) -> None:
@@ -50,12 +145,6 @@ def use_all_cores(options: PipelineOptions, flags: Sequence[str]) -> None:
     direct.direct_running_mode = _IN_MEMORY
 
 
-def worker_threads(options: PipelineOptions) -> int:
-    """How many recordings are heard at the same time; as on this machine for other engines."""
-    asked: int = options.view_as(DirectOptions).direct_num_workers
-    return asked or cores()
-
-
 def local_runner() -> FnApiRunner:
     """The engine that runs a pipeline in threads of this process, without opening a port.
 
@@ -64,7 +153,11 @@ def local_runner() -> FnApiRunner:
     return _InMemoryRunner()
 
 
-_ONE_AT_A_TIME = threading.Lock()
+class _Turn:
+    """Of the one pipeline that runs."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 class _InMemoryRunner(FnApiRunner):  # type: ignore[misc]
@@ -75,13 +168,6 @@ class _InMemoryRunner(FnApiRunner):  # type: ignore[misc]
     carries them in memory is not meant for that.
     """
 
-    def run_pipeline(self, pipeline: Pipeline, options: PipelineOptions) -> PipelineResult:
-        with _ONE_AT_A_TIME:
+    def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
+        with shared(_Turn).lock:
             return super().run_pipeline(pipeline, options)
-
-
-def cores() -> int:
-    """The cores that this process may use, where the system tells them from those there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

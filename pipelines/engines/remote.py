@@ -1,176 +1,242 @@
-"""Engines elsewhere: what the one behind a job server knows, and waiting for its jobs."""
+"""Engines elsewhere: a round is a job of theirs, a watch is one job that goes on for ever."""
 
 from __future__ import annotations
 
 import copy
-import json
+import sys
 import threading
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 
+import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import (
-    FlinkRunnerOptions,
     GoogleCloudOptions,
     PipelineOptions,
-    PortableOptions,
     StandardOptions,
 )
-from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
-from apache_beam.runners.runner import PipelineResult, PipelineState
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState, create_runner
 
+from earmark.models.errors import nearest
+from earmark.pipelines.engines.base import Dealt, Engine, Graph, Round, RoundSize
+from earmark.pipelines.engines.kafka import check_reader_of_kafka, describing_kafka
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
-from earmark.transforms.storage import local_path, shown
+from earmark.transforms.decoding.splitting import SplitLongClips
+from earmark.transforms.elements import Listed
+from earmark.transforms.planning import PubSub, ReadPlan, parse_source, write_plan
+from earmark.transforms.workers import SpreadObjects
 
-_TIMEOUT_S = 20.0
+FIRST_OBJECTS = 10_000
+FIRST_BYTES = 10 * 1000**3
+"""As much as a first round processes, when nobody knows yet how fast the engine is."""
 
-_STREAM_FLAGS = {
-    # else what a snapshot holds back is overtaken by the watermark, and dropped as late
-    "--finish_bundle_before_checkpointing": None,
-    "--checkpointing_interval": "10000",
-    # a recording of hours may be decoded for longer than Flink waits for a snapshot by itself
-    "--checkpoint_timeout_millis": "3600000",
-    "--externalized_checkpoints_enabled": None,
-    "--retain_externalized_checkpoints_on_cancellation": None,
-}
-"""What a stream needs of Flink, unless other values are given."""
+_GROWTH = 10
+_LARGEST_OBJECTS = 1_000_000
 
-_BATCH_FLAGS = {
-    # what dies costs its own slot's hearing: by default all slots would begin anew
-    "--execution_mode_for_batch": "BATCH_FORCED",
-}
-"""What a run that ends needs of Flink, unless other values are given."""
+_ENDED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.DRAINED)
 
 
-@lru_cache(maxsize=8)
-def known_flags(endpoint: str) -> Mapping[str, bool]:
-    """The flags of the engine behind a job server, such as Flink's --checkpointing_interval.
-
-    With each goes whether it may be given several times.
+class RemoteEngine(Engine):
+    """Any engine that Beam has a runner for.
 
     Args:
-      endpoint: the job server's host and port.
+      flags: Beam's options.
+      is_stream: whether a stream is to be run.
 
     Raises:
-      UsageError: no job server answers there.
+      UsageError: the runner is not known, or the options lack something.
     """
-    request = beam_job_api_pb2.DescribePipelineOptionsRequest()
-    with grpc.insecure_channel(endpoint) as channel:
-        stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
-        try:
-            described = stub.DescribePipelineOptions(
-                request, timeout=_TIMEOUT_S, wait_for_ready=True
+
+    shares_process = False
+    has_streams = True
+    notice = "cancelling the job; what was heard since the last commit is heard again next time"
+    commit_every_s = 1800.0  # it takes a while to begin a job
+    num_shards = None
+    reads_pubsub = False
+
+    def __init__(self, flags: Sequence[str], is_stream: bool = False) -> None:
+        given = PipelineOptions(list(flags))
+        runner = _runner(given.view_as(StandardOptions).runner)
+        self.options = PipelineOptions([*flags, *self.needed_flags(given, flags, is_stream)])
+        self.is_left = self.options.view_as(GoogleCloudOptions).template_location is not None
+        everything = RoundSize(sys.maxsize, float("inf"))
+        self.first_size = everything if self.is_left else RoundSize(FIRST_OBJECTS, FIRST_BYTES)
+        if errors := PipelineOptionsValidator(self.options, runner).validate():
+            raise UsageError("; ".join(" ".join(error.split()) for error in errors))
+
+    def needed_flags(
+        self, options: PipelineOptions, given: Sequence[str], is_stream: bool
+    ) -> list[str]:
+        """What it needs to be told beside the flags that are given."""
+        is_said = options.view_as(StandardOptions).streaming
+        return ["--streaming"] if is_stream and not is_said else []
+
+    def check(self, named: Mapping[str, Iterable[str]]) -> None:
+        """Check nothing: what workers can see is not known."""
+
+    def check_watch(
+        self, notifications: str | None, *, retry_failed: bool, num_shards: int | None
+    ) -> None:
+        """Check what a stream does not do, and whether the topic can be read."""
+        if retry_failed:
+            raise UsageError("--retry_failed: a watch on an engine tries nothing again; a run does")
+        if num_shards is not None:
+            raise UsageError(
+                f"--num_shards {num_shards}: each window of a watch on an engine is a file"
             )
-        except grpc.RpcError as error:
-            raise UsageError(f"--job_endpoint {endpoint}: no job server answers there") from error
-    array = beam_job_api_pb2.PipelineOptionType.ARRAY
-    return {f"--{option.name}": option.type == array for option in described.options}
+        if notifications is None:
+            return
+        is_pubsub = isinstance(parse_source(notifications), PubSub)
+        if is_pubsub and not self.reads_pubsub:
+            said = "only Dataflow reads Pub/Sub; name a topic of Kafka's"
+            raise UsageError(f"--notifications {notifications}: {said}")
+        if not is_pubsub:
+            check_reader_of_kafka(notifications, self.options)
 
+    def run_round(self, this: Round, graph: Graph, interrupts: Interrupts) -> set[str] | None:
+        """Have a round processed by a job, which reads it from a file."""
+        write_plan(this.plan, this.members)
+        listed = Listed(len(this.members), this.skipped)
+        job = self.named(f"{this.run_id}-{this.name}")
+        pipeline = beam.Pipeline(options=job)
+        _ = pipeline | graph(DealToWorkers(this.plan, listed, this.span_s))
+        if self.is_left:
+            pipeline.run()
+            return None
+        state = self.await_end(pipeline.run, interrupts, job)
+        if interrupts.number is not None:
+            return None
+        if state != PipelineState.DONE:
+            raise RunError(f"the job has ended, and not by itself: {state}")
+        return set()
 
-def job_server(options: PipelineOptions) -> str | None:
-    """The host and port of the job server that jobs go to, if that is given."""
-    endpoint: str | None = options.view_as(PortableOptions).job_endpoint
-    return endpoint if endpoint and endpoint != "embed" else None
+    def next_size(self, last: RoundSize, took_s: float, seconds: float) -> RoundSize:
+        """As much as will take the time that a round is to last, going by the last one."""
+        fits = min(_GROWTH, seconds / took_s)
+        objects = max(1, min(_LARGEST_OBJECTS, round(last.objects * fits)))
+        return RoundSize(objects, max(1, round(last.size_bytes * fits)))
 
+    def run_stream(
+        self, stream: beam.PTransform, run_id: str, topic: str | None, interrupts: Interrupts
+    ) -> None:
+        """Have a stream run as one job."""
+        job = self.named(run_id)
+        pipeline = beam.Pipeline(options=job)
+        with describing_kafka(topic, self.options):
+            _ = pipeline | stream
+        if self.is_left:
+            pipeline.run()
+            return
+        state = self.await_end(pipeline.run, interrupts, job)
+        if state not in _ENDED:
+            raise RunError(f"the job has ended: {state}")
 
-def engine_flags(options: PipelineOptions, given: Iterable[str], is_stream: bool) -> list[str]:
-    """What an engine needs to be told beside the flags that are given."""
-    streaming = options.view_as(StandardOptions).streaming
-    needed = ["--streaming"] if is_stream and not streaming else []
-    endpoint = job_server(options)
-    there = {flag.split("=")[0] for flag in given}
-    wanted = _STREAM_FLAGS if is_stream else _BATCH_FLAGS
-    for name, value in wanted.items() if endpoint else ():
-        if name in known_flags(endpoint) and name not in there:
-            needed.append(name if value is None else f"{name}={value}")
-    return needed
+    def named(self, what: str) -> PipelineOptions:
+        """Its options with a name for a job: that which they give, else one that no other has.
 
+        Args:
+          what: the job is for, which no other job is.
+        """
+        own = copy.deepcopy(self.options)
+        cloud = own.view_as(GoogleCloudOptions)
+        cloud.job_name = self.job_name(cloud.job_name, what.lower())
+        return own
 
-def check_seen_by_workers(
-    given: Mapping[str, Iterable[str]], beam_options: PipelineOptions
-) -> None:
-    """Check that workers can see what they are to read and write.
+    def job_name(self, given: str | None, what: str) -> str:
+        """The name of a job, by the one that the options give and what the job is for."""
+        return given or f"earmark-{what}"
 
-    Args:
-      given: paths and URIs, by the option that names them.
-      beam_options: Beam's own.
+    def await_end(
+        self, start: Callable[[], PipelineResult], interrupts: Interrupts, job: PipelineOptions
+    ) -> str:
+        """Start a job and wait until it has ended; if a signal comes, it is cancelled.
 
-    Raises:
-      UsageError: they are machines of Dataflow's, and it lies on this one.
-    """
-    if not (beam_options.view_as(StandardOptions).runner or "").endswith("DataflowRunner"):
-        return
-    for name, uris in given.items():
-        for uri in uris:
-            if local_path(uri) is not None:
-                raise UsageError(
-                    f"--{name} {shown(uri)}: Dataflow's workers cannot see it; name a gs:// URI"
-                )
+        Args:
+          start: begins the job.
+          interrupts: whether to stop.
+          job: its options.
 
+        Returns:
+          The job's last state.
 
-def is_template(options: PipelineOptions) -> bool:
-    """Whether a job is only written down, to be run by Dataflow when nobody waits for it here."""
-    return options.view_as(GoogleCloudOptions).template_location is not None
-
-
-def named(options: PipelineOptions, run: str) -> PipelineOptions:
-    """The same options with a name for the job; where they give one for Dataflow, that.
-
-    Jobs of Flink's are found by it to be cancelled, so there each has one that no other has.
-
-    Args:
-      options: Beam's.
-      run: what the job is for, which no other job is.
-    """
-    own = copy.deepcopy(options)
-    cloud = own.view_as(GoogleCloudOptions)
-    given = cloud.job_name
-    if not given or job_server(options):
-        cloud.job_name = f"{given or 'earmark'}-{run.lower()}"
-    return own
-
-
-def await_end(
-    start: Callable[[], PipelineResult], interrupts: Interrupts, options: PipelineOptions
-) -> str:
-    """Start a job and wait until it has ended; if a signal comes, it is cancelled.
-
-    Args:
-      start: begins the job.
-      interrupts: whether to stop.
-      options: Beam's.
-
-    Returns:
-      The job's last state.
-
-    Raises:
-      RunError: the engine failed, or is out of reach.
-      RuntimeError: a worker failed; Beam tells how.
-    """
-    threading.excepthook = _quiet_reader
-    try:
-        job = start()
-    except (grpc.RpcError, grpc.FutureTimeoutError) as error:
-        raise RunError("the job server does not answer any more, and takes no job") from error
-    with interrupts.stopping(partial(_cancel, job, options)):
+        Raises:
+          RunError: the engine failed, or is out of reach.
+          RuntimeError: a worker failed; Beam tells how.
+        """
+        threading.excepthook = _quiet_reader
         try:
-            job.wait_until_finish()
-        except Exception as error:
-            if interrupts.number is not None:
-                return str(PipelineState.CANCELLED)
-            if isinstance(error, grpc.RpcError):
-                raise RunError(
-                    "the job server does not answer any more; the job may go on: cancel it before"
-                    " the same command is given again"
-                ) from error
-            if not _is_of_the_job(error):
-                raise
-            if job.state != PipelineState.CANCELLED:
-                raise _failure(str(error)) from error
-    return str(job.state)
+            begun = start()
+        except (grpc.RpcError, grpc.FutureTimeoutError) as error:
+            raise RunError("the job server does not answer any more, and takes no job") from error
+        with interrupts.stopping(partial(self._cancel, begun, job)):
+            try:
+                begun.wait_until_finish()
+            except Exception as error:
+                if interrupts.number is not None:
+                    return str(PipelineState.CANCELLED)
+                if isinstance(error, grpc.RpcError):
+                    raise RunError(
+                        "the job server does not answer any more; the job may go on: cancel it"
+                        " before the same command is given again"
+                    ) from error
+                if not _is_of_the_job(error):
+                    raise
+                if begun.state != PipelineState.CANCELLED:
+                    raise _failure(str(error)) from error
+        return str(begun.state)
+
+    def _cancel(self, begun: PipelineResult, job: PipelineOptions) -> None:
+        """Have a job cancelled, without waiting for it."""
+
+        def cancel_it() -> None:
+            with suppress(Exception):
+                self.cancel_there(job)
+            with suppress(Exception):  # it may be over, or out of reach: nothing is to be done
+                begun.cancel()
+
+        threading.Thread(target=cancel_it, daemon=True).start()
+
+    def cancel_there(self, job: PipelineOptions) -> None:
+        """Cancel what Beam does not."""
+
+
+@dataclass
+class DealToWorkers(beam.PTransform):  # type: ignore[misc]
+    """Deal a round out to workers that read it from a file.
+
+    Attributes:
+      plan: the file that says what is to be processed.
+      listed: how much that is.
+      span_s: longer recordings are cut into spans of this length.
+    """
+
+    plan: str
+    listed: Listed
+    span_s: int
+
+    def expand(self, root: beam.pvalue.PBegin) -> Dealt:
+        """Apply the transform."""
+        planned = root | ReadPlan(self.plan)
+        spans = (
+            planned
+            | "Objects" >> beam.Map(lambda each: each.object)
+            | SpreadObjects()
+            | SplitLongClips(self.span_s)
+            | "SpreadSpans" >> beam.Reshuffle()
+        )
+        return Dealt(planned, spans, root | "Listed" >> beam.Create([self.listed], reshuffle=False))
+
+
+def _runner(name: str) -> PipelineRunner:
+    try:
+        return create_runner(name)
+    except (ValueError, ImportError, AttributeError, TypeError) as error:
+        hint = nearest(name, StandardOptions.KNOWN_RUNNER_NAMES)
+        raise UsageError(f"--runner {name}: there is no such runner here{hint}") from error
 
 
 def _quiet_reader(failed: threading.ExceptHookArgs) -> None:
@@ -192,34 +258,3 @@ def _failure(message: str) -> RuntimeError | RunError:
     if "Traceback (most recent call last)" in message:
         return RuntimeError(message)
     return RunError(next(iter(message.splitlines()), "the job failed"))
-
-
-def _cancel(job: PipelineResult, options: PipelineOptions) -> None:
-    """Have a job cancelled, without waiting for it."""
-
-    def cancel_it() -> None:
-        # the job server calls a job of Flink's cancelled, and lets it run on
-        with suppress(Exception):
-            for url in _flink_jobs(options):
-                urllib.request.urlopen(
-                    urllib.request.Request(f"{url}?mode=cancel", method="PATCH"),
-                    timeout=_TIMEOUT_S,
-                )
-        with suppress(Exception):  # it may be over, or out of reach: there is nothing to be done
-            job.cancel()
-
-    threading.Thread(target=cancel_it, daemon=True).start()
-
-
-def _flink_jobs(options: PipelineOptions) -> Iterator[str]:
-    """The addresses of the jobs under way of that name, if it is known where Flink is."""
-    master = options.view_as(FlinkRunnerOptions).flink_master or ""
-    if not master or master.startswith("["):
-        return
-    address = master if "://" in master else f"http://{master}"
-    with urllib.request.urlopen(f"{address}/jobs/overview", timeout=_TIMEOUT_S) as answer:
-        jobs = json.load(answer)["jobs"]
-    name = options.view_as(GoogleCloudOptions).job_name
-    for job in jobs:
-        if job["name"] == name and job["end-time"] < 0:
-            yield f"{address}/jobs/{job['jid']}"

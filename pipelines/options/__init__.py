@@ -3,6 +3,7 @@
 from earmark.pipelines.options.command_line import CLASSIFY, EMBED, Command, Parser, parse
 from earmark.pipelines.options.model import ClassifyOptions, look_every_s
 from earmark.pipelines.options.model_use import (
+    ModelLoader,
     ModelUse,
     find_model,
     read_calibration,
@@ -15,6 +16,7 @@ __all__ = [
     "EMBED",
     "ClassifyOptions",
     "Command",
+    "ModelLoader",
     "ModelUse",
     "Parser",
     "find_model",

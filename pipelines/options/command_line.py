@@ -12,11 +12,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from earmark.models.errors import nearest
 from earmark.pipelines.console import show
-from earmark.pipelines.engines import job_server, known_flags
-from earmark.pipelines.errors import UsageError, nearest
+from earmark.pipelines.engines import known_flags
+from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.config_files import read_config
-from earmark.pipelines.options.model import GROUPS, LISTS, ClassifyOptions
+from earmark.pipelines.options.model import ClassifyOptions, is_list, told
 from earmark.transforms.text import masked_flags, masked_value, printable
 
 _LONGEST_VALUE = 100
@@ -24,14 +25,14 @@ _LONGEST_VALUE = 100
 
 
 class Command(NamedTuple):
-    """A command that hears recordings.
+    """A command that processes recordings.
 
     Attributes:
       name: as it is typed.
       description: what it does, for its help.
       defaults: values of options that differ from those of `earmark classify`.
-      without: options that it does not have.
-      fixed: values of some of these, where they are not the usual ones.
+      without: options of `earmark classify` that it does not have.
+      fixed: values of those options, where they differ from the defaults.
     """
 
     name: str
@@ -46,13 +47,9 @@ CLASSIFY = Command(
 )
 EMBED = Command(
     "earmark embed",
-    "Write down, in Parquet, the embedding of each frame of an archive of audio.",
+    "Write the embedding of each frame of an archive of audio to Parquet.",
     defaults={"embeddings": "float32"},
-    without=(
-        *("labels", "locale", "heads", "activation", "min_score", "top_k", "thresholds"),
-        *("allow", "deny", "events_gap_s"),
-        *("calibration", "calibration_transformation", "calibration_default"),
-    ),
+    without=tuple(name for name in ClassifyOptions.model_fields if told(name)["of_scores"]),
     fixed={"heads": ()},
 )
 
@@ -62,13 +59,13 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
 
     Args:
       arguments: what follows the command's name.
-      command: what they are for.
+      command: the command.
 
     Returns:
       earmark's options, and Beam's as flags.
 
     Raises:
-      UsageError: a flag, a key or a value that isn't known or doesn't fit.
+      UsageError: a flag, a key or a value is unknown or invalid.
     """
     known = [name for name in ClassifyOptions.model_fields if name not in command.without]
     given, beam_flags = _parser(command, known).parse_known_args(list(arguments))
@@ -84,15 +81,17 @@ def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
     parser = Parser(
         prog=command.name,
         description=command.description,
-        epilog="Beam's own options go with these: --runner, --direct_num_workers, ...",
+        epilog="Beam's own options can be added: --runner, --direct_num_workers, ...",
         allow_abbrev=False,
         argument_default=None,
     )
-    parser.add_argument("--config", metavar="FILE", help="a YAML file with options; flags go first")
+    parser.add_argument(
+        "--config", metavar="FILE", help="a YAML file with options; flags override it"
+    )
     groups: dict[str, Any] = {}
     for name in known:
         field = ClassifyOptions.model_fields[name]
-        title = GROUPS[name]
+        title = told(name)["group"]
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
         shown = f" (default: {field.default})" if _worth_showing(field) else ""
@@ -115,7 +114,7 @@ class Parser(argparse.ArgumentParser):
             self.register("action", kind, _once(action))
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print help; argparse would keep it to itself that nobody can read it."""
+        """Print help; argparse would ignore that it cannot be printed."""
         show(message)
 
     def error(self, message: str) -> NoReturn:
@@ -124,14 +123,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def _once(action: type[argparse.Action]) -> type[argparse.Action]:
-    """The same kind of action, for flags that are given once: argparse forgets all but the last."""
+    """An action that refuses a second use of its flag, of which argparse would keep the last."""
 
     class Once(action):  # type: ignore[misc, valid-type]
         is_given = False
 
         def __call__(self, parser: Any, namespace: Any, values: Any, flag: Any = None) -> None:
             if flag is not None and self.is_given:
-                raise argparse.ArgumentError(self, "given twice, and takes one value")
+                raise argparse.ArgumentError(self, "given twice, but takes one value")
             self.is_given = True
             super().__call__(parser, namespace, values, flag)
 
@@ -140,26 +139,14 @@ def _once(action: type[argparse.Action]) -> type[argparse.Action]:
 
 def _argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
     """How argparse reads an option; values stay strings here, pydantic checks them."""
-    metavar = {"metavar": _METAVARS.get(name, name.upper())}
+    metavar = {"metavar": told(name)["metavar"] or name.upper()}
     if annotation is bool and default is False:
         return {"action": "store_const", "const": True}
     if name == "input":
         return {"nargs": "+", "action": "extend", **metavar}
     if name == "embeddings":
         return {"nargs": "?", "const": "float32", **metavar}
-    return {"action": "append", **metavar} if name in LISTS else metavar
-
-
-_METAVARS = {
-    "input": "PATTERN",
-    "output": "DIR",
-    "allow": "LABEL",
-    "deny": "LABEL",
-    "heads": "HEAD",
-    "embeddings": "DTYPE",
-    "xnnpack": "on|off",
-    **dict.fromkeys(("labels", "thresholds", "calibration"), "FILE"),
-}
+    return {"action": "append", **metavar} if is_list(name) else metavar
 
 
 def _validated(values: Mapping[str, Any], from_flags: set[str]) -> ClassifyOptions:
@@ -177,7 +164,7 @@ def _in_words(problem: Any, from_flags: set[str]) -> str:
     name = str(problem["loc"][0])
     where = f"--{name}" if name in from_flags else name
     if problem["type"] == "missing":
-        return f"--{name} is needed"
+        return f"--{name} is required"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {name} in the config file{nearest(name, ClassifyOptions.model_fields)}"
     said = problem["msg"].removeprefix("Value error, ")
@@ -192,9 +179,9 @@ def _read_config(path: str | None, known: Collection[str]) -> tuple[dict[str, An
     values = read_config(path)
     beam = values.pop("beam", {})
     if not isinstance(beam, dict):
-        raise UsageError(f"--config {path}: beam: holds Beam's options by name, and nothing else")
-    for name in {"input", *LISTS} & set(values):
-        if isinstance(values[name], str):
+        raise UsageError(f"--config {path}: beam: must be a mapping of Beam's options")
+    for name in set(values) & set(ClassifyOptions.model_fields):
+        if is_list(name) and isinstance(values[name], str):
             values[name] = [values[name]]
     for name in values:
         if name not in known:
@@ -218,34 +205,33 @@ def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
 def _check_beam_flags(
     flags: Sequence[str], command: Command, own: Iterable[str], together: Sequence[str]
 ) -> None:
-    """Refuse what Beam and the engine don't know either; Beam would only warn, and ignore it."""
+    """Refuse flags that neither Beam nor the engine knows; Beam would only warn and ignore them."""
     parser = _beams_parser(command)
     _, unknown = parser.parse_known_args(list(flags))
     engine: Mapping[str, bool] = {}
     if unknown:
-        endpoint = job_server(PipelineOptions(list(together)))
-        engine = known_flags(endpoint) if endpoint else engine
+        engine = known_flags(PipelineOptions(list(together)))
         _refuse_twice(unknown, engine)
         unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:
         word = unknown[0].split("=")[0]
         if word.removeprefix("--") in command.without:
-            raise UsageError(f"{word}: {command.name} has no such option; earmark classify has")
+            raise UsageError(f"{word}: not an option of {command.name}, only of earmark classify")
         known = [f"--{name}" for name in ("config", *own)]
         hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
         raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
 
 
 def _refuse_twice(words: Iterable[str], engine: Mapping[str, bool]) -> None:
-    """Refuse an engine's flag that is given twice and takes one value."""
+    """Refuse a single-valued flag of the engine that is given twice."""
     names = [word.split("=")[0] for word in words if word.startswith("--")]
     for name in names:
         if names.count(name) > 1 and not engine.get(name, True):
-            raise UsageError(f"{name}: given twice, and takes one value")
+            raise UsageError(f"{name}: given twice, but takes one value")
 
 
 def _beams_parser(command: Command) -> Parser:
-    """A parser of all the flags that Beam has here."""
+    """A parser of all flags of the installed Beam."""
     parser = Parser(prog=command.name, allow_abbrev=False)
     for kind in _subclasses(PipelineOptions):
         if "_add_argparse_args" in vars(kind):

@@ -18,13 +18,12 @@ LARGEST_BYTES = 1_000_000
 def read_config(path: str) -> dict[str, Any]:
     """The options in a config file, by name.
 
-    A plain number, true, false or null is what JSON takes it for; all else is text as it stands:
-    `no` is Norwegian, 1:30 no number of seconds, 010 no eight. Anchors, aliases and tags are
-    refused, as is a key that stands twice.
+    Plain numbers, true, false and null are read as in JSON; anything else is text: `no` is not
+    false, 1:30 not 90, 010 not 8. Anchors, aliases, tags and duplicate keys are refused.
 
     Raises:
-      UsageError: it cannot be read, or is no such file; what it holds is not quoted, since that
-        may be secret.
+      UsageError: it cannot be read or is no config file; its content, which may be secret, is not
+        quoted.
     """
     named = f"--config {printable(path)}"
     try:
@@ -37,34 +36,34 @@ def read_config(path: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{named}: not YAML: {_problem(error)}") from None
     if not isinstance(values, dict):
-        raise UsageError(f"{named}: holds no options; write them as 'name: value' lines")
+        raise UsageError(f"{named}: contains no options; write them as 'name: value' lines")
     return values
 
 
 def _problem(error: Exception) -> str:
-    """What is wrong, and where; not the line itself."""
+    """What is wrong, and where, without quoting the line."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if not isinstance(error, yaml.MarkedYAMLError):
-        return str(getattr(error, "reason", "it holds what no text may"))
+        return str(getattr(error, "reason", "it contains invalid characters"))
     mark = error.problem_mark or error.context_mark
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return where + printable(error.problem or error.context or "it cannot be understood", 200)
+    return where + printable(error.problem or error.context or "cannot be parsed", 200)
 
 
 class _Plain(yaml.SafeLoader):
-    """Reads mappings, lists and scalars alone."""
+    """Reads mappings, lists and scalars only."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (as the library has it)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise _Refused("aliases (*name) are not taken: write the value again", event)
+            raise _Refused("aliases (*name) are not supported: repeat the value", event)
         if getattr(event, "anchor", None):
-            raise _Refused("anchors (&name) are not taken: write the value again", event)
+            raise _Refused("anchors (&name) are not supported: repeat the value", event)
         if getattr(event, "tag", None):
-            raise _Refused("tags (!name) are not taken", event)
+            raise _Refused("tags (!name) are not supported", event)
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
@@ -72,10 +71,10 @@ class _Plain(yaml.SafeLoader):
         known: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _Refused("a name was expected, not a list or a mapping", key)
+                raise _Refused("a key must be a name, not a list or a mapping", key)
             if key.value in known:
                 is_option = key.value in ClassifyOptions.model_fields
-                raise _Refused(f"{key.value if is_option else 'a name'} stands in it twice", key)
+                raise _Refused(f"{key.value if is_option else 'a name'} is given twice", key)
             known.add(key.value)
         return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
 

@@ -1,12 +1,15 @@
-"""The options of a run; pipelines/command_line.py reads them."""
+"""The options of a run, which command_line.py reads."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeVar
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal, TypeVar, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from earmark.transforms.audio import check_time_pattern
 from earmark.transforms.frames import SEGMENT_S
@@ -15,182 +18,239 @@ from earmark.transforms.planning import parse_source
 _T = TypeVar("_T")
 
 
-LISTS = ("heads", "allow", "deny")
-"""Options that may be repeated, once for each value."""
-
-_NUMBERS = (
-    *("sample_rate", "calibration_default", "min_score", "top_k", "hop_s", "events_gap_s"),
-    *("span_s", "num_threads", "num_shards", "commit_every_s", "window_s"),
-)
-_SWITCHES = ("xnnpack", "watch", "retry_failed", "all_files", "dry_run", "verbose")
 _ON, _OFF = ("on", "yes", "true"), ("off", "no", "false")
 _ODD_NUMBER = re.compile(r"[_\s]|^[+-]?0[0-9]")
 
 _LONGEST_GAP_S = 1_000_000_000
 
 _LARGEST_SCORE = 1_000_000_000
-"""Of a class; those of models are small numbers."""
+"""The bound of thresholds and default scores; models' scores are small numbers."""
 
 _NAMES = ("labels", "locale", "heads", "calibration", "thresholds", "allow", "deny")
 
 
+def _option(
+    group: str, default: Any = ..., *, metavar: str = "", of_scores: bool = False, **field: Any
+) -> Any:
+    """A field of ClassifyOptions, with what the command line tells of it.
+
+    Args:
+      group: the title in the help that it stands under.
+      default: its value where it is not given.
+      metavar: what the help calls its value; its name in capitals, if nothing is said.
+      of_scores: whether it is for scores, so that `earmark embed` has none.
+      **field: see pydantic's Field.
+    """
+    told: dict[str, Any] = {"group": group, "metavar": metavar, "of_scores": of_scores}
+    return Field(default, json_schema_extra=told, **field)
+
+
+_in_or_out = partial(_option, "input and output")
+_of_model = partial(_option, "model")
+_of_detections = partial(_option, "detections")
+_of_processing = partial(_option, "processing")
+_of_run = partial(_option, "run")
+
+
+def told(name: str) -> Mapping[str, Any]:
+    """What `_option` was told of an option: its group, metavar and of_scores."""
+    return cast(Mapping[str, Any], ClassifyOptions.model_fields[name].json_schema_extra)
+
+
+def kinds_of(field: FieldInfo) -> set[Any]:
+    """The types that an option's values may have."""
+    return set(get_args(field.annotation)) or {field.annotation}
+
+
+def is_list(name: str) -> bool:
+    """Whether an option has several values."""
+    kinds = kinds_of(ClassifyOptions.model_fields[name])
+    return name == "input" or tuple[str, ...] in kinds
+
+
 class ClassifyOptions(BaseModel):
-    """What to hear, with which model, and what counts as heard."""
+    """The options of `earmark classify`: input, output, model, and how to process and score."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    input: tuple[str, ...] = Field(
+    input: tuple[str, ...] = _in_or_out(
         min_length=1,
         description="a folder, file, pattern (** is any depth) or URI of recordings, or a manifest "
-        "(CSV, JSON lines or Parquet with a column uri); what is in tar, tar.gz and zip files is "
-        "heard, too; several may be given",
+        "(CSV, JSON lines or Parquet with a column uri); members of tar, tar.gz and zip files are "
+        "included; several may be given",
+        metavar="PATTERN",
     )
-    output: str = Field(description="the folder or URI that the tables go to")
-    model: str = Field(
+    output: str = _in_or_out(description="the folder or URI for the tables", metavar="DIR")
+    model: str = _of_model(
         "yamnet", description="a .tflite file or URI, yamnet, or builtin (small, for trying out)"
     )
-    labels: str | None = Field(
-        None, description="a file with a name for each class, one a line, in the model's order"
-    )
-    sample_rate: int | None = Field(
-        None, ge=1000, le=384_000, description="Hz; for models whose metadata doesn't say it"
-    )
-    locale: str | None = Field(
-        None, description="of labels that rows give beside the model's own, such as de"
-    )
-    heads: tuple[str, ...] | None = Field(
+    labels: str | None = _of_model(
         None,
-        description="an output of a model with several, by name; may be repeated; default: all",
+        description="a file with a name for each class, one per line, in the model's order",
+        metavar="FILE",
+        of_scores=True,
     )
-    activation: Literal["none", "sigmoid", "softmax"] = Field(
-        "none", description="for models that give logits: none, sigmoid or softmax"
+    sample_rate: int | None = _of_model(
+        None, ge=1000, le=384_000, description="Hz; for models whose metadata doesn't give it"
     )
-    calibration: str | None = Field(
+    locale: str | None = _of_model(
         None,
-        description="a file of the model's score calibration: scale,slope,offset[,min_score] for "
-        "each class, one a line; default: what the model's metadata says",
+        description="the language of additional labels, if the model has them, such as de",
+        of_scores=True,
     )
-    calibration_transformation: Literal["identity", "log", "inverse_logistic"] = Field(
-        "identity", description="of scores before calibration: identity, log, inverse_logistic"
+    heads: tuple[str, ...] | None = _of_model(
+        None,
+        description="the name of a model output to use; may be repeated; default: all",
+        metavar="HEAD",
+        of_scores=True,
     )
-    calibration_default: float = Field(
+    activation: Literal["none", "sigmoid", "softmax"] = _of_model(
+        "none",
+        description="for models that return logits: none, sigmoid or softmax",
+        of_scores=True,
+    )
+    calibration: str | None = _of_model(
+        None,
+        description="a file of score calibration: scale,slope,offset[,min_score] for each class, "
+        "one per line; default: from the model's metadata",
+        metavar="FILE",
+        of_scores=True,
+    )
+    calibration_transformation: Literal["identity", "log", "inverse_logistic"] = _of_model(
+        "identity",
+        description="applied to scores before calibration: identity, log or inverse_logistic",
+        of_scores=True,
+    )
+    calibration_default: float = _of_model(
         0.0,
         ge=-_LARGEST_SCORE,
         le=_LARGEST_SCORE,
-        description="the score of a class that calibration says nothing of",
+        description="the score of a class without calibration",
+        of_scores=True,
     )
-    min_score: float | None = Field(
+    min_score: float | None = _of_detections(
         None,
         ge=-_LARGEST_SCORE,
         le=_LARGEST_SCORE,
-        description="a detection's score is this or more; default: what the model's metadata says, "
-        "else 0.1",
+        description="the lowest score of a detection; default: from the model's metadata, else 0.1",
+        of_scores=True,
     )
-    top_k: int | None = Field(
+    top_k: int | None = _of_detections(
         None,
         ge=1,
         le=1_000_000,
-        description="at most so many detections in a frame, of each head; default: all",
+        description="the most detections per frame and head; default: all",
+        of_scores=True,
     )
-    thresholds: str | None = Field(
+    thresholds: str | None = _of_detections(
         None,
-        description="a CSV file with columns label and min_score, for classes that differ",
+        description="a CSV file with columns label and min_score, for individual classes",
+        metavar="FILE",
+        of_scores=True,
     )
-    allow: tuple[str, ...] | None = Field(
+    allow: tuple[str, ...] | None = _of_detections(
         None,
         min_length=1,
-        description="a label or pattern (*, ?) of the only classes that count, or @FILE with one a "
-        "line; may be repeated",
+        description="report only this label, pattern (*, ?), or @FILE with one per line; may be "
+        "repeated",
+        metavar="LABEL",
+        of_scores=True,
     )
-    deny: tuple[str, ...] | None = Field(
-        None, min_length=1, description="the same of classes that don't count"
+    deny: tuple[str, ...] | None = _of_detections(
+        None,
+        min_length=1,
+        description="don't report this label, pattern (*, ?), or @FILE with one per line; may be "
+        "repeated",
+        metavar="LABEL",
+        of_scores=True,
     )
-    channels: Literal["mix", "each"] = Field(
-        "mix", description="mix those of a recording to one, or hear each by itself"
+    channels: Literal["mix", "each"] = _of_processing(
+        "mix", description="mix a recording's channels to one, or score each separately"
     )
-    embeddings: Literal["float32", "float16"] | None = Field(
-        None, description="write embeddings, too, as float32 (if nothing is said) or float16"
+    embeddings: Literal["float32", "float16"] | None = _of_detections(
+        None,
+        description="also write embeddings, as float32 (if no type is given) or float16",
+        metavar="DTYPE",
     )
-    hop_s: float | None = Field(
+    hop_s: float | None = _of_processing(
         None,
         gt=0,
         le=3600,
-        description="seconds from frame to frame; default: a frame's length, or the model's own",
+        description="seconds from frame to frame; default: a frame's length, or the model's hop",
     )
-    events_gap_s: float = Field(
+    events_gap_s: float = _of_detections(
         0.0,
         ge=0,
         le=_LONGEST_GAP_S,
-        description="detections of a label this far apart or less are one event; seconds",
+        description="detections of a label with a gap of at most this many seconds are one event",
+        of_scores=True,
     )
-    span_s: int = Field(
+    span_s: int = _of_processing(
         600,
         gt=0,
         le=1_000_000,
         multiple_of=SEGMENT_S,
-        description="longer recordings are cut into spans that are decoded side by side; seconds, "
-        "a multiple of 60; no row depends on it",
+        description="longer recordings are cut into spans that are decoded in parallel; seconds, "
+        "a multiple of 60; rows don't depend on it",
     )
-    num_threads: int = Field(
-        1, ge=1, le=256, description="of the interpreter, for each worker thread"
+    num_threads: int = _of_model(
+        1, ge=1, le=256, description="interpreter threads per worker thread"
     )
-    xnnpack: bool = Field(
-        True, description="whether the interpreter uses XNNPACK's kernels: on or off; default: on"
+    xnnpack: bool = _of_model(
+        True,
+        description="whether the interpreter uses XNNPACK kernels: on or off; default: on",
+        metavar="on|off",
     )
-    num_shards: int | None = Field(
+    num_shards: int | None = _of_run(
         None,
         ge=1,
         le=100_000,
-        description="files for each table, of each round; default: one, on other engines as suits "
-        "their size",
+        description="files per table and round; default: one, on other engines depending on size",
     )
-    commit_every_s: float | None = Field(
+    commit_every_s: float | None = _of_run(
         None,
         gt=0,
         le=31_536_000,
-        description="a run commits what it has heard about every so many seconds, once the "
-        "recordings that it has begun are finished; default: 120, on other engines 1800; a watch "
-        "on another engine goes by window_s",
+        description="about how often a run commits, after finishing the recordings in progress; "
+        "seconds; default: 120, on other engines 1800; a watch on another engine uses window_s",
     )
-    watch: bool = Field(
-        False, description="go on for ever: hear new recordings as they appear; Ctrl-C ends it"
+    watch: bool = _of_run(
+        False, description="keep running and process new recordings as they appear, until Ctrl-C"
     )
-    window_s: int = Field(
-        300,
-        ge=1,
-        le=86_400,
-        description="a watch commits what it has heard every so many seconds",
-    )
-    notifications: str | None = Field(
+    window_s: int = _of_run(300, ge=1, le=86_400, description="how often a watch commits; seconds")
+    notifications: str | None = _of_run(
         None,
-        description="a watch of Dataflow's or Flink's is told what is new rather than looking for "
-        "it: pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT,.../TOPIC; see docs/streams.md",
+        description="for a watch on Dataflow or Flink: learn of new objects from this source "
+        "instead of listing: pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT,.../TOPIC; see "
+        "docs/streams.md",
     )
-    retry_failed: bool = Field(
-        False, description="try again what earlier runs found damaged, too, not just unreadable"
+    retry_failed: bool = _of_run(
+        False,
+        description="also retry recordings that earlier runs found damaged, not just "
+        "unreadable ones",
     )
-    time_pattern: str | None = Field(
+    time_pattern: str | None = _of_processing(
         None,
-        description="how a name tells when its recording began, as for strptime, such as "
+        description="the format of recording times in file names, as for strptime, such as "
         "rec_%%d%%m%%y-%%H%%M",
     )
-    time_zone: str = Field(
-        "UTC", description="of times of recording that name none, such as Europe/Berlin"
+    time_zone: str = _of_processing(
+        "UTC", description="the zone of recording times that name none, such as Europe/Berlin"
     )
-    all_files: bool = Field(
-        False, description="hear files of any name, not just those that can be audio by name"
+    all_files: bool = _of_processing(
+        False, description="process files of any name, not just those whose names may be audio"
     )
-    dry_run: bool = Field(
-        False, description="write nothing: say what there is to hear and how long it will take"
+    dry_run: bool = _of_run(
+        False, description="write nothing; show how much there is to process and how long it takes"
     )
-    verbose: bool = Field(False, description="show what libraries log")
+    verbose: bool = _of_run(False, description="show what libraries log")
 
     @field_validator("input", "output", "model", *_NAMES)
     @classmethod
     def _usable_name(cls, given: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         for name in [given] if isinstance(given, str) else given or ():
             if not name or "\0" in name:
-                raise ValueError("no name: it is empty, or holds a NUL")
+                raise ValueError("is empty or contains a NUL")
             name.encode("utf-8", "surrogateescape")
         return given
 
@@ -200,21 +260,20 @@ class ClassifyOptions(BaseModel):
         switch = _switch(given)  # as config files have it
         return given if switch is None else ("float32" if switch else None)
 
-    @field_validator(*_NUMBERS, mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _plain_number(cls, given: object) -> object:
-        """Refuse what Python takes for a number, and nobody else does."""
-        if isinstance(given, bool) or (isinstance(given, str) and _ODD_NUMBER.search(given)):
+    def _plain(cls, given: object, field: ValidationInfo) -> object:
+        """Take switches by their words; refuse what only Python takes for a number, as 1_000."""
+        kinds = kinds_of(cls.model_fields[str(field.field_name)])
+        if bool in kinds:
+            given = _switch(given)
+            if given is None:
+                raise ValueError("must be on or off")
+        elif kinds & {int, float} and (
+            isinstance(given, bool) or (isinstance(given, str) and _ODD_NUMBER.search(given))
+        ):
             raise ValueError("a number is written like 600 or 0.5")
         return given
-
-    @field_validator(*_SWITCHES, mode="before")
-    @classmethod
-    def _plain_switch(cls, given: object) -> object:
-        switch = _switch(given)
-        if switch is None:
-            raise ValueError("it is either on or off")
-        return switch
 
     @field_validator("deny")
     @classmethod
@@ -227,7 +286,7 @@ class ClassifyOptions(BaseModel):
     @classmethod
     def _of_a_calibration(cls, given: _T, others: ValidationInfo) -> _T:
         if others.data.get("calibration") is None:
-            raise ValueError("is for a calibration: name its file, or leave it out")
+            raise ValueError("needs --calibration: give its file, or leave this out")
         return given
 
     @field_validator("notifications")
@@ -241,7 +300,7 @@ class ClassifyOptions(BaseModel):
     @classmethod
     def _of_a_watch(cls, given: _T, others: ValidationInfo) -> _T:
         if given is not None and not others.data.get("watch"):
-            raise ValueError("is for a watch: add --watch, or leave it out")
+            raise ValueError("needs --watch: add it, or leave this out")
         return given
 
     @field_validator("time_zone")
@@ -262,35 +321,12 @@ class ClassifyOptions(BaseModel):
 
 
 def _switch(given: object) -> bool | None:
-    """What is meant by on, yes or true, by off, no or false; None for anything else."""
+    """True for on, yes or true, False for off, no or false, None for anything else."""
     if isinstance(given, str):
         return {**dict.fromkeys(_ON, True), **dict.fromkeys(_OFF, False)}.get(given.lower())
     return given if isinstance(given, bool) else None
 
 
 def look_every_s(options: ClassifyOptions) -> float:
-    """How often a watch looks for new recordings: some times in a window, at most each second."""
+    """How often a watch looks for new recordings: several times a window, at most every second."""
     return max(1.0, min(30.0, options.window_s / 5))
-
-
-_TITLES = {
-    "recordings and rows": ("input", "output"),
-    "the model": (
-        *("model", "labels", "sample_rate", "locale", "heads", "activation"),
-        *("calibration", "calibration_transformation", "calibration_default"),
-        *("num_threads", "xnnpack"),
-    ),
-    "what counts as heard": (
-        *("min_score", "top_k", "thresholds", "allow", "deny", "events_gap_s", "embeddings"),
-    ),
-    "how recordings are heard": (
-        *("channels", "hop_s", "span_s", "time_pattern", "time_zone", "all_files"),
-    ),
-    "the run": (
-        *("num_shards", "commit_every_s", "watch", "window_s", "notifications", "retry_failed"),
-        *("dry_run", "verbose"),
-    ),
-}
-
-GROUPS = {name: title for title, names in _TITLES.items() for name in names}
-"""The title in the help that each option stands under."""

@@ -11,30 +11,31 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models.classifier import AudioClassifier, parse_labels
+from earmark.models.classifier import AudioClassifier, load_classifier, parse_labels
 from earmark.models.errors import ModelError
 from earmark.models.metadata import CalibrationMetadata
 from earmark.models.running import Kernels
 from earmark.models.scores import (
     DEFAULT_MIN_SCORE,
     ModelOptions,
-    least_scores,
-    listed_labels,
+    parse_label_list,
     parse_thresholds,
+    score_thresholds,
 )
 from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.model import ClassifyOptions
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.storage import (
     UNUSABLE_ERRORS,
     ListingError,
-    check_known,
-    check_reachable,
+    check_store,
     read_small,
+    read_uri,
     reason,
     shown,
 )
-from earmark.transforms.text import holds_credentials
+from earmark.transforms.workers import marking
 
 _T = TypeVar("_T")
 
@@ -52,8 +53,8 @@ class ModelUse:
       options: how it is loaded.
       min_score: of all classes; None for what the model says.
       thresholds: by label, of some classes.
-      allow: labels and patterns of the only classes that count.
-      deny: the same of classes that don't.
+      allow: labels and patterns of the only classes to report; empty for all.
+      deny: labels and patterns of classes not to report.
     """
 
     options: ModelOptions
@@ -62,35 +63,35 @@ class ModelUse:
     allow: tuple[str, ...]
     deny: tuple[str, ...]
 
-    def least_scores(self, classifier: AudioClassifier) -> NDArray[np.float32]:
-        """The least score that counts of each class, float32 [classes].
+    def score_thresholds(self, classifier: AudioClassifier) -> NDArray[np.float32]:
+        """The lowest score of each class that is a detection, float32 [classes].
 
         Raises:
           ModelError: the model has no such class, or can't give such scores.
         """
         heads, given = classifier.heads, self.min_score
-        most = max((head.most for head in heads), default=np.inf)
+        most = max((head.max_score for head in heads), default=np.inf)
         if given is not None and np.float32(given) > np.float32(most):
             raise ModelError(f"min_score {given:g}: the model gives no score above {most:g}")
-        least = least_scores(heads, given, self.thresholds, self.allow, self.deny)
+        least = score_thresholds(heads, given, self.thresholds, self.allow, self.deny)
         self._check_reachable(least, classifier)
         if len(least) and np.isinf(least).all():
-            raise ModelError("the lists leave out every label")
+            raise ModelError("--allow or --deny excludes every label")
         return least
 
     def _check_reachable(self, least: NDArray[np.float32], classifier: AudioClassifier) -> None:
-        """Check what counts by thresholds, or by the model's metadata."""
-        bounds = [head.most for head in classifier.heads for _ in head.labels]
+        """Check that scores can reach the thresholds of --thresholds and the model's metadata."""
+        bounds = [head.max_score for head in classifier.heads for _ in head.labels]
         for label, score, most in zip(classifier.labels, least, bounds, strict=True):
             is_own = self.min_score is None or score != np.float32(self.min_score)
             if is_own and np.isfinite(score) and score > np.float32(most):
                 raise ModelError(
-                    f"{label!r} counts from {score:g} on, by --thresholds or the model's metadata:"
-                    f" the model gives no score above {most:g}"
+                    f"{label!r} has the threshold {score:g}, from --thresholds or the model's"
+                    f" metadata: the model gives no score above {most:g}"
                 )
 
     def min_score_of(self, classifier: AudioClassifier) -> float | None:
-        """What counts where nothing else is said; None for what the model says of each head."""
+        """The default threshold; None where the model's metadata has one for a head."""
         if self.min_score is not None:
             return self.min_score
         says = any(head.score_threshold is not None for head in classifier.heads)
@@ -111,11 +112,36 @@ class ModelUse:
         }
 
 
+@dataclass(frozen=True)
+class ModelLoader:
+    """Gives a model's classifier, in this process or in a worker.
+
+    Attributes:
+      source: the model.
+      options: how it is to be used.
+    """
+
+    source: ModelSource
+    options: ModelOptions
+
+    def __call__(self) -> AudioClassifier:
+        """The classifier: see `load_classifier`."""
+        return load_classifier(self.source, self.options, read=read_uri)
+
+    @marking
+    def in_worker(self) -> AudioClassifier:
+        """The classifier, in a worker."""
+        try:
+            return self()
+        except ModelError as error:
+            raise ExpectedError(str(error)) from error
+
+
 def read_model_use(options: ClassifyOptions) -> ModelUse:
     """Read how a run uses its model.
 
     Raises:
-      UsageError: a file that the options name cannot be read, or holds something else.
+      UsageError: a file that the options name cannot be read, or has another content.
     """
     labels = _parsed("labels", options.labels, lambda text: parse_labels(text.encode()))
     parameters = None if options.calibration is None else read_calibration(options.calibration)
@@ -149,26 +175,23 @@ def find_model(model: str) -> ModelSource:
     """
     if "://" not in model:
         return resolve(model)
-    if holds_credentials(model):
-        raise ModelError(f"{shown(model)}: credentials don't go into URIs")
     try:
-        check_known(model)
-        check_reachable(model)
+        check_store(model)
     except ListingError as error:
         raise ModelError(f"cannot read the model {error}") from error
     return resolve(model, read_model)
 
 
 def read_model(uri: str) -> bytes:
-    """What lies at a model's URI, if it is no larger than a model can be."""
+    """The content of a model at a URI; an error if it is too large for a model."""
     return read_small(uri, LARGEST_BYTES)
 
 
 def read_text(option: str, path: str) -> str:
-    """The text of a file, or of what lies at a URI, that an option names.
+    """The text of the file or URI that an option names.
 
     Raises:
-      UsageError: it cannot be read, or is no text.
+      UsageError: it cannot be read, or is not text.
     """
     try:
         return read_small(path, _LARGEST_TEXT_BYTES).decode("utf-8-sig")
@@ -182,12 +205,12 @@ def read_text(option: str, path: str) -> str:
 
 
 def read_calibration(path: str) -> str:
-    """The text of a file of score calibration, without the end of its last line.
+    """The text of a score calibration file, without the newline of its last line.
 
-    Else a file that lacks the last class would pass for one that says nothing of it.
+    That newline would otherwise count as an empty line, for one class more.
 
     Raises:
-      UsageError: it cannot be read, or is no text.
+      UsageError: it cannot be read, or is not text.
     """
     return read_text("calibration", path).replace("\r\n", "\n").removesuffix("\n")
 
@@ -207,10 +230,10 @@ def _listed(option: str, given: Sequence[str]) -> Iterator[str]:
             yield each
             continue
         if each == "@":
-            raise UsageError(f"--{option} @: name a file behind the @")
-        listed = listed_labels(read_text(option, each[1:]))
+            raise UsageError(f"--{option} @: name a file after the @")
+        listed = parse_label_list(read_text(option, each[1:]))
         if not listed:
-            raise UsageError(f"--{option} {shown(each)}: it holds no labels")
+            raise UsageError(f"--{option} {shown(each)}: contains no labels")
         yield from listed
 
 

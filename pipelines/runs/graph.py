@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import apache_beam as beam
@@ -14,18 +15,18 @@ from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.timestamp import Timestamp
 from numpy.typing import NDArray
 
-from earmark.models.classifier import AudioClassifier
-from earmark.pipelines.options import ClassifyOptions, look_every_s
+from earmark.pipelines.options import ClassifyOptions, ModelLoader, look_every_s
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.decoding.stage import DecodeFrames
-from earmark.transforms.detecting import AggregateClips, Aside, Detecting, ScoreFrames
-from earmark.transforms.elements import ClipResult, Listed, PlannedObject, Span
+from earmark.transforms.detecting import AggregateClips, Detecting, EmbeddingSpool, ScoreFrames
+from earmark.transforms.elements import ClipResult, Span
 from earmark.transforms.listing import anywhere
 from earmark.transforms.output import (
     STREAM,
     CommitRound,
     CommitWindows,
+    ConcludeRun,
     Provenance,
     WriteParquet,
     aside_folder,
@@ -35,29 +36,27 @@ from earmark.transforms.output import (
 )
 from earmark.transforms.planning import (
     ReadNotifications,
-    ReadPlan,
     Scope,
     WatchAudio,
     parse_source,
 )
-from earmark.transforms.workers import ShareAmongThreads, SpreadObjects
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """How recordings are heard.
+class RunConfig:
+    """How recordings are processed.
 
     Attributes:
       options: what counts as heard, and where it goes.
       load: gives the classifier, in each worker.
       made_by: the run, and the model that load gives.
-      least_scores: float32 [classes], of all heads one after another: what counts as heard.
+      score_thresholds: float32 [classes], of all heads one after another: what counts as heard.
     """
 
     options: ClassifyOptions
-    load: Callable[[], AudioClassifier]
+    load: ModelLoader
     made_by: Provenance
-    least_scores: NDArray[np.float32]
+    score_thresholds: NDArray[np.float32]
 
 
 def scope(options: ClassifyOptions, made_by: Provenance) -> Scope:
@@ -68,67 +67,41 @@ def scope(options: ClassifyOptions, made_by: Provenance) -> Scope:
 
 @dataclass
 class ClassifyRound(beam.PTransform):  # type: ignore[misc]
-    """A round of a run, on any engine; gives the path of the round's file.
+    """A round of a run; gives the path of the round's file.
 
     Attributes:
-      hearing: how recordings are heard.
+      config: how recordings are processed.
       name: of the round in the run.
-      plan: the file that says what is to be heard.
-      listed: how much that is.
+      deal: deals the round out to workers; a transform that gives Dealt.
+      num_shards: into how many files each table is written; None for as many as suit its size.
+      record: what the run's file is to say beside counts and times, if the round ends the run: JSON
+        values. Then the path is that of the run's file.
     """
 
-    hearing: Hearing
+    config: RunConfig
     name: str
-    plan: str
-    listed: Listed
+    deal: beam.PTransform
+    num_shards: int | None = None
+    record: Mapping[str, Any] | None = None
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Apply the transform."""
-        planned = root | ReadPlan(self.plan)
-        spans = (
-            planned
-            | "Objects" >> beam.Map(lambda each: each.object)
-            | SpreadObjects()
-            | SplitLongClips(self.hearing.options.span_s)
-            | "SpreadSpans" >> beam.Reshuffle()
+        output, made_by = self.config.options.output, self.config.made_by
+        staging, number = (
+            staging_folder(output, made_by.run_id),
+            round_id(made_by.run_id, self.name),
         )
-        listed = root | "Listed" >> beam.Create([self.listed], reshuffle=False)
-        shards = self.hearing.options.num_shards
-        return spans | _HearAndCommit(self.hearing, self.name, planned, listed, shards)
-
-
-@dataclass
-class ClassifyRoundHere(beam.PTransform):  # type: ignore[misc]
-    """A round of a run whose workers are threads of this process; gives the round's file.
-
-    Attributes:
-      hearing: how recordings are heard.
-      name: of the round in the run.
-      planned: what is to be heard.
-      skipped: what the listing left out, to be said in this round's file.
-    """
-
-    hearing: Hearing
-    name: str
-    planned: tuple[PlannedObject, ...]
-    skipped: Mapping[str, int]
-
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Apply the transform."""
-        planned = root | "Planned" >> beam.Create(self.planned)
-        shared = (
-            planned
-            | "Objects" >> beam.Map(lambda each: each.object)
-            | SplitLongClips(self.hearing.options.span_s)
-            | ShareAmongThreads(self.hearing.made_by.run_id)
+        planned, spans, listed = root | "Deal" >> self.deal
+        obsolete = planned | "Superseded" >> beam.FlatMap(superseded)
+        committed = (
+            spans
+            | _Process(self.config, self.name)
+            | WriteParquet(staging, number, made_by, self.num_shards)
+            | CommitRound(output, made_by.run_id, self.name, listed, obsolete)
         )
-        listed = (
-            shared.clips
-            | "CountClips" >> beam.CombineGlobally(sum)
-            | "Listed" >> beam.Map(Listed, self.skipped)
-        )
-        shards = self.hearing.options.num_shards or 1
-        return shared.spans | _HearAndCommit(self.hearing, self.name, planned, listed, shards)
+        if self.record is None:
+            return committed
+        return committed | ConcludeRun(output, made_by.run_id, self.record)
 
 
 @dataclass
@@ -136,14 +109,14 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
     """A run that never ends: looks for new recordings, and commits what it hears by windows.
 
     Attributes:
-      hearing: how recordings are heard.
+      config: how recordings are processed.
     """
 
-    hearing: Hearing
+    config: RunConfig
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Apply the transform; gives the paths of the rounds' files."""
-        options, made_by = self.hearing.options, self.hearing.made_by
+        options, made_by = self.config.options, self.config.made_by
         is_notified = options.notifications is not None
         planned = (
             self._occasions(root)
@@ -155,13 +128,13 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
             | "Objects" >> beam.Map(lambda each: each.object)
             | SplitLongClips(options.span_s)
             | "SpreadSpans" >> beam.Reshuffle()
-            | _Hear(self.hearing, STREAM)
+            | _Process(self.config, STREAM)
             | CommitWindows(options.output, made_by, planned)
         )
 
     def _occasions(self, root: beam.pvalue.PBegin) -> beam.PCollection[str | None]:
         """Ticks, and URIs of what is new: what WatchAudio takes."""
-        options = self.hearing.options
+        options = self.config.options
         begin, every_s = Timestamp.of(int(time.time())), look_every_s(options)
         ticks = (
             root
@@ -173,7 +146,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
         source = parse_source(options.notifications)
         notified = (
             root
-            | ReadNotifications(source, scope(options, self.hearing.made_by))
+            | ReadNotifications(source, scope(options, self.config.made_by))
             # of the same type as ticks, since not every engine flattens two encodings
             | "Notified" >> beam.Map(lambda uri: uri).with_output_types(str | None)
         )
@@ -181,55 +154,30 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclass
-class _HearAndCommit(beam.PTransform):  # type: ignore[misc]
-    """From spans to a committed round; gives the round's file."""
-
-    hearing: Hearing
-    name: str
-    planned: beam.PCollection[PlannedObject]
-    listed: beam.PCollection[Listed]
-    num_shards: int | None
-
-    def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[str]:
-        """Apply the transform."""
-        output, made_by = self.hearing.options.output, self.hearing.made_by
-        staging = staging_folder(output, made_by.run_id)
-        obsolete = self.planned | "Superseded" >> beam.FlatMap(superseded)
-        return (
-            spans
-            | _Hear(self.hearing, self.name)
-            | WriteParquet(staging, round_id(made_by.run_id, self.name), made_by, self.num_shards)
-            | CommitRound(output, made_by.run_id, self.name, self.listed, obsolete)
-        )
-
-
-@dataclass
-class _Hear(beam.PTransform):  # type: ignore[misc]
-    """From spans to what was heard in each clip.
+class _Process(beam.PTransform):  # type: ignore[misc]
+    """From spans to what is heard in each clip.
 
     Attributes:
-      hearing: how recordings are heard.
+      config: how recordings are processed.
       name: of the round in the run.
     """
 
-    hearing: Hearing
+    config: RunConfig
     name: str
 
     def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[ClipResult]:
         """Apply the transform."""
-        options, made_by = self.hearing.options, self.hearing.made_by
+        options, made_by = self.config.options, self.config.made_by
         clock = Clock(options.time_pattern, ZoneInfo(options.time_zone))
-        folder = aside_folder(options.output, made_by.run_id, self.name)
-        detecting = Detecting(
-            made_by.grid,
-            made_by.heads,
-            self.hearing.least_scores,
-            options.top_k,
-            None if made_by.embedding_size is None else Aside(folder, made_by.embedding_dtype),
-        )
+        spool = None
+        if made_by.embedding_size is not None:
+            folder = aside_folder(options.output, made_by.run_id, self.name)
+            spool = EmbeddingSpool(folder, made_by.embedding_dtype)
+        thresholds = self.config.score_thresholds
+        detecting = Detecting(made_by.grid, made_by.heads, thresholds, options.top_k, spool)
         return (
             spans
             | DecodeFrames(made_by.grid, clock, made_by.run_id, made_by.channels)
-            | ScoreFrames(self.hearing.load)
+            | ScoreFrames(self.config.load.in_worker)
             | AggregateClips(detecting)
         )

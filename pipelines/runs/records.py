@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
+from datetime import datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from earmark import __version__
+from earmark.models.classifier import AudioClassifier
+from earmark.models.sources import ModelSource
+from earmark.pipelines.options import ClassifyOptions
+from earmark.transforms.output import Provenance
 from earmark.transforms.text import masked, masked_flags, masked_value
-
-if TYPE_CHECKING:
-    from earmark.pipelines.runs.run import Run
 
 _LIBRARIES = (
     "apache-beam",
@@ -24,17 +27,24 @@ _LIBRARIES = (
 )
 
 
-def run_record(run: Run) -> dict[str, Any]:
-    """All of it; JSON values."""
-    made_by, classifier = run.made_by, run.classifier
+def run_record(
+    options: ClassifyOptions,
+    beam_flags: Iterable[str],
+    made_by: Provenance,
+    started_at: datetime,
+    source: ModelSource,
+    classifier: AudioClassifier,
+) -> dict[str, Any]:
+    """All of it; JSON values, without secrets."""
+    given = options.model_dump(mode="json")
     return {
         "run_id": made_by.run_id,
-        "started_at": run.started_at.isoformat(timespec="seconds"),
-        "options": masked_options(run.options.model_dump(mode="json")),
-        "beam_options": masked_flags(run.beam_flags),
+        "started_at": started_at.isoformat(timespec="seconds"),
+        "options": {name: masked_value(name, value) for name, value in given.items()},
+        "beam_options": masked_flags(beam_flags),
         "model": {
             "name": masked(classifier.name),
-            "location": masked(run.model.location),
+            "location": masked(source.location),
             "sha256": classifier.sha256,
             "heads": {head.name: len(head.labels) for head in classifier.heads},
             "embedding_size": classifier.embedding_size,
@@ -49,8 +59,3 @@ def run_record(run: Run) -> dict[str, Any]:
             **{library: version(library) for library in _LIBRARIES},
         },
     }
-
-
-def masked_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without the secrets in their values."""
-    return {name: masked_value(name, value) for name, value in options.items()}

@@ -1,7 +1,7 @@
-"""`earmark classify --dry_run`: what there is to hear, and how long it will take.
+"""`earmark classify --dry_run`: how much there is to process, and how long it will take.
 
-Nothing is written. A few recordings of each kind are decoded and scored, to learn how much sound
-there is in a byte of that kind and how long it takes; the rest follows from the sizes listed.
+Nothing is written. A few recordings of each kind are decoded and scored, to measure how much audio
+a byte of that kind contains and how long it takes; the rest is estimated from the sizes listed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from rich.table import Table
 
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.console import plain
-from earmark.pipelines.engines import worker_threads
 from earmark.pipelines.runs import Run, retry, scope
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
@@ -29,30 +28,30 @@ from earmark.transforms.planning import Planned, Planner
 from earmark.transforms.storage import OTHERS, file_kind
 
 SAMPLES = 5
-"""Recordings of each kind that are tried."""
+"""How many recordings of each kind are tried."""
 
 _TRIED_S = 600.0
-"""A recording is tried for so long; the first of a kind to its end, if need be."""
+"""How much of a recording is tried; the first of a kind to its end, if need be."""
 
 _START_UP_S = 2.0
 
 _KINDS = 20
-"""As many are told apart; what is of others is counted together."""
+"""How many kinds are counted separately; all others are counted together."""
 
 
 @dataclass
 class Kind:
-    """Recordings whose names end alike.
+    """Recordings whose names have the same extension.
 
     Attributes:
-      name: how they end, such as .wav.
-      objects: how many are to be heard.
-      size_bytes: of those.
-      sample: some of them, by a number that follows from their URIs.
-      heard_s: how much sound is in those of the sample whose length is known.
+      name: the extension, such as .wav.
+      objects: how many are to be processed.
+      size_bytes: their total size.
+      sample: some of them, chosen by a hash of their URIs.
+      heard_s: the total length of the recordings in the sample that were tried to their end.
       heard_bytes: the size of these.
-      tried_s: how much sound of the sample was decoded and scored.
-      took_s: how long that took one thread.
+      tried_s: how much audio of the sample was decoded and scored.
+      took_s: how long that took in one thread.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Kind:
     took_s: float = 0.0
 
     def add(self, each: AudioObject) -> None:
-        """Count an object in."""
+        """Add an object to the counts, and maybe to the sample."""
         self.objects += 1
         self.size_bytes += each.size_bytes or 0
         if each.size_bytes:
@@ -76,21 +75,21 @@ class Kind:
 
     @property
     def audio_s(self) -> float | None:
-        """About how much sound there is in all of them; None if none of the sample could tell."""
+        """The estimated length of all of them; None if none of the sample had a known length."""
         if not self.heard_bytes:
             return None
         return self.heard_s * self.size_bytes / self.heard_bytes
 
     @property
     def work_s(self) -> float | None:
-        """About how long one thread takes to hear all of them."""
+        """The estimated time to process all of them in one thread; None if unknown."""
         if self.audio_s is None or not self.tried_s:
             return None
         return self.audio_s * self.took_s / self.tried_s
 
 
 def show_forecast(run: Run, console: Console) -> None:
-    """Print what there is to hear, what is done already, and how long the rest will take."""
+    """Print how much there is to process, how much is done, and how long the rest will take."""
     options, made_by = run.options, run.made_by
     with closing(Planner(scope(options, made_by))) as planner:
         planner.look()
@@ -100,7 +99,7 @@ def show_forecast(run: Run, console: Console) -> None:
         console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")
         for kind in kinds:
             _try_out(kind, made_by, run.classifier)
-    _show(kinds, planned, worker_threads(run.beam_options), console)
+    _show(kinds, planned, run.engine.threads, console)
 
 
 def _kinds(members: Iterable[PlannedObject]) -> list[Kind]:
@@ -129,7 +128,7 @@ def _try_out(kind: Kind, made_by: Provenance, classifier: AudioClassifier) -> No
 def _tried(
     each: AudioObject, made_by: Provenance, classifier: AudioClassifier
 ) -> Iterator[tuple[float, bool]]:
-    """Hear a recording; yields how much of it has been heard, and whether that is all."""
+    """Process a recording; yields how much of it has been processed, and whether that is all."""
     heard_s = 0.0
     for block in decode_frames(Span(each), made_by.grid, Clock(), made_by.channels):
         score_block(block, classifier)
@@ -139,8 +138,8 @@ def _tried(
 
 def _show(kinds: list[Kind], planned: Planned, workers: int, console: Console) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("to hear")
-    for name in ("clips", "GB", "hours, about"):
+    table.add_column("to process")
+    for name in ("objects", "GB", "hours (estimate)"):
         table.add_column(name, justify="right")
     for kind in kinds:
         hours = "?" if kind.audio_s is None else f"{kind.audio_s / 3600:,.2f}"
@@ -151,16 +150,16 @@ def _show(kinds: list[Kind], planned: Planned, workers: int, console: Console) -
     audio_s = sum(kind.audio_s or 0 for kind in kinds)
     work_s = sum(kind.work_s or 0 for kind in kinds) / workers
     lines = [
-        f"{planned.objects:,} clips to hear, about {audio_s / 3600:,.2f} hours.",
-        f"{planned.done:,} others have been heard before.",
+        f"{planned.objects:,} objects to process, about {audio_s / 3600:,.2f} hours.",
+        f"{planned.done:,} others were processed before.",
     ]
     if planned.changed:
-        lines.append(f"{planned.changed:,} of those to hear have changed since they were heard.")
+        lines.append(f"{planned.changed:,} of those to process have changed since then.")
     if planned.retried:
-        lines.append(f"{planned.retried:,} of them have failed before.")
+        lines.append(f"{planned.retried:,} of those to process have failed before.")
     if work_s:
         speed = f"{audio_s / work_s:,.0f} times real time with {workers} threads"
-        lines.append(f"That will take about {_in_words(work_s + _START_UP_S)} ({speed}).")
+        lines.append(f"This will take about {_in_words(work_s + _START_UP_S)} ({speed}).")
     console.print("\n".join(lines), highlight=False)
 
 

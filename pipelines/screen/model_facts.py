@@ -1,4 +1,4 @@
-"""What there is to say about a model, as JSON values and as text."""
+"""A description of a model, as JSON values and as text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def facts(model: str) -> dict[str, Any]:
     """All that is known about a model; JSON values.
 
     Raises:
-      ModelError: it cannot be read, or not be run.
+      ModelError: the model cannot be read or run.
     """
     source = find_model(model)
     classifier, embedding_size = _loaded(source)
@@ -63,11 +63,11 @@ def facts(model: str) -> dict[str, Any]:
 
 
 def show_facts(said: Mapping[str, Any], console: Console, *, all_labels: bool) -> None:
-    """Print the same for people.
+    """Print a model's facts for people.
 
     Args:
-      said: what `facts` gives.
-      console: where to.
+      said: the result of `facts`.
+      console: where to print.
       all_labels: list every label, not just the first of many.
     """
     grid = Table.grid(padding=(0, 2))
@@ -130,7 +130,7 @@ def _lines(said: Mapping[str, Any], all_labels: bool) -> Iterator[tuple[str, str
     described = {"title": metadata["name"], **{name: metadata[name] for name in titles}}
     described["parser"] = metadata["min_parser_version"]
     yield from ((name, value) for name, value in described.items() if value)
-    assumed = " (assumed: the model does not say)" if takes["sample_rate_assumed"] else ""
+    assumed = " (assumed: the model does not give it)" if takes["sample_rate_assumed"] else ""
     named = [each["name"] for each in metadata["inputs"] if each["name"]]
     yield "takes", ", ".join([_takes(takes), *map(repr, named)])
     yield "sample rate", f"{takes['sample_rate_hz']} Hz{assumed}"
@@ -156,7 +156,7 @@ def _takes(takes: Mapping[str, Any]) -> str:
     if not takes["cuts_frames"]:
         return f"{frames}, {channels}"
     window, hop = seconds(takes["window_samples"]), seconds(takes["hop_samples"])
-    return f"audio of any length, {channels}; hears {window} every {hop}"
+    return f"audio of any length, {channels}; a row is {window}, every {hop}"
 
 
 def _output_of(metadata: Mapping[str, Any], head: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -168,7 +168,7 @@ def _output_of(metadata: Mapping[str, Any], head: Mapping[str, Any]) -> Mapping[
 def _head_lines(head: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "gives", f"{head['classes']} scores, {head['name']!r}"
     if head["score_threshold"] is not None:
-        yield "", f"that count from {head['score_threshold']:g} on"
+        yield "", f"threshold {head['score_threshold']:g}"
     if calibration := described.get("calibration"):
         yield "", f"calibrated ({calibration['transformation']})"
     locales = [file["locale"] for file in described.get("label_files", ()) if file["locale"]]

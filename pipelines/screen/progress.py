@@ -1,4 +1,4 @@
-"""Showing how far a local run is."""
+"""Showing the progress of a local run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from earmark.shared import forget
 from earmark.transforms import workers
 from earmark.transforms.workers import Board, Snapshot
 
@@ -21,7 +22,7 @@ _REFRESH_S = 0.2
 
 @contextmanager
 def watch(run_id: str, console: Console) -> Iterator[None]:
-    """Show the progress of a run of this process: a bar on a terminal, else a line now and then."""
+    """Show the progress of a run of this process: a bar on a terminal, else periodic lines."""
     board = workers.board(run_id)
     show = _show_bar if console.is_terminal else _print_lines
     over = threading.Event()
@@ -32,13 +33,13 @@ def watch(run_id: str, console: Console) -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
-        workers.forget(run_id)
+        forget(run_id)
 
 
 def describe(now: Snapshot, elapsed_s: float) -> str:
     """Progress in a line: clips, hours of audio, times real time, failures, time left."""
     parts = [
-        f"{now.finished:,} of {now.listed:,} clips",
+        f"{now.finished:,} of {now.listed:,} objects",
         f"{now.audio_s / 3600:,.2f} h of audio",
         f"{now.audio_s / max(elapsed_s, 1e-9):,.0f}x real time",
     ]

@@ -1,4 +1,4 @@
-"""What a run says at its start and at its end."""
+"""What a run prints at its start and at its end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from earmark.pipelines.console import plain
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.runs import Outcome, Run
+from earmark.transforms.output import written_tables
 from earmark.transforms.planning import Planned
 from earmark.transforms.storage import OTHERS
 from earmark.transforms.text import masked_flags, masked_value
@@ -22,7 +23,7 @@ _SELDOM = (
     *("activation", "calibration_transformation", "calibration_default", "channels"),
     *("num_threads", "xnnpack"),
 )
-"""Options that are shown only where they have another value than the usual one."""
+"""Options that are shown only if they differ from their defaults."""
 
 
 def show_start(run: Run, console: Console) -> None:
@@ -33,38 +34,38 @@ def show_start(run: Run, console: Console) -> None:
     console.print(grid)
     if run.classifier.sample_rate_assumed:
         console.print(
-            f"The model does not say its sample rate; {run.classifier.sample_rate_hz} Hz is "
-            "assumed. Name another with --sample_rate."
+            f"The model does not give its sample rate; {run.classifier.sample_rate_hz} Hz is "
+            "assumed. Set another with --sample_rate."
         )
 
 
 def show_end(outcome: Outcome, console: Console) -> None:
-    """Print what was heard, what could not be heard and why, and where the rows are."""
+    """Print a run's totals, its failures by reason, and where the rows are."""
     planned, record = outcome.planned, outcome.record
     if outcome.is_left:
-        console.print("\nThe run is left to the engine, whose job will end it.")
+        console.print("\nThe run is left to the engine; its job will end it.")
         return
     if record is None:
-        before = f"all {planned.done:,} objects have been heard before"
-        console.print(f"\nNothing to do: {before if planned.done else 'nothing new came'}.")
+        before = f"all {planned.done:,} objects were processed before"
+        console.print(f"\nNothing to do: {before if planned.done else 'no new objects'}.")
         return
     totals = record["totals"]
-    console.print(_headline(totals), highlight=False)
+    console.print(_headline(record), highlight=False)
     if totals["labels"]:
         console.print(_label_table(totals["labels"]))
-    _show_reasons("could not be heard", "failures", totals["failures"], console)
-    _show_reasons("heard in part", "clips", totals["partial"], console)
+    _show_reasons("failed", "failures", totals["failures"], console)
+    _show_reasons("scored in part", "clips", totals["partial"], console)
     _show_skipped(record["listed"]["skipped"], console)
     _show_before(planned, console)
     _show_where(record, console)
 
 
 def _show_before(planned: Planned, console: Console) -> None:
-    """What earlier runs had heard, and why some of it was heard again."""
+    """How much earlier runs had processed, and why some of it was processed again."""
     for objects, what in (
-        (planned.done, "others had been heard before"),
-        (planned.changed, "had changed since they were heard"),
-        (planned.retried, "had failed before, and were tried again"),
+        (planned.done, "others were processed before"),
+        (planned.changed, "had changed since then"),
+        (planned.retried, "had failed before and were retried"),
     ):
         if objects:
             console.print(f"{objects:,} {what}", highlight=False)
@@ -103,21 +104,17 @@ def _in_words(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _headline(totals: Mapping[str, Any]) -> str:
+def _headline(record: Mapping[str, Any]) -> str:
+    totals = record["totals"]
+    counts = ", ".join(
+        f"{totals[table.name]:,} {table.name}"
+        for table in written_tables(record["files"])
+        if not table.is_of_objects
+    )
     hours = totals["audio_s"] / 3600
     clips = "clip" if totals["clips"] == 1 else "clips"
     length = f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.1f} minutes"
-    return (
-        f"\n[bold]{totals['clips']:,} {clips} heard[/bold], {length} of audio: "
-        f"{', '.join(_counted(totals))}."
-    )
-
-
-def _counted(totals: Mapping[str, Any]) -> Iterator[str]:
-    """How many rows there are beside those of clips."""
-    for table in ("detections", "events", "embeddings"):
-        if totals[table] or (table != "embeddings" and not totals["embeddings"]):
-            yield f"{totals[table]:,} {table}"
+    return f"\n[bold]{totals['clips']:,} {clips} scored[/bold], {length} of audio: {counts}."
 
 
 def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
@@ -134,7 +131,7 @@ def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
             f"{total['max_score']:.2f}",
         )
     if len(ranked) > _LABELS_SHOWN:
-        table.caption = f"and {len(ranked) - _LABELS_SHOWN} labels more"
+        table.caption = f"and {len(ranked) - _LABELS_SHOWN} more labels"
         table.caption_justify = "left"
     return table
 
@@ -151,13 +148,13 @@ def _show_skipped(skipped: Mapping[str, int], console: Console) -> None:
         counts = ", ".join(_most_frequent(skipped))
         files = "file" if total == 1 else "files"
         console.print(
-            f"{total:,} {files} left out, by name not audio ({counts}); --all_files hears all",
+            f"{total:,} {files} skipped, not audio by name ({counts}); --all_files includes them",
             highlight=False,
         )
 
 
 def _most_frequent(skipped: Mapping[str, int]) -> Iterator[str]:
-    """The kinds of which there are most, and how many files are of others."""
+    """The most frequent kinds of files, and the number of all others."""
     named = {kind: count for kind, count in skipped.items() if kind != OTHERS}
     ranked = sorted(named.items(), key=lambda item: (-item[1], item[0]))[:_KINDS_SHOWN]
     yield from (f"{count:,} {plain(kind, 40) or 'without extension'}" for kind, count in ranked)
@@ -168,13 +165,12 @@ def _most_frequent(skipped: Mapping[str, int]) -> Iterator[str]:
 
 def _show_where(record: Mapping[str, Any], console: Console) -> None:
     output = record["options"]["output"].rstrip("/")
-    table, columns, order = "events", "label, clip, start_s, end_s, max_score", "max_score desc"
-    if not any(file.startswith("events/") for file in record["files"]):
-        table, columns, order = "embeddings", "clip, start_s, end_s, embedding", "clip, start_s"
+    tables = written_tables(record["files"])
+    table, glance = next((table.name, table.glance) for table in tables if table.glance)
     files = f"{output}/{table}/*.parquet".replace("'", "''")
-    console.print(f"\nThe rows are in [bold]{plain(output)}/[/bold]. A look around, in DuckDB:\n")
+    console.print(f"\nThe rows are in [bold]{plain(output)}/[/bold]. To take a look, in DuckDB:\n")
     console.print(
-        f"  select {columns}\n  from '{plain(files)}' order by {order} limit 20;\n",
+        f"  select {glance.columns}\n  from '{plain(files)}' order by {glance.order} limit 20;\n",
         highlight=False,
         soft_wrap=True,
     )

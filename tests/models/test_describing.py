@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -144,8 +145,8 @@ def test_windows_line_ends_of_a_calibration_become_plain_ones(bare: bytes) -> No
     [
         ({"labels": ["a", "b"]}, "2 labels are given, but output 0 has 3 classes: give one for"),
         ({"labels": "abcd", "locale": "de"}, "4 labels are given, but output 0 has 3 classes"),
-        ({"labels": ENGLISH, "locale": "../de"}, "'../de' is no locale"),
-        ({"labels": ENGLISH, "locale": ""}, "'' is no locale"),
+        ({"labels": ENGLISH, "locale": "../de"}, "'../de' is not a locale"),
+        ({"labels": ENGLISH, "locale": ""}, "'' is not a locale"),
         ({"locale": "de"}, "a locale, 'de', is given, but no labels"),
         ({"labels": ["a", "b\n", "c"]}, "single line"),
         ({"labels": ENGLISH, "head": 1}, "no head 1: the model has 1, counted from 0"),
@@ -191,6 +192,28 @@ def test_metadata_of_more_outputs_than_the_model_has_is_mended(
     model = graphs.serialise(ours)
     assert metadata.read(model).outputs == outputs
     assert metadata.read(describe(model, name="fen")).outputs == outputs[:1]
+
+
+def test_a_graph_that_would_take_for_ever_is_refused() -> None:
+    """Of 3,000 graphs that are one and the same, with as many tensors that are one, too."""
+    builder = flatbuffers.Builder()
+    builder.StartObject(0)
+    tensors = repeated(builder, builder.EndObject())
+    builder.StartObject(1)
+    builder.PrependUOffsetTRelativeSlot(0, tensors, 0)
+    graphs_of_it = repeated(builder, builder.EndObject())
+    builder.StartObject(3)
+    builder.PrependUOffsetTRelativeSlot(2, graphs_of_it, 0)
+    builder.Finish(builder.EndObject(), b"TFL3")
+    with pytest.raises(ModelError, match="9000000 entries of lists in 240"):
+        describe(bytes(builder.Output()), name="fen")
+
+
+def repeated(builder: flatbuffers.Builder, table: int) -> int:
+    builder.StartVector(4, 3000, 4)
+    for _ in range(3000):
+        builder.PrependUOffsetTRelative(table)
+    return int(builder.EndVector())
 
 
 def test_what_is_no_model_is_refused() -> None:

@@ -110,7 +110,7 @@ def at_own_hop(full: AudioClassifier, signal: np.ndarray, run_full: Run) -> list
 def test_the_full_model_is_framed_as_yamnet_is(full, labels):
     assert (full.frame_samples, full.hop_samples, full.window_samples) == (FRAME, HOP, WINDOW)
     assert full.channels == 1
-    assert [(len(head.labels), head.most) for head in full.heads] == [(521, 1.0)]
+    assert [(len(head.labels), head.max_score) for head in full.heads] == [(521, 1.0)]
     assert full.labels == labels
     assert full.embedding_size == 1024
     assert full.interface.unused == (2,)
@@ -185,7 +185,7 @@ def test_model_makers_model_has_both_heads_as_its_metadata_names_them(two_headed
         ("yamnet", labels),
         ("custom", CALLS),
     ]
-    assert [head.most for head in two_headed.heads] == [1.0, 1.0]
+    assert [head.max_score for head in two_headed.heads] == [1.0, 1.0]
     assert two_headed.labels == labels + CALLS
     assert (two_headed.frame_samples, two_headed.hop_samples) == (FRAME, FRAME)
     assert two_headed.embedding_size == 1024

@@ -102,8 +102,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def published(*homes: str) -> PublishedModel:
-    return PublishedModel("wren", SHA256, len(CONTENT), homes)
+def published(*urls: str) -> PublishedModel:
+    return PublishedModel("wren", SHA256, len(CONTENT), urls)
 
 
 def closed_port() -> int:
@@ -158,10 +158,10 @@ def test_the_second_home_serves_where_the_first_fails(home: Server, first: str) 
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("wrong", "what came has the sha256 " + hashlib.sha256(CONTENT[::-1]).hexdigest()),
-        ("page", "26 bytes came, not 200000"),
-        ("cut", "bytes came, not 200000|IncompleteRead"),
-        ("endless", "more than 200000 bytes came"),
+        ("wrong", "the file received has the sha256 " + hashlib.sha256(CONTENT[::-1]).hexdigest()),
+        ("page", "26 bytes were received, not 200000"),
+        ("cut", "bytes were received, not 200000|IncompleteRead"),
+        ("endless", "more than 200000 bytes were received"),
         ("missing", "404"),
     ],
 )
@@ -216,7 +216,7 @@ def test_processes_that_fetch_at_once_all_get_the_model(home: Server, cache: Pat
         "model = PublishedModel('wren', sys.argv[1], int(sys.argv[2]), (sys.argv[3],))\n"
         "sys.stdout.buffer.write(fetch(model))\n"
     )
-    command = [sys.executable, "-c", script, SHA256, str(len(CONTENT)), model.homes[0]]
+    command = [sys.executable, "-c", script, SHA256, str(len(CONTENT)), model.urls[0]]
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(3)]
     assert all(each.communicate()[0] == CONTENT for each in running)
     assert list(cache.iterdir()) == [model.path_in(cache)]
@@ -319,8 +319,8 @@ def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        ("yament", "no such model: 'yament', did you mean yamnet?"),
-        ("built-in", "no such model: 'built-in', did you mean builtin?"),
+        ("yament", "no such model: 'yament'; did you mean yamnet?"),
+        ("built-in", "no such model: 'built-in'; did you mean builtin?"),
         ("perch", "no such model: 'perch' (known by name: builtin, yamnet;"),
         ("", "no such model: '' (known by name"),
         ("models/perch.tflite", "no such model file: models/perch.tflite"),

@@ -42,3 +42,13 @@ def classify(capsys) -> Callable[..., tuple[int, str, str]]:
         return status, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def archive(tmp_path, record) -> Path:
+    """Three recordings of 6 s, and one that is broken."""
+    folder = tmp_path / "in"
+    for name in ("a", "b", "c"):
+        record(folder / f"{name}.wav", "tone", "hum")
+    (folder / "broken.wav").write_bytes(b"RIFF, and then nothing of the kind")
+    return folder

@@ -52,8 +52,8 @@ def test_an_archive_of_known_content_comes_out_as_it_is(tmp_path, record, classi
     assert rows(output, "failures", "clip, stage, reason") == [
         (str(archive / "text.wav"), "decode", "not_audio")
     ]
-    assert "5 clips heard" in out
-    assert "1 could not be heard (1 not_audio)" in out
+    assert "5 clips scored" in out
+    assert "1 failed (1 not_audio)" in out
     assert "1 file left out" in out
     assert f"'{output}/events/*.parquet'" in out
     assert "Traceback" not in err
@@ -264,7 +264,7 @@ def test_the_module_is_the_command(tmp_path, record, rows):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "1 clip heard" in done.stdout
+    assert "1 clip scored" in done.stdout
     assert "WARNING" not in done.stderr
     assert len(rows(tmp_path / "out", "clips")) == 1
 

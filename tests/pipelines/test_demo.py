@@ -40,7 +40,7 @@ def test_the_demo_accounts_for_what_is_damaged_and_what_is_no_recording(demo, ro
     assert rows(labels, "failures", "regexp_extract(clip, '[^/]*$'), reason") == [
         ("shopping list.wav", "not_audio")
     ]
-    assert "left out by its name" in out
+    assert "skipped by its name" in out
     assert "1 file left out" in out
 
 
@@ -62,5 +62,5 @@ def test_the_demo_can_be_run_again_but_takes_no_folder_of_others(demo, tmp_path,
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     capsys.readouterr()
     assert main(["demo", "--output", str(tmp_path / "mine")]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

@@ -153,9 +153,9 @@ def test_rows_without_are_not_added_to_rows_with(tmp_path, classify, record):
     [
         (
             ["--min_score", "0.5"],
-            "--min_score: earmark embed has no such option",
+            "--min_score: not an option of earmark embed",
         ),
-        (["--heads", "scores"], "--heads: earmark embed has no such option"),
+        (["--heads", "scores"], "--heads: not an option of earmark embed"),
         (["--embeddings", "float64"], "--embeddings float64: input should be 'float32'"),
     ],
 )

@@ -49,7 +49,7 @@ def test_three_hundred_kinds_of_files_are_told_in_a_few_lines(tmp_path, record, 
     status, out, err = classify(tmp_path / "in", tmp_path / "out")
     assert status == 0, err
     said = " ".join(out.split())
-    assert "301 files left out, by name not audio (2 .000, 1 .001, " in said
+    assert "301 files skipped, not audio by name (2 .000, 1 .001, " in said
     assert "1 .009, and 290 others)" in said
     (run,) = (tmp_path / "out" / "_runs").glob("*.json")
     skipped = json.loads(run.read_text())["listed"]["skipped"]
@@ -140,7 +140,8 @@ def test_a_bug_is_shown_without_secrets():
 
 def test_what_libraries_log_is_shown_without_secrets(tmp_path):
     script = (
-        "import logging; from earmark.pipelines.cli import quiet_libraries; quiet_libraries(False);"
+        "import logging; from earmark.pipelines.console import quiet_libraries;"
+        "quiet_libraries(False);"
         f"logging.getLogger('x').warning('token={HUSH} \\x1b[31m\\nline two')"
     )
     done = subprocess.run(

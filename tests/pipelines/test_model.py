@@ -53,7 +53,7 @@ def test_a_model_is_labelled_in_its_own_place_or_a_new_one(tmp_path, monkeypatch
     Path("names.txt").write_text("\n".join("abcdefghij"))
     assert main(["model", "label", "builtin", "--labels", "names.txt"]) == 0
     assert main(["model", "label", "builtin", "--labels", "names.txt"]) == 2
-    assert "builtin-labelled.tflite is there already" in capsys.readouterr().err
+    assert "builtin-labelled.tflite exists already" in capsys.readouterr().err
     own = ["--labels", "names.txt", "--locale", "xx", "--output", "builtin-labelled.tflite"]
     assert main(["model", "label", "builtin-labelled.tflite", *own]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -66,11 +66,14 @@ WRONG_LABELS = [
     (["--labels", "nowhere.txt"], "--labels nowhere.txt: No such file"),
     (["--labels", "few.txt"], "2 labels are given, but output 0 has 10 classes"),
     (["--calibration", "few.txt"], "score calibration: line 1 is 'a'"),
-    (["--calibration_transformation", "log", "--name", "x"], "are for a --calibration"),
+    (
+        ["--calibration_transformation", "log", "--name", "x"],
+        "--calibration_default need --calibration",
+    ),
     (["--head", "1", "--labels", "few.txt"], "head"),
     (["--head", "-1"], "argument --head: invalid"),
-    (["--locale", "de"], "there is nothing to pack: name --labels"),
-    ([], "there is nothing to pack"),
+    (["--locale", "de"], "nothing to pack: give --labels"),
+    ([], "nothing to pack"),
 ]
 
 
@@ -121,8 +124,8 @@ def test_a_file_that_is_there_is_not_written_over_for_want_of_a_name(tmp_path, m
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--channels", "7", "15600 values, which is no multiple of the 7 channels"),
-        ("--sample_rate", "4294967295", "only 1000 to 384000 Hz can be had"),
+        ("--channels", "7", "15600 values, which is not a multiple of the 7 channels"),
+        ("--sample_rate", "4294967295", "only 1000 to 384000 Hz are supported"),
         ("--sample_rate", "-5", "invalid whole_number value: '-5'"),
         ("--lab", "names.txt", "unrecognized arguments: --lab"),
     ],

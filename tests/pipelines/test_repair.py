@@ -17,15 +17,6 @@ COLUMNS = {"clips": "clip, version, status, frames", "failures": "clip, reason"}
 
 
 @pytest.fixture
-def archive(tmp_path, record) -> Path:
-    folder = tmp_path / "in"
-    for name in ("a", "b", "c"):
-        record(folder / f"{name}.wav", "tone", "hum")
-    (folder / "broken.wav").write_bytes(b"RIFF, and then nothing of the kind")
-    return folder
-
-
-@pytest.fixture
 def output(tmp_path, archive, classify, record) -> Path:
     """Three recordings and a broken one from one run, and one more recording from another."""
     output = tmp_path / "out"
@@ -86,7 +77,7 @@ def test_of_an_output_that_is_whole_nothing_is_changed(output, repair):
     for options in ((), ("--dry_run",)):
         status, out, _ = repair(output, *options)
         assert status == 0
-        assert out == "All files of all tables can be read, and none is missing.\n"
+        assert out == "All files of all tables are readable, and none is missing.\n"
     assert everything(output) == before
 
 
@@ -116,7 +107,7 @@ def test_a_broken_file_of_any_table_is_named_at_the_start_and_set_aside(
 
     status, out, _ = classify(archive, output, "--embeddings")
     assert status == 0
-    assert "1 others had been heard before" in out
+    assert "1 others were processed before" in out
     assert all_rows(output) == before
 
 

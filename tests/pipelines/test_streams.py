@@ -77,7 +77,7 @@ def test_the_demo_goes_well_with_closed_streams(tmp_path):
 @pytest.mark.parametrize("arguments", ["--help", "model info --help", "model info builtin --json"])
 def test_what_cannot_be_shown_is_told_in_a_line(tmp_path, arguments):
     status, _, err = earmark(arguments, ">/dev/full", tmp_path)
-    assert (status, err) == (1, "earmark: it cannot be shown: No space left on device\n")
+    assert (status, err) == (1, "earmark: cannot print the output: No space left on device\n")
 
 
 @pytest.mark.parametrize("arguments", ["--help", "classify --help", "model info builtin --labels"])
@@ -105,7 +105,7 @@ def test_a_full_stderr_does_not_fail_a_run(tmp_path, record, rows):
     record(tmp_path / "in" / "a.wav", "tone")
     arguments = f"classify --input {tmp_path}/in --output {tmp_path}/out --model builtin"
     status, out, _ = earmark(arguments, "2>/dev/full", tmp_path)
-    assert (status, "1 clip heard" in out) == (0, True)
+    assert (status, "1 clip scored" in out) == (0, True)
     assert len(rows(tmp_path / "out", "clips")) == 1
 
 

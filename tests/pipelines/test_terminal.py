@@ -52,8 +52,8 @@ def test_a_run_shows_its_progress_and_then_what_it_heard(tmp_path, record):
         *("--model", "builtin"),
     )
     assert status == 0
-    assert re.search(r"[01] of 1 clips .* h of audio .* real time", shown)
-    assert "1 clip heard" in shown
+    assert re.search(r"[01] of 1 objects .* h of audio .* real time", shown)
+    assert "1 clip scored" in shown
 
 
 def test_an_error_in_the_middle_of_a_run_is_seen_without_a_traceback(tmp_path, record):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
+from earmark.transforms.output import read
 from tests.stores.faults import SECRET, Faults, Store
 
 COMPARED = {
@@ -44,6 +46,15 @@ def download(store: Store, folder: Path) -> Path:
     return folder
 
 
+def counts(output: str) -> dict[str, Counter[object]]:
+    """How often each label or reason is in each table, as users read them."""
+    columns = {"clips": "status", "failures": "reason"}
+    return {
+        name: Counter(rows.arrow([columns.get(name, "label")])[0].to_pylist())
+        for name, rows in read(output).items()
+    }
+
+
 def compared(rows: Callable[..., list[tuple]], output: Path) -> dict[str, list[str]]:
     return {
         table: sorted(map(str, rows(output, table, columns))) for table, columns in COMPARED.items()
@@ -72,6 +83,7 @@ def test_the_rows_are_those_of_a_local_run(
     output = download(store, tmp_path / "remote")
     assert compared(rows, output) == compared(rows, tmp_path / "local")
     assert store.proxy.done["refused"] > 0
+    assert counts(store.uri("out")) == counts(str(tmp_path / "local"))
     everything = [said.encode(), errors.encode(), *store.get_all().values()]
     assert not any(SECRET.encode() in each for each in everything)
     assert {name.split("/")[1] for name in store.get_all() if name.startswith("out/")} == {

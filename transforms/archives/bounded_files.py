@@ -1,4 +1,4 @@
-"""Reading the headers of archives that may lie about anything."""
+"""Reading the headers of archives, whose content is not trusted."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ HOSTILE_ARCHIVE_ERRORS: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What the standard library raises when an archive lies to it."""
+"""What the standard library raises for inconsistent archives."""
 
 _LAST_POSITION = 1 << 62
 
 
 class SeekableFile(Protocol):
-    """What archives are read from."""
+    """The kind of file that archives are read from."""
 
     def read(self, size: int, /) -> bytes:
         """The next bytes; fewer only at the end."""
@@ -41,10 +41,10 @@ class SeekableFile(Protocol):
 
 
 class BoundedFile(io.RawIOBase):
-    """A file of which no more can be read at once than a header may have.
+    """A file that limits each read to the largest size of a header.
 
     Raises:
-      ValueError: a header asks for more, or leads to where nothing can be.
+      ValueError: a header asks for more, or points outside of any file.
     """
 
     def __init__(self, file: SeekableFile, limit_bytes: int) -> None:
@@ -52,11 +52,11 @@ class BoundedFile(io.RawIOBase):
         self._limit_bytes = limit_bytes
 
     def readable(self) -> bool:
-        """That it is."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """That it is."""
+        """Always true."""
         return True
 
     def read(self, size: int = -1, /) -> bytes:
@@ -68,14 +68,14 @@ class BoundedFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a position."""
         if not -_LAST_POSITION < offset < _LAST_POSITION:
-            raise ValueError("a header that leads nowhere")
+            raise ValueError("a header that points nowhere")
         if whence != io.SEEK_SET:  # for zip files, with an OSError where the file is too short
             return self._file.seek(offset, whence)  # type: ignore[call-arg]
         try:
             return self._file.seek(offset)
         except OSError as error:
             if error.errno == errno.EINVAL:
-                raise ValueError("a header that leads nowhere") from error
+                raise ValueError("a header that points nowhere") from error
             raise
 
     def tell(self) -> int:

@@ -10,14 +10,14 @@ from typing import Any, BinaryIO, NamedTuple
 from earmark.transforms.errors import DamagedError, UnsupportedError
 
 MAX_POINTS = 512
-"""So many places are kept of a stream, however long it is."""
+"""How many places are kept of a stream, however long it is."""
 
 POINT_BYTES = 48 << 10
-"""About how much memory one takes: zlib's window of 32 kB and its tables."""
+"""About how much memory an entry point takes: zlib's window of 32 kB and its tables."""
 
 BOMB_BYTES = 1 << 30
 BOMB_RATIO = 1000
-"""What is larger than this and swells more than so many times when unpacked is no recording."""
+"""Content larger than BOMB_BYTES that expands more than this is taken for a zip bomb."""
 
 _FIRST_SPACING_BYTES = 1 << 20
 _INPUT_BYTES = 1 << 16
@@ -30,9 +30,9 @@ class EntryPoint(NamedTuple):
     """A place from which a stream can be unpacked.
 
     Attributes:
-      position: in what is unpacked, in bytes.
+      position: in the unpacked content, in bytes.
       source: in the file, in bytes.
-      state: zlib's, there.
+      state: of zlib at that place.
     """
 
     position: int
@@ -43,17 +43,17 @@ class EntryPoint(NamedTuple):
 class GzipReader:
     """The content of a gzip file, of one stream or several; for one thread at a time.
 
-    Going back, or far ahead, is decompressing from the last entry point before the place wanted.
-    A reader that is given no points notes them, further and further apart. One that is given some
-    notes those between them that it comes by, since what is wanted next is likely to be near.
+    Seeking back, or far ahead, decompresses from the last entry point before the target. A reader
+    without entry points records some, further and further apart. One that is given some records
+    more that it passes between them, since the next read is likely to be near.
 
     Attributes:
-      points: those that it begins with or, if there were none, has noted; by their positions.
-      fresh: those that it has noted beside them, MAX_POINTS at most.
+      points: the entry points given or, if there were none, recorded; by their positions.
+      fresh: entry points recorded in addition to those given, MAX_POINTS at most.
     """
 
     def __init__(self, file: BinaryIO, points: Sequence[EntryPoint] | None = None) -> None:
-        """Begin at the start of a file, with the points that another reader has noted, or none."""
+        """Begin at the start of a file, with the points that another reader recorded, or none."""
         self._file = file
         self._is_first = points is None
         self._spacing = _FIRST_SPACING_BYTES
@@ -69,8 +69,8 @@ class GzipReader:
         """Go to a position, or to the end if that is before it.
 
         Raises:
-          DamagedError, zlib.error: what lies before it is damaged.
-          UnsupportedError: it swells like nothing that was recorded.
+          DamagedError, zlib.error: the content before it is damaged.
+          UnsupportedError: the content expands like a zip bomb.
         """
         last = bisect_right(self.points, position, key=lambda point: point.position) - 1
         if not self.points[last].position <= self._position <= position:
@@ -80,10 +80,11 @@ class GzipReader:
         return self._position
 
     def read(self, size: int) -> bytes:
-        """The next bytes: fewer at the end, and in front of damage, which the next call then tells.
+        """The next bytes: fewer at the end, or before damage, which the next call reports.
 
         Raises:
-          As seek.
+          DamagedError, zlib.error: the content there is damaged.
+          UnsupportedError: the content expands like a zip bomb.
         """
         parts: list[bytes] = []
         try:
@@ -103,7 +104,7 @@ class GzipReader:
         self._file.seek(point.source)
 
     def _next(self, wanted: int) -> bytes:
-        """Some bytes, at most those wanted; none at the end."""
+        """Some bytes, at most as many as requested; none at the end."""
         while not self._state.eof or self._begin_stream():
             packed = self._pending or self._read_packed()
             part: bytes = self._state.decompress(packed, min(wanted, _OUTPUT_BYTES))
@@ -117,7 +118,7 @@ class GzipReader:
         return b""
 
     def _begin_stream(self) -> bool:
-        """Go on with the stream behind one that has ended; what is none is padding."""
+        """Begin the stream that follows one that has ended; anything else is padding."""
         if len(self._pending) < len(_MAGIC):
             self._pending += self._read_packed()
         if not self._pending.startswith(_MAGIC):
@@ -133,9 +134,7 @@ class GzipReader:
     def _advance(self, size: int) -> None:
         self._position += size
         if self._position > BOMB_BYTES and self._position > BOMB_RATIO * self._source:
-            raise UnsupportedError(
-                f"refused: it swells to more than {BOMB_RATIO} times its size when unpacked"
-            )
+            raise UnsupportedError(f"refused: it unpacks to more than {BOMB_RATIO} times its size")
         if self._position >= self._due and not self._pending and not self._state.eof:
             self._note_point()
 

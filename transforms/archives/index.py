@@ -1,4 +1,4 @@
-"""What is in an archive and where: small enough to be kept for millions of members."""
+"""An index of an archive's members, small enough to be kept for millions of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ODD_STEPS = frozenset(("", ".", ".."))
 
 
 class Kind(IntEnum):
-    """What a member is."""
+    """The kind of a member."""
 
     FILE = 0
     LINK = 1
@@ -44,11 +44,11 @@ class Kind(IntEnum):
 
 
 _TROUBLE: dict[Kind, AudioError] = {
-    Kind.SPECIAL: ReadError("is no regular file"),
-    Kind.SPARSE: UnsupportedError("a file with holes in it, which cannot be read from an archive"),
+    Kind.SPECIAL: ReadError("is not a regular file"),
+    Kind.SPARSE: UnsupportedError("a sparse file, which cannot be read from an archive"),
     Kind.ENCRYPTED: UnsupportedError("encrypted"),
-    Kind.OVERLAPPING: UnsupportedError("refused: it shares its bytes with other members"),
-    Kind.BOMB: UnsupportedError("refused: it swells like no recording when unpacked"),
+    Kind.OVERLAPPING: UnsupportedError("refused: it shares bytes with other members"),
+    Kind.BOMB: UnsupportedError("refused: it expands too much when unpacked"),
     Kind.ZIP_LINK: UnsupportedError("a link, which is not followed in a zip file"),
 }
 
@@ -59,8 +59,8 @@ class Member(NamedTuple):
     Attributes:
       name: as path_in_archive gives it.
       offset: where it begins in the archive: a tar's content, a zip's local header.
-      stored_bytes: how long it is there.
-      size_bytes: how long it is.
+      stored_bytes: its size in the archive.
+      size_bytes: its unpacked size.
       mark: changes with the content: the time of its last change in ms for a tar, the CRC for a
         zip. For a link, what name_hash gives for its target.
       method: how a zip packs it.
@@ -77,14 +77,14 @@ class Member(NamedTuple):
 
     @property
     def has_size(self) -> bool:
-        """Whether it is known how long its content is."""
+        """Whether its unpacked size is known."""
         return self.kind not in (Kind.LINK, Kind.ZIP_LINK, Kind.SPECIAL)
 
     def check(self) -> None:
         """Check that it can be read.
 
         Raises:
-          UnsupportedError, ReadError: it cannot, or is refused.
+          UnsupportedError, ReadError: it cannot be read, or is refused.
         """
         trouble = _TROUBLE.get(self.kind)
         if trouble is not None:
@@ -101,7 +101,7 @@ class IndexBuilder:
         return len(self._rows) // _ROW.size
 
     def add(self, member: Member) -> None:
-        """Add a member; of several of the same name the last counts, as in unpacking."""
+        """Add a member; of several with the same name the last is kept, as when unpacking."""
         self._rows += _ROW.pack(name_hash(member.name), *member[1:])
 
     def build(
@@ -110,7 +110,7 @@ class IndexBuilder:
         is_zip: bool = False,
         trouble: AudioError | None = None,
     ) -> ArchiveIndex:
-        """The index of what was added, which is given up; for the arguments see ArchiveIndex."""
+        """The index of all members added; the builder is empty then. See ArchiveIndex."""
         rows, self._rows = self._rows, bytearray()
         members = np.frombuffer(rows, _DTYPE)
         order = np.argsort(members["name"], kind="stable")
@@ -132,13 +132,13 @@ class ArchiveIndex:
         is_zip: bool,
         trouble: AudioError | None,
     ) -> None:
-        """Take what an archive's first reading gave.
+        """Make an index from an archive's first reading.
 
         Args:
           members: [n] of _DTYPE, by name.
-          points: where a gzip stream can be entered; None for what is no gzip file.
-          is_zip: whether it is one.
-          trouble: what kept the rest of the members from being found.
+          points: where a gzip stream can be entered; None if the archive is not a gzip file.
+          is_zip: whether it is a zip.
+          trouble: the error that prevented finding the rest of the members.
         """
         self._members = members
         self._names = np.ascontiguousarray(members["name"])
@@ -159,11 +159,11 @@ class ArchiveIndex:
         return sorted((*self._points, *self._fresh), key=lambda point: point.position)
 
     def note(self, fresh: Sequence[EntryPoint]) -> None:
-        """Add places near the member that was read last; as many are kept as there are others."""
+        """Add entry points near the member read last; at most as many as there are others."""
         self._fresh = (*self._fresh, *fresh)[-max(1, len(self._points)) :]
 
     def find(self, name: str) -> Member | None:
-        """The member of that name, or what it is a link to in the end; None if there is none."""
+        """The member of that name, or the final target of its links; None if there is none."""
         wanted = name_hash(name)
         for _ in range(_MAX_LINKS):
             row = int(np.searchsorted(self._names, np.uint64(wanted), side="right")) - 1
@@ -176,15 +176,15 @@ class ArchiveIndex:
         return None
 
     def raise_trouble(self) -> None:
-        """Raises what kept the archive from being read to its end, if anything did."""
+        """Raise the error that prevented reading the archive to its end, if there was one."""
         if self._trouble is not None:
             raise type(self._trouble)(*self._trouble.args)
 
 
 def path_in_archive(name: str) -> str:
-    """A member's name as it stands in URIs: valid text, without the steps that lead nowhere.
+    """A member's name as used in URIs: valid text, without empty and "." steps.
 
-    What would lead out of a folder (a slash in front, "..") stays, to be refused by check_path.
+    A leading slash and ".." are kept, for check_path to refuse.
     """
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     steps = [step for step in text.split("/") if step not in ("", ".")]
@@ -202,5 +202,5 @@ def check_path(path: str) -> None:
 
 
 def name_hash(path: str) -> int:
-    """A number of 64 bits that stands for a member's name."""
+    """A 64-bit hash of a member's name."""
     return int.from_bytes(blake2b(path.encode("utf-8"), digest_size=8).digest(), "little")

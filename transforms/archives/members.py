@@ -14,6 +14,7 @@ from urllib.parse import quote
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from earmark.shared import shared
 from earmark.transforms.archives.bounded_files import HOSTILE_ARCHIVE_ERRORS
 from earmark.transforms.archives.gzip_streams import GzipReader
 from earmark.transforms.archives.index import ArchiveIndex, IndexBuilder, Member, check_path
@@ -31,13 +32,13 @@ from earmark.transforms.errors import (
 from earmark.transforms.storage import APPLE_DOUBLE, file_kind, local_path, look_up, temporary_copy
 
 MAX_MEMBERS = 10_000_000
-"""An archive of more is refused."""
+"""Members beyond this number are refused."""
 
 MAX_NAME_CHARACTERS = 4096
-"""An archive is refused from a longer name on, which no file system can have had."""
+"""Members from a longer name on are refused; no filesystem allows such names."""
 
 INDEX_BYTES = 256 << 20
-"""About how much memory a process spends on knowing where the members of archives are."""
+"""About how much memory a process spends on indexes of archives."""
 
 _CHUNK_BYTES = 1 << 20
 _STORE_ERRORS: tuple[type[Exception], ...] = (OSError, *store_errors())
@@ -45,11 +46,11 @@ _ARCHIVE_END = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)(?=!/|\Z)", re.IGNORECASE)
 
 
 class Place(NamedTuple):
-    """Where a member is.
+    """A member of an archive.
 
     Attributes:
       archive: the archive, as it was looked up.
-      name: the member's; empty for what could not be read of the archive.
+      name: the member's; empty for the unreadable rest of the archive.
     """
 
     archive: AudioObject
@@ -63,9 +64,9 @@ def is_archive(uri: str) -> bool:
 
 
 def place_of(uri: str) -> Place | None:
-    """The archive and the member that a URI means; None if it means no member of an archive.
+    """The archive and the member that a URI names; None if it names no member of an archive.
 
-    What is there by exactly that name is none.
+    An existing object of exactly that name is not taken for a member.
     """
     path = local_path(uri)
     whole = uri if path is None else path
@@ -80,7 +81,7 @@ def place_of(uri: str) -> Place | None:
 
 
 def split_at_archives(pattern: str) -> list[tuple[str, str]]:
-    """Each way to take a path, URI or pattern for an archive and what is meant in it."""
+    """All ways to split a path, URI or pattern into an archive and a part inside it."""
     ends = [match.end() for match in _ARCHIVE_END.finditer(pattern)]
     return [(pattern[:end], pattern[end + 2 :]) for end in ends if end < len(pattern)]
 
@@ -91,7 +92,7 @@ def archives_of(uri: str) -> set[str]:
 
 
 def member_uri(archive: str, name: str) -> str:
-    """The URI of a member; with an empty name, of what could not be read of the archive."""
+    """The URI of a member; with an empty name, of the unreadable rest of the archive."""
     return f"{archive}!/{quote(name) if archive.startswith('file:') else name}"
 
 
@@ -99,13 +100,13 @@ def member_uri(archive: str, name: str) -> str:
 def member_copy(place: Place) -> Iterator[str]:
     """The path of a local file with the content of a member of an archive.
 
-    It is unpacked from its beginning to its end into a temporary file that is gone afterwards.
+    It is unpacked in full into a temporary file that is deleted afterwards.
 
     Raises:
       ReadError: the archive cannot be read, the member isn't in it, or is a pipe or a device; or
         there is no room for it among the temporary files.
       DamagedError: its data is damaged; or it is the rest of a damaged archive.
-      UnsupportedError: it is encrypted, packed in a way that isn't known here, or refused.
+      UnsupportedError: it is encrypted, compressed with an unsupported method, or refused.
     """
     index, member = _found(place)
     with temporary_copy(member.size_bytes) as copy:
@@ -118,16 +119,16 @@ def member_chunks(place: Place) -> Iterator[bytes]:
     """The content of a member of an archive.
 
     Raises:
-      As member_copy, but for the room.
+      AudioError: as member_copy, but not for lack of room.
     """
     yield from _content(place.archive.uri, *_found(place))
 
 
 def list_members(archive: AudioObject) -> Iterator[tuple[str, AudioObject]]:
-    """The names and objects of an archive's members; they come as they are found.
+    """The names and objects of an archive's members, as they are found.
 
-    The last is one without a name if not all could be read: with the archive's URI and nothing
-    behind the `!/`, without a size. Who decodes it is told why.
+    If not all could be read, the last one has no name, the archive's URI with nothing after the
+    `!/`, and no size. Decoding it raises the reason.
     """
     rest = AudioObject(member_uri(archive.uri, ""), None, archive.version)
     if _is_there(rest.uri):  # a folder x.tar! beside x.tar: what is in it has the members' names
@@ -148,7 +149,7 @@ def look_up_member(place: Place) -> AudioObject:
 
 
 def trouble_with_member(uri: str) -> str | None:
-    """What keeps a member from being read; None if nothing does, or it is no member."""
+    """Why a member cannot be read; None if it can, or if it is not a member."""
     place = place_of(uri)
     try:
         if place is not None:
@@ -166,7 +167,7 @@ def _found(place: Place) -> tuple[ArchiveIndex, Member]:
     member = index.find(place.name)
     if member is None:
         index.raise_trouble()
-        raise ReadError("is not in the archive, or leads to what is not")
+        raise ReadError("is not in the archive, or links to something that is not")
     member.check()
     return index, member
 
@@ -186,10 +187,10 @@ def _is_there(uri: str) -> bool:
 
 
 class _Scan:
-    """Goes through an archive once; at the end it is known where its members are.
+    """Reads through an archive once, and then has an index of its members.
 
     Attributes:
-      trouble: why it could not be read to its end.
+      trouble: why the archive could not be read to its end.
       index: of its members.
     """
 
@@ -222,13 +223,13 @@ class _Scan:
         points = None if self._gzip is None else tuple(self._gzip.points)
         self.index = self._builder.build(points, self._is_zip, self.trouble)
         if not isinstance(self.trouble, ReadError):  # which may go better the next time
-            _INDEXES.put(self._archive, self.index)
+            shared(_Indexes).put(self._archive, self.index)
 
     def _members(self, file: BinaryIO) -> Iterator[Member]:
         start = file.read(4)
         file.seek(0)
         if not start:
-            raise EmptyFileError("the archive holds no bytes")
+            raise EmptyFileError("the archive is empty")
         if start.startswith(b"\x1f\x8b"):
             self._gzip = GzipReader(file)
             return tar_members(self._gzip)
@@ -261,11 +262,11 @@ def _content(archive: str, index: ArchiveIndex, member: Member) -> Iterator[byte
     except HOSTILE_ARCHIVE_ERRORS as error:
         raise DamagedError(f"damaged in the archive: {_words(error)}") from error
     if left:
-        raise DamagedError("the archive breaks off in it")
+        raise DamagedError("the archive ends within it")
 
 
 def _opened(file: BinaryIO, index: ArchiveIndex, member: Member) -> _Source:
-    """What gives a member's content when it is read from."""
+    """A file to read a member's content from."""
     if index.is_zip:
         return open_zip_member(file, member)
     source = GzipReader(file, index.points()) if index.is_gzip else file
@@ -294,12 +295,17 @@ def _words(error: Exception) -> str:
 
 
 class _Indexes:
-    """Those of the archives that were used last, in all not much more than INDEX_BYTES."""
+    """The indexes of the archives used last, in all not much more than INDEX_BYTES."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._indexes: OrderedDict[AudioObject, ArchiveIndex] = OrderedDict()
+        self._turns = [threading.Lock() for _ in range(64)]
         self._memory_bytes = 0
+
+    def turn(self, archive: AudioObject) -> threading.Lock:
+        """Held by the one thread that finds out about an archive."""
+        return self._turns[hash(archive.uri) % len(self._turns)]
 
     def get(self, archive: AudioObject) -> ArchiveIndex | None:
         with self._lock:
@@ -318,14 +324,11 @@ class _Indexes:
                 self._memory_bytes -= oldest.memory_bytes
 
 
-_INDEXES = _Indexes()
-_TURNS = tuple(threading.Lock() for _ in range(64))
-
-
 def _index(archive: AudioObject) -> ArchiveIndex:
-    """Where an archive's members are; only one thread finds it out."""
-    with _TURNS[hash(archive.uri) % len(_TURNS)]:
-        index = _INDEXES.get(archive)
+    """The index of an archive; only one thread builds it."""
+    indexes = shared(_Indexes)
+    with indexes.turn(archive):
+        index = indexes.get(archive)
         if index is None:
             scan = _Scan(archive)
             deque(scan, maxlen=0)

@@ -1,4 +1,4 @@
-"""The members of tar files, told one by one as their headers are met."""
+"""The members of tar files, one by one as their headers are read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _BEHIND_END_BYTES = 1 << 20
 def tar_members(file: SeekableFile) -> Iterator[Member]:
     """The files in a tar, in their order; folders are left out.
 
-    A member is told only when all of it is there.
+    A member is yielded only if all of it is there.
 
     Raises:
-      DamagedError: after the last good member; it breaks off, or what follows is no header.
+      DamagedError: after the last good member; the tar ends, or what follows is not a header.
       Also any of HOSTILE_ARCHIVE_ERRORS and what the file raises.
     """
     headers = _Headers(file, _HEADER_LIMIT_BYTES)
@@ -35,7 +35,7 @@ def tar_members(file: SeekableFile) -> Iterator[Member]:
     entry = tar.next() if met else None
     while entry is not None:
         if tar.offset <= entry.offset or entry.size < 0:
-            raise DamagedError("a header that leads back")
+            raise DamagedError("a header that points back")
         if not _reaches(headers, tar.offset):
             raise DamagedError("it breaks off")
         if not entry.isdir():
@@ -57,15 +57,15 @@ class _Headers(BoundedFile):
     _is_pax = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, without what takes tarfile time that grows as its square.
+        """The next bytes; refuses input on which tarfile takes quadratic time.
 
-        That is long numbers (CVE-2024-6232, in Python up to 3.10.14, 3.11.9 and 3.12.5), and pax
-        records without a keyword.
+        Such input is long numbers (CVE-2024-6232, in Python up to 3.10.14, 3.11.9 and 3.12.5) and
+        pax records without a keyword.
         """
         header = super().read(size)
         if len(header) > tarfile.BLOCKSIZE:
             if max(map(len, re.findall(rb"\d+", header)), default=0) > _NUMBER_LIMIT:
-                raise ValueError("a header with a number that nobody can read")
+                raise ValueError("a header with an unreadable number")
             if self._is_pax:
                 _check_records(header)
         self._is_pax = header[_TYPE_AT : _TYPE_AT + 1] in _PAX_TYPES
@@ -79,7 +79,7 @@ def _check_records(header: bytes) -> None:
         length, is_record, _ = header[at : at + _LENGTH_DIGITS].partition(b" ")
         end = at + int(length)
         if not is_record or end == at or header.find(b"=", at, end) < 0:
-            raise ValueError("a header with a record that has no keyword")
+            raise ValueError("a header with a record without a keyword")
         at = end
 
 
@@ -98,7 +98,7 @@ def _kind(entry: tarfile.TarInfo) -> Kind:
 
 
 def _target(entry: tarfile.TarInfo) -> int:
-    """What a link leads to: from the archive's root for a hard link, else from where it is."""
+    """A link's target: relative to the archive's root for a hard link, else to its folder."""
     folder = posixpath.dirname(entry.name) if entry.issym() else ""
     return name_hash(path_in_archive(posixpath.normpath(posixpath.join(folder, entry.linkname))))
 
@@ -115,6 +115,6 @@ def _check_end(file: SeekableFile, position: int) -> None:
     if len(block) < tarfile.BLOCKSIZE:
         raise DamagedError("it breaks off")
     if block.count(b"\0") < tarfile.BLOCKSIZE:
-        raise DamagedError("what follows is no header")
+        raise DamagedError("what follows is not a header")
     while file.tell() < position + _BEHIND_END_BYTES and file.read(tarfile.RECORDSIZE):
         pass

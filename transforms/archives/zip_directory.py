@@ -1,7 +1,7 @@
 """The directory at the end of a zip file, read entry by entry.
 
-The standard library holds an object for each entry, a kilobyte of memory; here nothing is held.
-What stands in the directory is understood as zipfile does. Format: PKWARE's APPNOTE, section 4.3.
+The standard library keeps an object for each entry, a kilobyte of memory; here nothing is kept.
+Entries are interpreted as by zipfile. Format: PKWARE's APPNOTE, section 4.3.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LONGEST_ENTRY_BYTES = _ENTRY.size + 3 * 0xFFFF
 
 
 class ZipEntry(NamedTuple):
-    """What a zip's directory says of a file or a folder.
+    """An entry of a zip's directory: a file or a folder.
 
     Attributes:
       name: up to the first NUL in it; a folder's ends with a slash.
@@ -41,7 +41,7 @@ class ZipEntry(NamedTuple):
       crc: the CRC-32 of its content.
       method: how it is packed.
       flags: the general purpose bits.
-      mode: as Unix keeps it of a file; 0 where the zip was made elsewhere.
+      mode: the file's Unix mode; 0 if the zip was not made on Unix.
     """
 
     name: str
@@ -62,11 +62,11 @@ class ZipEntry(NamedTuple):
 def zip_entries(file: BoundedFile) -> Iterator[ZipEntry]:
     """The entries of a zip's directory, in its order.
 
-    What lies in front of the zip, such as a program that unpacks it, is left out of account.
+    Data before the zip, such as a self-extracting program, is skipped.
 
     Raises:
-      DamagedError: there is no directory, or it breaks off, or makes no sense.
-      ValueError: a name is not in the encoding that it is said to be in.
+      DamagedError: there is no directory, or it is truncated or inconsistent.
+      ValueError: a name is not in the encoding that its entry declares.
       Also what the file raises.
     """
     directory = _find(file)
@@ -82,16 +82,16 @@ def zip_entries(file: BoundedFile) -> Iterator[ZipEntry]:
 
 
 def decoded_name(name: bytes, flags: int) -> str:
-    """A name as it is meant.
+    """A decoded name.
 
     Raises:
-      ValueError: it is said to be UTF-8, and is not.
+      ValueError: it is declared as UTF-8, but is not.
     """
     return name.decode("utf-8" if flags & _UTF_8 else "cp437").partition("\0")[0]
 
 
 class _Directory(NamedTuple):
-    """Where the directory lies, and how much stands in front of the zip itself, in bytes."""
+    """Where the directory is, and how many bytes precede the zip itself."""
 
     start: int
     size_bytes: int
@@ -126,7 +126,7 @@ def _end(file: BoundedFile) -> tuple[int, int, int]:
 
 
 def _zip64_end(file: BoundedFile, end: int) -> tuple[int, int, int] | None:
-    """The same by the larger record that stands before that one, if there is one."""
+    """The directory's end, size and offset by the zip64 record before it, if there is one."""
     at = end - _ZIP64_LOCATOR.size - _ZIP64_END.size
     if at < 0:
         return None
@@ -165,7 +165,7 @@ def _entry(buffer: bytes, at: int, in_front: int) -> tuple[ZipEntry, int]:
 
 
 def _long_numbers(extra: bytes, size: int, stored: int, offset: int) -> tuple[int, int, int]:
-    """An entry's numbers, those that are too large for their places taken from the extra fields."""
+    """An entry's numbers; those too large for their fields come from the extra fields."""
     at = 0
     while at + _FIELD.size <= len(extra):
         kind, length = _FIELD.unpack_from(extra, at)

@@ -29,8 +29,8 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)
 def zip_members(file: BinaryIO) -> Iterator[Member]:
     """The files in a zip, in the order of its directory; folders are left out.
 
-    The directory is read twice, since which members share bytes is known only behind the last.
-    Where it is missing or damaged, those are told that are found without it.
+    The directory is read twice, since members that share bytes are only known after the last one.
+    If it is missing or damaged, members are found without it.
 
     Raises:
       DamagedError: after the last member; the directory is missing or damaged.
@@ -49,19 +49,19 @@ def zip_members(file: BinaryIO) -> Iterator[Member]:
 
 
 def open_zip_member(file: BinaryIO, member: Member) -> zipfile.ZipExtFile:
-    """The content of a member, which checks itself while it is read.
+    """The content of a member, whose checksum is verified while it is read.
 
     Raises:
       DamagedError: there is no member there.
-      UnsupportedError: it is packed in a way that is not known here.
+      UnsupportedError: it is compressed with an unsupported method.
       Also any of HOSTILE_ARCHIVE_ERRORS and what the file raises, here and in reading.
     """
     if member.method not in _METHODS:
-        raise UnsupportedError(f"packed by zip's method {member.method}")
+        raise UnsupportedError(f"compressed with zip method {member.method}")
     BoundedFile(file, _LOCAL_HEADER.size).seek(member.offset)
     header = _read_header(file)
     if header is None:
-        raise DamagedError("the archive's directory leads to where no member is")
+        raise DamagedError("the archive's directory points to no member")
     file.seek(header.name_bytes + header.extra_bytes, 1)
     entry = zipfile.ZipInfo(member.name.replace("\0", "_"))
     entry.compress_type, entry.CRC = member.method, member.mark
@@ -70,7 +70,7 @@ def open_zip_member(file: BinaryIO, member: Member) -> zipfile.ZipExtFile:
 
 
 class _LocalHeader(NamedTuple):
-    """What stands before a member's content: section 4.3.7 of PKWARE's APPNOTE."""
+    """The header before a member's content: section 4.3.7 of PKWARE's APPNOTE."""
 
     signature: bytes
     needs_version: int
@@ -97,7 +97,7 @@ def _read_header(file: BinaryIO | BoundedFile) -> _LocalHeader | None:
 
 
 def _entries_without_directory(file: BoundedFile) -> Iterator[ZipEntry]:
-    """The members up to the first that isn't all there or whose header doesn't tell its length."""
+    """The members up to the first that is truncated or whose header doesn't give its length."""
     length, position = file.seek(0, 2), 0
     file.seek(0)
     while header := _read_header(file):
@@ -151,7 +151,7 @@ def _kind(entry: ZipEntry) -> Kind:
 
 
 def _overlapping(entries: Iterable[ZipEntry]) -> NDArray[np.bool_]:
-    """Which entries begin before an earlier one has ended, or are these earlier ones."""
+    """The entries that overlap with another."""
     bounds = array("d")  # a header may say anything
     for entry in entries:
         bounds.append(entry.offset)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import io
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 import numpy as np
@@ -21,15 +20,10 @@ from av.packet import Packet
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from earmark.transforms.audio.containers import (
-    Promise,
-    check_end,
-    nothing_decoded,
-    pcm_sample_bytes,
-)
+from earmark.transforms.audio.declared_length import DeclaredLength
+from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.formats import Duration, Format
 from earmark.transforms.audio.libav_frames import Shape, alike, as_float32, joined
-from earmark.transforms.audio.plain_sound import find_plain
-from earmark.transforms.audio.sniffing import Sniffed
 from earmark.transforms.elements import AudioHeader
 from earmark.transforms.errors import (
     HOSTILE_CONTENT_ERRORS,
@@ -42,7 +36,9 @@ from earmark.transforms.errors import (
 
 
 @contextmanager
-def open_libav(file: BinaryIO, sniffed: Sniffed, promise: Promise) -> Iterator[LibavDecoder]:
+def open_libav(
+    content: FilePart, format_: Format, declared: DeclaredLength
+) -> Iterator[LibavDecoder]:
     """Opens the default sound of a file, and decodes the first of it.
 
     Raises:
@@ -51,12 +47,12 @@ def open_libav(file: BinaryIO, sniffed: Sniffed, promise: Promise) -> Iterator[L
       DamagedError: the content makes no sense.
       NoSamplesError: there is no sound in it.
     """
-    if promise.locked:
+    if declared.locked:
         raise UnsupportedError("the sound is encrypted")
     with _in_libav():
-        container = _open_container(file, sniffed)
+        container = _open_container(content, format_.demuxer)
     with container:
-        yield LibavDecoder(container, _pick_stream(container), file, sniffed.format, promise)
+        yield LibavDecoder(container, _pick_stream(container), format_, declared)
 
 
 class LibavDecoder:
@@ -64,26 +60,27 @@ class LibavDecoder:
 
     Attributes:
       header: what the recording is.
+      declared: how long its header says that it is, in samples where it says so.
+      byte_order: of uncompressed sound, as numpy names it.
       can_seek: False: chunks() always starts with the first sample.
-      plain: where the samples lie in the file, if they are uncompressed.
-      first: some of the beginning of uncompressed sound, float32 [n, channels].
+      samples: None: libav doesn't count them beforehand.
     """
 
     library = "libav"
     can_seek = False
+    samples = None
 
     def __init__(
         self,
         container: InputContainer,
         stream: AudioStream,
-        file: BinaryIO,
-        format_: str,
-        promise: Promise,
+        format_: Format,
+        declared: DeclaredLength,
     ) -> None:
         self._container = container
         self._stream = stream
         self._codec = stream.codec_context
-        self.promise = promise
+        self.declared = declared
         self._heard = 0
         self._reached = 0  # on the clock of the stream
         self._pictures_reached_s = 0.0
@@ -92,20 +89,25 @@ class LibavDecoder:
         self._frames = self._decode()
         first = next(self._frames, None)
         if first is None:
-            seconds = promise.seconds or (stream.duration and _duration_s(container, stream))
-            raise self._trouble or nothing_decoded(promise._replace(seconds=seconds))
+            seconds = declared.seconds or (stream.duration and _duration_s(container, stream))
+            raise self._trouble or declared._replace(seconds=seconds).nothing_decoded()
         self._frames = chain([first], self._frames)
+        self._first = first
         self._shape = Shape(first.sample_rate, first.layout, first.layout.nb_channels)
-        self.promise = _completed(promise, format_, container, stream, first)
+        self.declared = _in_samples(declared, format_.duration, container, stream, first)
         self.header = AudioHeader(
-            format=format_,
+            format=format_.name,
             codec=_codec(stream),
             sample_rate_hz=first.sample_rate,
             channels=first.layout.nb_channels,
-            declared_samples=self.promise.samples,
+            declared_samples=self.declared.samples,
         )
-        self.plain = find_plain(file, self.header, self.promise, _byte_order(stream))
-        self.first = as_float32(first) if self.plain else np.empty((0, 0), np.float32)
+        self.byte_order = ">" if self._codec.codec.canonical_name.endswith("be") else "<"
+
+    @property
+    def first(self) -> NDArray[np.float32]:
+        """The first of the recording, float32 [n, channels]."""
+        return as_float32(self._first)
 
     def chunks(
         self, wanted: int, start: int = 0, like: LibavDecoder | None = None
@@ -124,25 +126,25 @@ class LibavDecoder:
         """
         frames = self._counted(alike(self._frames, self._shape))
         yield from joined(alike(frames, like._shape) if like else frames, wanted)
-        self._check_end(self._heard)
+        self._check_end()
 
     def _counted(self, frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
         for frame in frames:
             self._heard += frame.samples
             yield frame
 
-    def _check_end(self, heard: int) -> None:
+    def _check_end(self) -> None:
         """Raises what went wrong, if anything.
 
-        Trouble with the last packets is none where all that was promised is there: junk and tags
+        Trouble with the last packets is none where all that was declared is there: junk and tags
         follow many a recording. Where the file is known to be cut, that is what is told.
         """
-        if self._trouble and self._gave_up and self.promise.is_kept:
+        if self._trouble and self._gave_up and self.declared.is_whole:
             raise self._trouble
-        rate = self.header.sample_rate_hz
-        reached = max(heard, round(self._reached_s() * rate)) if self.promise.tolerance else heard
-        check_end(self.promise, heard, reached, rate)
-        if self._trouble and (self._gave_up or self.promise.samples is None):
+        heard, rate = self._heard, self.header.sample_rate_hz
+        reached = max(heard, round(self._reached_s() * rate)) if self.declared.tolerance else heard
+        self.declared.check_end(heard, reached, rate)
+        if self._trouble and (self._gave_up or self.declared.samples is None):
             raise self._trouble
 
     def _reached_s(self) -> float:
@@ -152,14 +154,14 @@ class LibavDecoder:
         """Yields frames up to the end, or to damage that is followed by more sound.
 
         Damage before the first frame is passed over: a stream that was joined while it ran begins
-        with packets that lean on earlier ones. So is damage behind all that was promised: where
+        with packets that lean on earlier ones. So is damage behind all that was declared: where
         recordings were joined end to end, a header lies in between.
         """
         heard = 0
         for packet in self._packets():
             frames = self._decode_packet(packet)
             if frames and self._trouble:
-                self._gave_up = 0 < heard < (self.promise.samples or sys.maxsize)
+                self._gave_up = 0 < heard < (self.declared.samples or sys.maxsize)
                 if self._gave_up:
                     return
                 self._trouble = None
@@ -211,17 +213,11 @@ def _demux(container: InputContainer) -> Iterator[Packet[Any]]:
     Where a stream begins in mid-file, PyAV trips over it (seen in 18.1), but not before it has
     flushed those that were there from the start.
     """
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
+    try:
+        yield from container.demux()
+    except IndexError as error:
+        if isinstance(error, av.FFmpegError):
             raise
-        except IndexError:
-            return
-        if packet is None:
-            return
-        yield packet
 
 
 @contextmanager
@@ -242,17 +238,17 @@ def _in_libav() -> Iterator[None]:
 _LIBAV_ERRORS = (av.FFmpegError, OSError, *HOSTILE_CONTENT_ERRORS)
 
 
-def _open_container(file: BinaryIO, sniffed: Sniffed) -> InputContainer:
+def _open_container(content: FilePart, demuxer: str) -> InputContainer:
     """Opens a file as the format it was recognised as, and keeps libav from all else.
 
     No other demuxer, no protocol that a hostile file could name, no decoder for pictures.
     """
     container: InputContainer = av.open(
-        _Nameless(file, sniffed.start),
+        content,
         mode="r",
-        format=sniffed.demuxer,
+        format=demuxer,
         container_options={
-            "format_whitelist": sniffed.demuxer,
+            "format_whitelist": demuxer,
             "protocol_whitelist": "none",
             "codec_whitelist": _audio_decoders(),
         },
@@ -273,31 +269,6 @@ def _is_audio_decoder(name: str) -> bool:
         return False
 
 
-class _Nameless:
-    """A file without its name, seen from a byte of it on."""
-
-    def __init__(self, file: BinaryIO, start: int) -> None:
-        self._file = file
-        self._start = start
-        self._size = file.seek(0, io.SEEK_END)
-        file.seek(start)
-
-    def read(self, size: int) -> bytes:
-        return self._file.read(size)
-
-    def tell(self) -> int:
-        return self._file.tell() - self._start
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Seeks; beyond the end nothing will be read, and before the start lies nothing: -1."""
-        origins = {io.SEEK_SET: self._start, io.SEEK_CUR: self._file.tell()}
-        position = origins.get(whence, self._size) + offset
-        if position < self._start:
-            return -1
-        self._file.seek(min(position, self._size))
-        return position - self._start
-
-
 def _pick_stream(container: InputContainer) -> AudioStream:
     """Returns the default stream of sound that can be decoded, else the first."""
     streams = container.streams.audio
@@ -315,49 +286,28 @@ def _pick_stream(container: InputContainer) -> AudioStream:
     return stream
 
 
-# Containers whose headers tell the length of the sound. Of the second group libav makes an estimate
-# of its own where the file is shorter than its header says.
-_TIMED = {
-    "mp4",
-    "matroska",
-    "flv",
-    "rm",
-    "wavpack",
-    "ape",
-    "tta",
-    "tak",
-    "mpc",
-    "dsf",
-    "flac",
-    "aiff",
-}
-_EXACT = {"flac", "wavpack", "tta"}  # of the timed: those whose headers count samples
-_TIMED_IF_WHOLE = {"ogg", "avi", "caf", "wav", "w64", "rf64", "dff", "wtv"}
-
-
-def _completed(
-    promise: Promise,
-    format_: str,
+def _in_samples(
+    declared: DeclaredLength,
+    duration: Duration,
     container: InputContainer,
     stream: AudioStream,
     first: AudioFrame,
-) -> Promise:
-    """Counts the promise in samples, by the length that libav found where the header tells it."""
-    sample_bytes = pcm_sample_bytes(_codec(stream))
-    if promise.samples is not None:
-        return promise
-    if promise.sound_bytes is not None and sample_bytes:
-        samples = promise.sound_bytes // (sample_bytes * first.layout.nb_channels)
-        return promise._replace(samples=samples)
-    seconds = promise.seconds
-    if seconds is None and (format_ in _TIMED or (format_ in _TIMED_IF_WHOLE and promise.is_kept)):
+) -> DeclaredLength:
+    """Counts a declared length in samples, by what libav says where that is the header's word."""
+    if declared.samples is not None:
+        return declared
+    samples = declared.pcm_samples(_codec(stream), first.layout.nb_channels)
+    if samples is not None:
+        return declared._replace(samples=samples)
+    seconds = declared.seconds
+    if seconds is None and duration.is_told(declared.is_whole):
         seconds = _duration_s(container, stream)
     if seconds is None:
-        return promise
-    samples = round(seconds * first.sample_rate) - promise.lead_in
+        return declared
+    samples = round(seconds * first.sample_rate) - declared.lead_in
     # Encoders add silence at both ends, and containers round.
-    tolerance = 0 if format_ in _EXACT else first.sample_rate // 2
-    return promise._replace(samples=max(0, samples), tolerance=tolerance)
+    tolerance = 0 if duration is Duration.COUNTED else first.sample_rate // 2
+    return declared._replace(samples=max(0, samples), tolerance=tolerance)
 
 
 def _duration_s(container: InputContainer, stream: AudioStream) -> float | None:
@@ -372,11 +322,6 @@ def _codec(stream: AudioStream) -> str:
     if not name.startswith("pcm_"):
         return name
     return name.removesuffix("_planar").removesuffix("le").removesuffix("be")
-
-
-def _byte_order(stream: AudioStream) -> str:
-    """Names the byte order of uncompressed sound as numpy does."""
-    return ">" if stream.codec_context.codec.canonical_name.endswith("be") else "<"
 
 
 _NO_SENSE = "the content makes no sense to the decoder"

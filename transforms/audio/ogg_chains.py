@@ -6,20 +6,18 @@ link of a chain is opened as a file of its own, and brought to the rate and chan
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
-from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.transforms.audio.containers import read_promise
+from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.formats import Format
 from earmark.transforms.audio.libav_decoder import LibavDecoder, open_libav
-from earmark.transforms.audio.sniffing import Sniffed
 from earmark.transforms.errors import (
     AudioError,
     DamagedError,
@@ -30,73 +28,61 @@ from earmark.transforms.errors import (
 
 
 @contextmanager
-def open_ogg(file: BinaryIO, sniffed: Sniffed) -> Iterator[OggDecoder]:
+def open_ogg(content: FilePart, format_: Format) -> Iterator[OggDecoder]:
     """Opens the first of an Ogg file's streams that can be decoded, and decodes the first of it.
 
     Raises:
       AudioError: that of open_libav, for the first of all.
     """
-    links = find_links(file, sniffed.start)
+    links = find_links(content)
     trouble: AudioError | None = None
     for link in links:
         with ExitStack() as stack:
             try:
-                first = stack.enter_context(_open_link(file, link))
+                first = stack.enter_context(_open_link(link, format_))
             except ReadError:
                 raise
             except AudioError as error:
                 trouble = trouble or error
                 continue
-            yield OggDecoder(file, first, links, trouble)
+            yield OggDecoder(format_, first, links, trouble)
             return
     raise trouble or NoSamplesError("there is not one sample in it")
 
 
-class Link(NamedTuple):
-    """One of the streams, or groups of simultaneous streams, that a file is a chain of."""
+def find_links(content: FilePart) -> Iterator[FilePart]:
+    """Finds the streams, or groups of simultaneous streams, that a file is a chain of.
 
-    start: int
-    end: int
-
-
-def find_links(file: BinaryIO, start: int) -> Iterator[Link]:
-    """Finds where the streams of an Ogg file begin and end (RFC 3533, 4).
-
-    A link begins with a page for each of its simultaneous streams that is marked as their first.
+    A link begins with a page for each of its simultaneous streams that is marked as their first
+    (RFC 3533, 4).
     """
-    group_end = None
-    for page in _first_pages(file, start):
-        if group_end is not None and page.start > group_end:
-            yield Link(start, page.start)
-            start = page.start
-        group_end = page.end
-    yield Link(start, file.seek(0, io.SEEK_END))
+    start, group_end = 0, None
+    for page, page_end in _first_pages(content):
+        if group_end is not None and page > group_end:
+            yield content.part(start, page)
+            start = page
+        group_end = page_end
+    yield content.part(start)
 
 
-def _first_pages(file: BinaryIO, start: int) -> Iterator[Link]:
-    """Yields the pages that are marked as the first of a stream."""
-    for at in _find_all(file, start, re.compile(rb"OggS\0[\2\3\6\7]")):
-        file.seek(at)
-        head = file.read(27 + 255)
+def _first_pages(content: FilePart) -> Iterator[tuple[int, int]]:
+    """Yields where pages begin and end that are marked as the first of a stream."""
+    for at in _find_all(content, re.compile(rb"OggS\0[\2\3\6\7]")):
+        head = content.read_at(at, 27 + 255)
         if len(head) > 27:
             segments = head[26]
-            yield Link(at, at + 27 + segments + sum(head[27 : 27 + segments]))
+            yield at, at + 27 + segments + sum(head[27 : 27 + segments])
 
 
-def _find_all(file: BinaryIO, start: int, pattern: re.Pattern[bytes]) -> Iterator[int]:
+def _find_all(content: FilePart, pattern: re.Pattern[bytes]) -> Iterator[int]:
     """Yields where a pattern of six bytes lies."""
-    offset, overlap = start, 5
-    while len(block := _read_at(file, offset, _BLOCK_BYTES)) > overlap:
+    offset, overlap = 0, 5
+    while len(block := content.read_at(offset, _BLOCK_BYTES)) > overlap:
         yield from (offset + match.start() for match in pattern.finditer(block))
         offset += len(block) - overlap
 
 
 _BLOCK_BYTES = 1 << 20
-
-
-def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(offset)
-    return file.read(size)
 
 
 class OggDecoder:
@@ -112,12 +98,12 @@ class OggDecoder:
 
     def __init__(
         self,
-        file: BinaryIO,
+        format_: Format,
         first: LibavDecoder,
-        later: Iterator[Link],
+        later: Iterator[FilePart],
         trouble: AudioError | None,
     ) -> None:
-        self._file = file
+        self._format = format_
         self._first = first
         self._trouble = trouble  # with streams before the first that could be opened
         self._second = next(later, None)
@@ -163,40 +149,8 @@ class OggDecoder:
         yield nullcontext(self._first)
         if self._second is not None:
             for link in chain([self._second], self._later):
-                yield _open_link(self._file, link)
+                yield _open_link(link, self._format)
 
 
-@contextmanager
-def _open_link(file: BinaryIO, link: Link) -> Iterator[LibavDecoder]:
-    part, sniffed = io.BufferedReader(_Part(file, link)), Sniffed("ogg", "ogg", 0)
-    with open_libav(part, sniffed, read_promise(part, sniffed)) as decoder:
-        yield decoder
-
-
-class _Part(io.RawIOBase):
-    """A part of a file, as a file of its own."""
-
-    def __init__(self, file: BinaryIO, bounds: Link) -> None:
-        self._file = file
-        self._bounds = bounds
-        self._at = bounds.start
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        wanted = max(0, min(len(view), self._bounds.end - self._at))
-        content = _read_at(self._file, self._at, wanted)
-        view[: len(content)] = content
-        self._at += len(content)
-        return len(content)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start, end = self._bounds
-        origins = {io.SEEK_SET: start, io.SEEK_CUR: self._at, io.SEEK_END: end}
-        self._at = max(start, origins[whence] + offset)
-        return self._at - start
+def _open_link(link: FilePart, format_: Format) -> AbstractContextManager[LibavDecoder]:
+    return open_libav(link, format_, format_.read_length(link))

@@ -7,15 +7,17 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.transforms.audio.containers import Promise, nothing_decoded, read_promise
+from earmark.transforms.audio.declared_length import DeclaredLength
+from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.formats import Decoder
 from earmark.transforms.audio.libav_decoder import LibavDecoder, open_libav
-from earmark.transforms.audio.ogg_chains import open_ogg
-from earmark.transforms.audio.plain_sound import PlainDecoder
+from earmark.transforms.audio.ogg_chains import OggDecoder, open_ogg
+from earmark.transforms.audio.plain_sound import PlainDecoder, plain_decoder
 from earmark.transforms.audio.sniffing import Sniffed, sniff
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder, open_soundfile
 from earmark.transforms.elements import AudioHeader
@@ -30,20 +32,47 @@ from earmark.transforms.errors import (
 )
 
 
-class AudioReader(Protocol):
-    """A recording, open to be read once."""
+@contextmanager
+def open_audio(path: str) -> Iterator[AudioReader]:
+    """Opens a local audio or video file; its format is told by its content, not by its name.
 
-    @property
-    def header(self) -> AudioHeader:
-        """What the recording is."""
+    Raises:
+      ReadError: there is no such file, or it cannot be read.
+      EmptyFileError: it holds no bytes.
+      NotAudioError: it is of no format that is known here.
+      NoAudioStreamError: it holds no sound.
+      UnsupportedError: its codec or sample rate is not known here, or it is encrypted.
+      DamagedError: nothing of it can be decoded.
+      NoSamplesError: it is whole, and there is no sample in it.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_open_file(path))
+            decoder = _open_decoder(stack, file, sniff(FilePart(file)))
+        except OSError as error:
+            raise ReadError(error.strerror or str(error)) from error
+        _check_rate(decoder.header)
+        yield AudioReader(decoder)
 
-    @property
-    def library(self) -> str:
-        """What decodes it: libsndfile, libav, or numpy for what needs no decoding."""
 
-    @property
-    def can_seek(self) -> bool:
-        """Whether any sample can be reached without decoding what lies before it."""
+_Decoder: TypeAlias = SoundfileDecoder | LibavDecoder | OggDecoder | PlainDecoder
+"""One library's view of a recording: chunks of about the size wanted, then an AudioError."""
+
+
+class AudioReader:
+    """A recording, open to be read once.
+
+    Attributes:
+      header: what the recording is.
+      library: what decodes it: libsndfile, libav, or numpy for what needs no decoding.
+      can_seek: whether any sample can be reached without decoding what lies before it.
+    """
+
+    def __init__(self, decoder: _Decoder) -> None:
+        self._decoder = decoder
+        self.header = decoder.header
+        self.library = decoder.library
+        self.can_seek = decoder.can_seek
 
     def blocks(
         self, block_samples: int, start: int = 0, stop: int | None = None
@@ -67,67 +96,14 @@ class AudioReader(Protocol):
           DamagedError: after the last good block; the decoder gave up.
           ReadError: after the last good block; the file could not be read on.
         """
-
-
-@contextmanager
-def open_audio(path: str) -> Iterator[AudioReader]:
-    """Opens a local audio or video file; its format is told by its content, not by its name.
-
-    Raises:
-      ReadError: there is no such file, or it cannot be read.
-      EmptyFileError: it holds no bytes.
-      NotAudioError: it is of no format that is known here.
-      NoAudioStreamError: it holds no sound.
-      UnsupportedError: its codec or sample rate is not known here, or it is encrypted.
-      DamagedError: nothing of it can be decoded.
-      NoSamplesError: it is whole, and there is no sample in it.
-    """
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(_open_file(path))
-            sniffed = sniff(file)
-            decoder = _open_decoder(stack, file, sniffed, read_promise(file, sniffed))
-        except OSError as error:
-            raise ReadError(error.strerror or str(error)) from error
-        _check_rate(decoder.header)
-        yield _Recording(decoder)
-
-
-class _Decoder(Protocol):
-    """One library's view of a recording: chunks of about the size wanted, then an AudioError."""
-
-    @property
-    def header(self) -> AudioHeader: ...
-
-    @property
-    def library(self) -> str: ...
-
-    @property
-    def can_seek(self) -> bool: ...
-
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]: ...
-
-
-class _Recording:
-    def __init__(self, decoder: _Decoder) -> None:
-        self._decoder = decoder
-        self.header = decoder.header
-        self.library = decoder.library
-        self.can_seek = decoder.can_seek
-
-    def blocks(
-        self, block_samples: int, start: int = 0, stop: int | None = None
-    ) -> Iterator[NDArray[np.float32]]:
         if start and not self.can_seek:
             raise ValueError(f"a recording of {self.header.codec} can only be read from its start")
         chunks = self._decoder.chunks(block_samples, start)
         if stop is not None:
-            chunks = _up_to(chunks, stop - start, self._is_end(stop))
+            declared = self.header.declared_samples
+            is_end = declared is not None and stop >= declared
+            chunks = _up_to(chunks, stop - start, is_end)
         return _regroup(chunks, block_samples)
-
-    def _is_end(self, stop: int) -> bool:
-        declared = self.header.declared_samples
-        return declared is not None and stop >= declared
 
 
 def _up_to(
@@ -183,49 +159,33 @@ def _open_file(path: str) -> BinaryIO:
     return Path(path).open("rb", buffering=0)
 
 
-_SOUNDFILE_FORMATS = {"wav", "rf64", "w64", "flac", "aiff", "au"}
-
-
-def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed, promise: Promise) -> _Decoder:
-    """Opens a file with the library that suits its format, and with the other where that fails.
-
-    libsndfile is the one for plain sound. It is not for MPEG and Apple's CAF, with which it writes
-    to the terminal, nor for Ogg, where it is slower, and stops without a word behind the first of
-    chained streams.
-    """
+def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> _Decoder:
+    """Opens a file with the library that suits its format, and with the other where that fails."""
+    format_, content = sniffed
+    declared = format_.read_length(content)
     verdicts: list[AudioError] = []
-    if sniffed.format in _SOUNDFILE_FORMATS and not promise.is_mpeg:
+    if format_.decoder is Decoder.LIBSNDFILE and not declared.is_mpeg:
         try:
-            return _plain(file, stack.enter_context(open_soundfile(file, sniffed, promise)))
+            sound = stack.enter_context(open_soundfile(file, format_, declared))
+            return plain_decoder(content, sound) or sound
         except AudioError as verdict:
             verdicts.append(verdict)
     try:
-        if sniffed.format == "ogg":
-            return stack.enter_context(open_ogg(file, sniffed))
-        return _plain(file, stack.enter_context(open_libav(file, sniffed, promise)))
+        if format_.decoder is Decoder.OGG_CHAINS:
+            return stack.enter_context(open_ogg(content, format_))
+        opened = stack.enter_context(open_libav(content, format_, declared))
+        return plain_decoder(content, opened) or opened
     except AudioError as verdict:
         verdicts.append(verdict)
-    raise _most_telling(verdicts, promise)
+    raise _most_telling(verdicts, declared)
 
 
-def _plain(file: BinaryIO, opened: SoundfileDecoder | LibavDecoder) -> _Decoder:
-    """Leaves the library aside where it would do nothing but read on."""
-    if opened.plain is None:
-        return opened
-    position = file.tell()
-    decoder = PlainDecoder(file, opened.plain, opened.header, opened.promise)
-    if decoder.agrees(opened.first):
-        return decoder
-    file.seek(position)
-    return opened
-
-
-def _most_telling(verdicts: list[AudioError], promise: Promise) -> AudioError:
+def _most_telling(verdicts: list[AudioError], declared: DeclaredLength) -> AudioError:
     """Of the libraries' verdicts on a file, the one that says most; a known cut says still more."""
     kinds = (ReadError, UnsupportedError, NoAudioStreamError, NoSamplesError, DamagedError)
     best = min(verdicts, key=lambda verdict: kinds.index(type(verdict)))
-    is_cut = isinstance(best, (DamagedError, NoAudioStreamError)) and not promise.is_kept
-    return nothing_decoded(promise) if is_cut else best
+    is_cut = isinstance(best, (DamagedError, NoAudioStreamError)) and not declared.is_whole
+    return declared.nothing_decoded() if is_cut else best
 
 
 _RATES_HZ = range(4000, 384_001)

@@ -11,14 +11,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earmark.transforms.audio.containers import (
-    Promise,
-    check_end,
-    nothing_decoded,
-    pcm_sample_bytes,
-)
-from earmark.transforms.audio.plain_sound import find_plain
-from earmark.transforms.audio.sniffing import Sniffed
+from earmark.transforms.audio.declared_length import DeclaredLength
+from earmark.transforms.audio.formats import Format
 from earmark.transforms.elements import AudioHeader
 from earmark.transforms.errors import (
     HOSTILE_CONTENT_ERRORS,
@@ -30,7 +24,7 @@ from earmark.transforms.errors import (
 
 @contextmanager
 def open_soundfile(
-    file: BinaryIO, sniffed: Sniffed, promise: Promise
+    file: BinaryIO, format_: Format, declared: DeclaredLength
 ) -> Iterator[SoundfileDecoder]:
     """Opens a recording with libsndfile, and decodes the first of it.
 
@@ -40,7 +34,7 @@ def open_soundfile(
       NoSamplesError: there is no sound in it.
     """
     with _open(file) as sound:
-        yield SoundfileDecoder(sound, file, sniffed, promise)
+        yield SoundfileDecoder(sound, file, format_, declared)
 
 
 def _open(file: BinaryIO) -> _Sequential:
@@ -65,35 +59,38 @@ class SoundfileDecoder:
     Attributes:
       header: what the recording is.
       can_seek: whether chunks() can start anywhere.
-      plain: where the samples lie in the file, if they are uncompressed.
+      declared: how long its header says that it is.
+      samples: how many there are, per channel, by libsndfile's count.
+      byte_order: of uncompressed sound, as numpy names it.
       first: the first of the recording, float32 [n, channels].
     """
 
     library = "libsndfile"
 
     def __init__(
-        self, sound: soundfile.SoundFile, file: BinaryIO, sniffed: Sniffed, promise: Promise
+        self, sound: soundfile.SoundFile, file: BinaryIO, format_: Format, declared: DeclaredLength
     ) -> None:
         self._sound = sound
         self._file = file
-        codec = _codec(sound, sniffed.format)
-        self.promise = _completed(promise, sound, codec)
+        codec = _codec(sound)
+        self.declared = _in_samples(declared, sound, codec)
         self.header = AudioHeader(
-            format=sniffed.format,
+            format=format_.name,
             codec=codec,
             sample_rate_hz=sound.samplerate,
             channels=sound.channels,
-            declared_samples=self.promise.samples,
+            declared_samples=self.declared.samples,
         )
-        self.can_seek = promise.is_kept and (codec == "flac" or codec.startswith("pcm_"))
-        plain = find_plain(file, self.header, self.promise, _byte_order(sound, sniffed.format))
-        self.plain = plain if plain and plain.samples == sound.frames else None
+        self.can_seek = declared.is_whole and (codec == "flac" or codec.startswith("pcm_"))
+        self.samples: int = sound.frames
+        by_default = ">" if format_.big_endian else "<"
+        self.byte_order = {"LITTLE": "<", "BIG": ">"}.get(sound.endian, by_default)
         self._chunk_samples = max(1, min(_CHUNK_SAMPLES, _CHUNK_VALUES // sound.channels))
         self._heard = 0
         self._trouble: AudioError | None = None
         self.first = self._read()
         if not len(self.first):
-            raise self._trouble or nothing_decoded(self.promise)
+            raise self._trouble or self.declared.nothing_decoded()
 
     def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
         """Yields float32 [n, channels] in [-1, 1], n as it comes.
@@ -107,7 +104,7 @@ class SoundfileDecoder:
 
         Raises:
           DamagedError: libsndfile gave up; what came before is good.
-          TruncatedError: fewer samples came out than the header promises.
+          TruncatedError: fewer samples came out than the header declares.
         """
         with ExitStack() as stack:
             chunk = self._seek(stack, start)
@@ -118,7 +115,7 @@ class SoundfileDecoder:
                 chunk = self._read()
         if self._trouble and not (self._heard < self._sound.frames and self._is_at_end()):
             raise self._trouble
-        check_end(self.promise, self._heard, self._heard, self.header.sample_rate_hz)
+        self.declared.check_end(self._heard, self._heard, self.header.sample_rate_hz)
 
     def _seek(self, stack: ExitStack, start: int) -> NDArray[np.float32]:
         """Returns a chunk of the grid that begins before `start`, or the first.
@@ -173,33 +170,26 @@ _CHUNK_VALUES = 1 << 18
 _UNKNOWN_SAMPLES = 1 << 62  # what libsndfile answers for a FLAC stream of unknown length, and above
 
 
-def _completed(promise: Promise, sound: soundfile.SoundFile, codec: str) -> Promise:
-    """Counts the promise in samples; libsndfile itself counts no more than the file holds."""
+def _in_samples(declared: DeclaredLength, sound: soundfile.SoundFile, codec: str) -> DeclaredLength:
+    """Counts a declared length in samples; libsndfile itself counts no more than the file holds."""
     if sound.frames >= _UNKNOWN_SAMPLES:
         raise UnsupportedError("libsndfile cannot read a stream of unknown length")
-    if not promise.missing_bytes or promise.sound_bytes is None:
-        return promise._replace(samples=sound.frames)
-    if sample_bytes := pcm_sample_bytes(codec):
-        samples = promise.sound_bytes // (sample_bytes * sound.channels)
-        return promise._replace(samples=samples)
-    there = max(1, promise.sound_bytes - promise.missing_bytes)
-    return promise._replace(samples=round(sound.frames * promise.sound_bytes / there))
+    if not declared.missing_bytes or declared.sound_bytes is None:
+        return declared._replace(samples=sound.frames)
+    samples = declared.pcm_samples(codec, sound.channels)
+    if samples is None:
+        there = max(1, declared.sound_bytes - declared.missing_bytes)
+        samples = round(sound.frames * declared.sound_bytes / there)
+    return declared._replace(samples=samples)
 
 
-def _byte_order(sound: soundfile.SoundFile, format_: str) -> str:
-    """Names the byte order as numpy does."""
-    own = ">" if format_ in ("aiff", "au") else "<"
-    return {"LITTLE": "<", "BIG": ">"}.get(sound.endian, own)
-
-
-def _codec(sound: soundfile.SoundFile, format_: str) -> str:
+def _codec(sound: soundfile.SoundFile) -> str:
     """Names the codec as FFmpeg does."""
-    if format_ == "flac":
+    if sound.format == "FLAC":
         return "flac"
-    subtype = sound.subtype
-    if format_ in ("aiff", "caf") and subtype in _APPLE_CODECS:
-        return _APPLE_CODECS[subtype]
-    return _CODECS.get(subtype) or subtype.lower()
+    subtype: str = sound.subtype
+    apple = _APPLE_CODECS if sound.format == "AIFF" else {}
+    return apple.get(subtype) or _CODECS.get(subtype) or subtype.lower()
 
 
 _APPLE_CODECS = {"IMA_ADPCM": "adpcm_ima_qt", "GSM610": "gsm"}
@@ -220,10 +210,6 @@ _CODECS = {
     "G721_32": "adpcm_g726",
     "G723_24": "adpcm_g726",
     "G723_40": "adpcm_g726",
-    "ALAC_16": "alac",
-    "ALAC_20": "alac",
-    "ALAC_24": "alac",
-    "ALAC_32": "alac",
 }
 
 

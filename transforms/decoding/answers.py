@@ -1,9 +1,8 @@
 """The answers of decoder processes, on their way through a pipe.
 
-Whoever takes a decoder over, by a recording made for that, may write there what he likes. So
-answers are numbers and texts, never objects that say how they are to be made, and are checked when
-they are read. An answer is one byte for its kind, four for the length of what follows, and JSON;
-behind Frames, their samples follow as they lie in memory.
+A crafted recording that takes a decoder over can write anything there. So answers are numbers and
+text, never pickled objects, and are checked when they are read. An answer is one byte for its kind,
+four for the length of what follows, and JSON; Frames are followed by their samples as in memory.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Troubl
 from earmark.transforms.errors import AudioError, CrashedError
 
 MAX_CHANNELS = 1024
-"""More of them no decoder gives."""
+"""The most channels that a decoder may return."""
 
 MAX_LENGTH_S = 1 << 25
-"""A year; what claims to be longer is not cut into spans."""
+"""About a year; a recording that claims to be longer is not cut into spans."""
 
 _HEAD = struct.Struct("<cI")
 _MOST_BYTES = 1 << 16
@@ -37,18 +36,18 @@ _Part = TypeVar("_Part")
 
 
 def packed(answer: Answer) -> bytes:
-    """An answer as it goes through the pipe."""
+    """An answer as bytes for the pipe."""
     kind = next(kind for kind, (of, _, _) in _KINDS.items() if isinstance(answer, of))
     body = json.dumps(_KINDS[kind][1](answer)).encode("ascii")
     return _HEAD.pack(kind, len(body)) + body
 
 
 def read_answer(pipe: BinaryIO) -> Answer:
-    """The next answer from the pipe; the samples behind Frames are left there.
+    """The next answer from the pipe; the samples after Frames are left there.
 
     Raises:
-      EOFError: it ends before there is one.
-      CrashedError: what comes is no answer.
+      EOFError: the pipe ends first.
+      CrashedError: the bytes are not a valid answer.
       Also what reading from the pipe raises.
     """
     kind, size = _HEAD.unpack(_exactly(pipe, _HEAD.size))
@@ -62,8 +61,8 @@ def read_answer(pipe: BinaryIO) -> Answer:
 
 
 def nonsense() -> CrashedError:
-    """What is told of a decoder whose answers no decoder gives."""
-    return CrashedError("the decoder gave an answer that makes no sense")
+    """The error for a decoder with invalid answers."""
+    return CrashedError("the decoder returned an invalid answer")
 
 
 def _exactly(pipe: BinaryIO, size: int) -> bytes:

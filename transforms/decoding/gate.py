@@ -1,4 +1,4 @@
-"""Who may decode at the same time: many, or one alone."""
+"""A gate that lets many threads decode at once, or one alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 class DecoderGate:
     """Lets many through together, or one by itself.
 
-    Who wants to be alone waits until those inside have left; until then, and while he is inside,
-    nobody else is let in. Inside, nobody may wait for somebody who is still outside.
+    A thread that wants to be alone waits until those inside have left; until it has left in turn,
+    no other is let in. A thread inside must not wait for one outside.
 
     Args:
-      patience_s: how long to wait at most, in each case. Who is inside and never leaves, such as a
-        generator that lies about half used, must not keep the others out for ever.
+      patience_s: how long to wait at most, in each case. A thread that never leaves, such as one
+        with an unfinished generator, must not keep the others out forever.
     """
 
     def __init__(self, patience_s: float = 1800.0) -> None:
@@ -26,12 +26,12 @@ class DecoderGate:
 
     @property
     def alone(self) -> int:
-        """How many are inside alone, or wait for it."""
+        """How many threads are inside alone, or wait to be."""
         return self._alone
 
     @contextmanager
     def with_others(self) -> Iterator[None]:
-        """Be inside, with any others."""
+        """Be inside, together with others."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone, self._patience_s)
             self._inside += 1
@@ -42,7 +42,7 @@ class DecoderGate:
 
     @contextmanager
     def by_oneself(self) -> Iterator[None]:
-        """Be inside, with nobody else."""
+        """Be inside alone."""
         with self._changed:
             self._alone += 1
             self._changed.wait_for(lambda: not self._inside, self._patience_s)

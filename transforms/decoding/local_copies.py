@@ -15,13 +15,13 @@ from earmark.transforms.storage import UNUSABLE_ERRORS, fetched, local_path, rea
 def local_copy(uri: str, listed: AudioObject | None = None) -> Iterator[str]:
     """The path of a local file with an object's content.
 
-    A local object is that file itself. A remote one is read once, from its beginning to its end,
-    into a temporary file that is gone afterwards. Where the connection breaks it is read on from
-    there. A member of an archive is unpacked into such a file.
+    A local object is that file itself. A remote one is downloaded once, in full, into a temporary
+    file that is deleted afterwards; if the connection breaks, the download resumes. A member of an
+    archive is unpacked into such a file.
 
     Args:
       uri: of the object.
-      listed: what the listing said of it, which it must still be; None asks for it now.
+      listed: the object as listed, which must not have changed; None looks it up now.
 
     Raises:
       ReadError: the object could not be read, or is another by now, or there is no room for a copy.

@@ -1,4 +1,4 @@
-"""What decoder processes are asked, and what they answer."""
+"""The questions that decoder processes are asked, and their answers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from earmark.transforms.frames import ChannelUse, FrameGrid
 
 
 def endless_s(size_bytes: int) -> int:
-    """More seconds than a file of a size can hold: there a decoder runs in circles.
+    """More seconds than a file of this size can contain: past them a decoder must be looping.
 
-    Digital silence at 4 kHz takes FLAC, which says least of it, a byte for 1.2 s.
+    The densest case is digital silence at 4 kHz in FLAC, with one byte for 1.2 s.
     """
     return 60 + 10 * size_bytes
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How to read the time of recording where it isn't stated in full.
+    """How to read recording times that need interpretation.
 
     Attributes:
-      time_pattern: of names, as for strptime; None for the usual ones.
-      time_zone: of times that name none.
+      time_pattern: the format of times in names, as for strptime; None for the usual ones.
+      time_zone: the zone of times that name none.
     """
 
     time_pattern: str | None = None
@@ -50,7 +50,7 @@ class DecodeSpan(NamedTuple):
 
 
 class FindLength(NamedTuple):
-    """Look how long a recording is, if it can be cut into spans: answered by a Length."""
+    """Find a recording's length, if it can be cut into spans: answered by a Length."""
 
     path: str
 
@@ -63,13 +63,13 @@ class Ready(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """Frames of a span; behind this, they follow as they lie in memory: float32.
+    """Frames of a span; followed by their float32 values as in memory.
 
     Attributes:
       first_frame: the index of the first of them in the clip.
       shape: how many there are, of all channels, and how many samples each has.
       channels: how many give frames of their own: see FrameBlock.
-      so_far: how decoding ended if it broke off behind them.
+      so_far: the Ending if decoding stopped after them.
     """
 
     first_frame: int
@@ -79,7 +79,7 @@ class Frames(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """No frames yet, but it goes on: so many seconds of the span have been decoded."""
+    """Progress without new frames: how many seconds of the span have been decoded."""
 
     seconds: int
 
@@ -102,4 +102,4 @@ OUT_OF_MEMORY_STATUS = 81
 """The exit status of a process that ran out of memory."""
 
 BUG_STATUS = 82
-"""The exit status of a process that met an error of ours, which stderr tells."""
+"""The exit status of a process with a bug, which stderr describes."""

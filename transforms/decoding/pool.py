@@ -1,8 +1,7 @@
-"""Decoding in processes of its own, so that a bad recording costs itself and not the run."""
+"""Decoding in separate processes, so that a bad recording cannot affect the rest of a run."""
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import io
 import os
@@ -42,15 +41,16 @@ from earmark.transforms.decoding.received import DecodedSpan, decoded_s
 from earmark.transforms.elements import FrameBlock, Span
 from earmark.transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
 from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+from earmark.transforms.threads import ONE_BLAS_THREAD
 
 LIMIT_S = 60.0
-"""How long a decoder may keep us waiting, and a second more for each that it has decoded."""
+"""How long a decoder may take; one second is added for each second that it has decoded."""
 
 SKIPPING_SPEED = 20
-"""How many seconds that lie before a span it must read in one."""
+"""How many seconds before a span a decoder must read per second."""
 
 START_LIMIT_S = 300.0
-"""How long a decoder may take to start; one that takes longer is no recording's fault."""
+"""How long a decoder may take to start; a longer start is not the recording's fault."""
 
 _PIPE_BYTES = 1 << 20  # a block of frames
 _TICK_S = 0.25
@@ -58,26 +58,25 @@ _END_LIMIT_S = 5.0
 _SPARE_S = 60
 _SAID_BYTES = 20_000
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)  # none of them comes of content
-_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
 _PROGRAM = "from earmark.transforms.decoding.process import main; main()"
 
 _Given = TypeVar("_Given")
 
 
 class DecoderError(RuntimeError):
-    """A decoder met an error that is ours, not the recording's."""
+    """A bug in the decoder, not an error of the recording."""
 
 
 class DecoderPool:
     """Processes that decode; none of them serves two threads at once.
 
-    A process is started where none is idle, so there are as many as threads that decode at the
-    same time. One that did not answer to the end is not used again. One that was killed from
-    outside, as by a system that is short of memory, costs nothing but time: its task is done again,
-    while no other decodes.
+    A process is started when none is idle, so there are as many as threads that decode at the same
+    time. A process that has not answered completely is not used again. If one is killed from
+    outside, as by a system that is short of memory, only time is lost: its task is repeated while
+    no other decodes.
 
     Args:
-      program: what they run, in Python.
+      program: the Python program that they run.
     """
 
     def __init__(self, program: str = _PROGRAM) -> None:
@@ -89,10 +88,10 @@ class DecoderPool:
     def decode(
         self, span: Span, path: str, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
     ) -> Iterator[FrameBlock]:
-        """Decode a span of a recording; whatever is wrong with it, the last block says so.
+        """Decode a span of a recording; errors are reported by the last block.
 
-        Where the decoder itself comes to grief, the frames that had come stay good. Where it was
-        killed from outside, decoding begins anew, and what had come is not given again.
+        If the decoder itself fails, frames received before that are kept. If it is killed from
+        outside, decoding starts again, and frames already yielded are not repeated.
 
         Args:
           span: the part of a recording.
@@ -118,7 +117,7 @@ class DecoderPool:
     def length_s(self, path: str) -> int | None:
         """The length of a recording, the last second begun.
 
-        None where it cannot be cut into spans or opened, which decoding it will tell.
+        None if it cannot be cut into spans, or cannot be opened, which decoding will report.
 
         Raises:
           DecoderError: there is a bug in the decoder.
@@ -130,16 +129,16 @@ class DecoderPool:
         return length_s
 
     def close(self) -> None:
-        """End all processes, whatever they do."""
+        """End all processes at once."""
         self._idle.clear()
         with suppress(KeyError):
             while True:
                 self._all.pop().end()
 
     def _twice_if_killed(self, attempt: Callable[[], Iterator[_Given]]) -> Iterator[_Given]:
-        """What an attempt gives; where its decoder is killed from outside, what a second one does.
+        """The result of an attempt; of a second one if the first decoder is killed from outside.
 
-        That one has the memory of this process to itself: none else of its decoders is at work.
+        The second attempt runs alone, while no other decoder of this process is working.
         """
         with suppress(KilledError), self._gate.with_others():
             yield from attempt()
@@ -149,7 +148,7 @@ class DecoderPool:
             yield from attempt()
 
     def _blocks(self, question: DecodeSpan, decoded: DecodedSpan) -> Iterator[FrameBlock]:
-        """Blocks of frames that have not come before."""
+        """Blocks of frames that were not received before."""
         decoded.begin()
         with self._taken() as process:
             process.ask(question, skipped_s=question.span.start_s)
@@ -211,14 +210,8 @@ class DecoderPool:
                 process.end()
 
 
-SHARED = DecoderPool()
-"""The pool of this process."""
-
-atexit.register(SHARED.close)
-
-
 def _most_s(path: str) -> float | None:
-    """More seconds than a file can hold, with some to spare; None where it can't be looked at."""
+    """More seconds than a file can contain, with some margin; None if its size is unknown."""
     with suppress(OSError, ValueError):
         return endless_s(os.stat(path).st_size) + _SPARE_S
     return None
@@ -234,7 +227,7 @@ class _DecoderProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
-            env={**_ONE_THREAD, **os.environ},
+            env={**ONE_BLAS_THREAD, **os.environ},
             bufsize=0,
             start_new_session=True,  # Ctrl-C goes to the terminal's session: it is ours to end this
         )
@@ -260,17 +253,17 @@ class _DecoderProcess:
             self._questions.write(struct.pack("<I", len(pickled)) + pickled)
 
     def has_decoded(self, seconds: float) -> None:
-        """Let it have the time that goes with what it has decoded so far of its task."""
+        """Extend the time limit by the seconds decoded so far."""
         self._pipe.limit_s = self._first_limit_s + seconds
 
     def answer(self) -> Answer:
         """The next answer.
 
         Raises:
-          CrashedError: the process is dead, or gives what is no answer.
-          KilledError: it is dead, and by no fault of its own.
+          CrashedError: the process has died, or returned an invalid answer.
+          KilledError: it was killed from outside.
           TooSlowError: it takes too long.
-          DecoderError: it met a bug.
+          DecoderError: it has a bug.
         """
         try:
             return read_answer(self._answers)
@@ -278,14 +271,14 @@ class _DecoderProcess:
             raise self._cause_of_death() from error
 
     def frames(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """The frames, float32 of a shape, that follow an answer; raises the same."""
+        """The frames, float32 of a shape, that follow an answer; raises as `answer` does."""
         frames = np.empty(shape, np.float32)
         if self._answers.readinto(frames.data.cast("B")) < frames.nbytes:
             raise self._cause_of_death()
         return frames
 
     def end(self) -> None:
-        """End the process, in the midst of whatever it does."""
+        """End the process at once."""
         self._is_ended = True
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):  # of one that the system holds, waiting for files
@@ -308,20 +301,20 @@ class _DecoderProcess:
         try:
             status = self._process.wait(_END_LIMIT_S)
         except subprocess.TimeoutExpired:
-            return CrashedError("the decoder broke off")
+            return CrashedError("the decoder exited early")
         if status == BUG_STATUS:
             return DecoderError(f"a bug in the decoder\n{self._said()}")
         if status == OUT_OF_MEMORY_STATUS:
             return CrashedError("the decoder ran out of memory")
         if status >= 0:
-            return CrashedError(f"the decoder broke off (exit status {status})")
+            return CrashedError(f"the decoder exited early (exit status {status})")
         name = _signal_name(-status)
         if -status in _FROM_OUTSIDE and not self._is_ended:
-            return KilledError(f"the decoder was killed ({name}), perhaps since memory was short")
+            return KilledError(f"the decoder was killed ({name}), perhaps because memory was short")
         return CrashedError(f"the decoder crashed ({name}{self._complaint(status)})")
 
     def _complaint(self, status: int) -> str:
-        """What a library said last that gave up by itself; of others it may change by the run."""
+        """The last message of a library that aborted; other output varies from run to run."""
         lines = [line.strip() for line in self._said().splitlines() if line.strip()]
         return f": {lines[-1][:200]}" if status == -signal.SIGABRT and lines else ""
 
@@ -332,12 +325,11 @@ class _DecoderProcess:
 
 
 class _PatientPipe(io.RawIOBase):
-    """The reading end of a pipe, with a limit to how long it may be waited at.
+    """The reading end of a pipe, with a limit on the time spent waiting for it.
 
     Attributes:
-      limit_s: how long in all.
-      waited_s: how long it was until now. Where this process was stopped meanwhile, and went on,
-        that does not count.
+      limit_s: the limit in all.
+      waited_s: the time so far, not counting time in which this process was suspended.
     """
 
     def __init__(self, pipe: IO[bytes]) -> None:
@@ -352,7 +344,7 @@ class _PatientPipe(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what is there; raises TooSlowError where that takes too long."""
+        """Read available bytes; raises TooSlowError if none come in time."""
         while not self._comes():
             if self.waited_s > self.limit_s:
                 raise TooSlowError(f"the decoder took more than {self.limit_s:.0f} s")

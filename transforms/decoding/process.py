@@ -1,7 +1,6 @@
-"""A process that decodes recordings: started by decoder_pool, and killed at need.
+"""A process that decodes recordings: started by pool.py, and killed if necessary.
 
-It imports nothing that isn't needed for decoding, Beam least of all, so that it starts fast and is
-small.
+It imports only what decoding needs, above all not Beam, so that it starts fast and stays small.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from earmark.transforms.decoding.spans import SpanDecoding
 from earmark.transforms.errors import AudioError
 
 MEMORY_LIMIT_BYTES = 4 << 30
-"""Of address space; decoding takes a tenth of it."""
+"""The limit of the address space; decoding takes a tenth of it."""
 
 
 def main() -> None:
@@ -79,7 +78,7 @@ def _length(question: FindLength) -> Length:
 
 
 class _Answers:
-    """Where answers go."""
+    """The output stream for answers."""
 
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
@@ -99,7 +98,7 @@ class _Answers:
 
 
 def _own(descriptor: int) -> BinaryIO:
-    """Takes stdin or stdout for itself: what libraries print there goes where stderr goes."""
+    """Takes over stdin or stdout: what libraries print there goes to stderr."""
     own = os.fdopen(os.dup(descriptor), "rb" if descriptor == 0 else "wb")
     os.dup2(2, descriptor)
     return own
@@ -122,9 +121,9 @@ def _questions(pipe: BinaryIO) -> SimpleQueue[bytes]:
 
 
 def _limit_memory() -> None:
-    """Keeps a recording that asks for all memory there is from getting it, where systems can.
+    """Limit this process's memory, where the system can.
 
-    Where memory is short all the same, this process is to go, and not the one that holds the run.
+    If the machine still runs out of memory, this process is to be killed, not the run's.
     """
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))

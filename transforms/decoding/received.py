@@ -1,4 +1,4 @@
-"""What has come of a span from decoder processes, held against what was asked for."""
+"""The frames of a span as received from decoder processes, checked against the question."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DecodedSpan:
       span: the part of a recording.
       grid: where the frames lie.
       use: how channels become frames.
-      most_s: more seconds than there can be; None where nobody knows.
+      most_s: more seconds than there can be; None if unknown.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class DecodedSpan:
         """Check that a decoder has not read more than the recording can hold.
 
         Raises:
-          CrashedError: it says that it has.
+          CrashedError: the decoder claims that it has.
         """
         if seconds > self._most_s:
             raise nonsense()
@@ -114,7 +114,7 @@ class DecodedSpan:
 
 
 def decoded_s(ending: Ending) -> float:
-    """How many seconds had been decoded when it ended so."""
+    """How many seconds had been decoded at an ending."""
     return ending.samples / ending.header.sample_rate_hz if ending.header else 0.0
 
 

@@ -29,11 +29,11 @@ from earmark.transforms.frames import (
 
 
 class SpanDecoding:
-    """A span of a recording that is decoded, once.
+    """The decoding of a span of a recording; for one use.
 
-    Its frames are those of the whole recording, to the last bit: some of what lies before the span
-    is decoded, too, and thrown away once the resampler has seen it, and what lies behind it up to
-    the end of the last frame that begins in it.
+    Its frames are bit-identical to those of the whole recording: some audio before the span is
+    decoded for the resampler and then dropped, and so is audio after it, up to the end of the last
+    frame that begins in the span.
 
     Args:
       span: the part of a recording.
@@ -69,7 +69,7 @@ class SpanDecoding:
         return channels_heard(self._use, self._header.channels) if self._header else 1
 
     def blocks(self, path: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Decode; whatever is wrong with the recording, only the ending says so.
+        """Decode; errors of the recording are only reported by the ending.
 
         Args:
           path: the local file with the content.
@@ -95,7 +95,7 @@ class SpanDecoding:
             self._stop(error)
 
     def ending(self) -> Ending:
-        """How decoding ended, or, in the midst of it, how it ended if it broke off here."""
+        """How decoding ended, or, before its end, how it would end if it stopped here."""
         time, source = self._recorded_at or (None, None)
         frames = self._end_frame - self._first_frame
         return Ending(
@@ -109,9 +109,9 @@ class SpanDecoding:
         return recorded_at(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
 
     def _signals(self, reader: AudioReader, size_bytes: int) -> Iterator[NDArray[np.float32]]:
-        """What is heard of the span, float32 [any, signals] each, to the end of its last frame.
+        """The span's signals, float32 [any, signals] each, to the end of its last frame.
 
-        Numbers that are none stay so.
+        NaNs are kept.
         """
         grid, start_s = self._grid, self._span.start_s
         seconds = self._seconds(reader, endless_s(size_bytes))
@@ -166,7 +166,7 @@ class SpanDecoding:
 
 def _check_end(second: int, endless_s: int) -> None:
     if second >= endless_s:
-        raise DamagedError("the sound has no end: there is far more of it than the file can hold")
+        raise DamagedError("the audio never ends: there is far more of it than the file can hold")
 
 
 def _without_first(

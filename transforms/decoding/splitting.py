@@ -7,20 +7,22 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from earmark.transforms.decoding import pool
+from earmark.shared import shared
+from earmark.transforms.decoding.pool import DecoderPool
 from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.storage import local_path
+from earmark.transforms.workers import marking
 
 _SHORT_BYTES = 1 << 20
-"""What is smaller than this is decoded in no time: it isn't opened to see how long it is."""
+"""Smaller files are decoded quickly, and so are not opened to find their length."""
 
 
 @dataclass
 class SplitLongClips(beam.PTransform):  # type: ignore[misc]
     """Cut long recordings into spans: AudioObject to Span.
 
-    Only those in which any position can be reached without decoding what lies before it, and which
-    are local files: an object elsewhere is read once, from its beginning to its end.
+    Only local files whose format can be entered at any position without decoding what comes before
+    it: remote objects are read once, from beginning to end.
 
     Attributes:
       span_s: how long a span is.
@@ -33,6 +35,7 @@ class SplitLongClips(beam.PTransform):  # type: ignore[misc]
         return objects | "Split" >> beam.FlatMap(split_clip, self.span_s)
 
 
+@marking
 def split_clip(clip: AudioObject, span_s: int) -> Iterator[Span]:
     """The spans of a recording: of span_s each, but for the last, which may be shorter."""
     length_s = _length_s(clip)
@@ -47,4 +50,4 @@ def _length_s(clip: AudioObject) -> int | None:
     path = local_path(clip.uri)
     if path is None or (clip.size_bytes or 0) < _SHORT_BYTES:
         return None
-    return pool.SHARED.length_s(path)
+    return shared(DecoderPool).length_s(path)

@@ -1,4 +1,4 @@
-"""From recordings to frames, in processes that a bad recording may bring down."""
+"""From recordings to frames, in processes that a bad recording may crash."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 
+from earmark.shared import shared
 from earmark.transforms import workers
-from earmark.transforms.decoding import pool
 from earmark.transforms.decoding.local_copies import local_copy
 from earmark.transforms.decoding.messages import Clock
+from earmark.transforms.decoding.pool import DecoderPool
 from earmark.transforms.elements import Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.errors import AudioError, trouble_of
 from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
@@ -43,6 +44,7 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
         self._samples = Metrics.counter(DecodeFrames, "samples")
         self._troubled = Metrics.counter(DecodeFrames, "spans_with_trouble")
 
+    @workers.marking
     def process(self, span: Span) -> Iterator[FrameBlock]:
         board = workers.board(self._stage.run_id)
         stage = self._stage
@@ -59,9 +61,9 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
 def decode_frames(
     span: Span, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
 ) -> Iterator[FrameBlock]:
-    """Decode a span of a recording; whatever is wrong with it, the last block says so.
+    """Decode a span of a recording; errors are reported by the last block.
 
-    A recording that is elsewhere is read here; decoding is done by another process.
+    A remote recording is downloaded here; decoding is done by another process.
 
     Args:
       span: the part of a recording.
@@ -74,7 +76,7 @@ def decode_frames(
     """
     try:
         with local_copy(span.clip.uri, span.clip) as path:
-            yield from pool.SHARED.decode(span, path, grid, clock, use)
+            yield from shared(DecoderPool).decode(span, path, grid, clock, use)
     except AudioError as error:
         none = np.empty((0, grid.frame_samples * use.in_frame), np.float32)
         nothing = Ending(None, 0, 0, SignalLevel(), trouble=trouble_of(error))

@@ -1,14 +1,14 @@
-"""From blocks of frames to what was heard in each clip: scores, detections, events, embeddings."""
+"""From blocks of frames to the results of each clip: scores, detections, events, embeddings."""
 
 from earmark.transforms.detecting.aggregating import AggregateClips, Detecting
-from earmark.transforms.detecting.embeddings import Aside, loaded, mean_embedding, rows_of
+from earmark.transforms.detecting.embeddings import EmbeddingSpool, loaded, mean_embedding, rows_of
 from earmark.transforms.detecting.events import merge_events
 from earmark.transforms.detecting.scoring import ScoreFrames, score_block
 
 __all__ = [
     "AggregateClips",
-    "Aside",
     "Detecting",
+    "EmbeddingSpool",
     "ScoreFrames",
     "loaded",
     "mean_embedding",

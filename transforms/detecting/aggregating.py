@@ -1,4 +1,4 @@
-"""From the scores of frames to what was heard in a clip."""
+"""From the scores of frames to the results of a clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from apache_beam.transforms.window import BoundedWindow
 from apache_beam.utils.windowed_value import WindowedValue
 from numpy.typing import NDArray
 
-from earmark.transforms.detecting.embeddings import Aside, first_frame
+from earmark.transforms.detecting.embeddings import EmbeddingSpool, first_frame
 from earmark.transforms.detecting.events import each_run, run_starts
 from earmark.transforms.elements import (
     AudioObject,
@@ -23,35 +23,36 @@ from earmark.transforms.elements import (
     FailedClip,
     FrameScores,
     HeadLabels,
-    HeardClip,
     LabelSummary,
+    ScoredClip,
     SignalLevel,
     Span,
     Trouble,
     all_labels,
 )
 from earmark.transforms.frames import FrameGrid
+from earmark.transforms.workers import marking
 
 
 @dataclass(frozen=True)
 class Detecting:
-    """What counts as heard.
+    """What counts as a detection, and where embeddings wait.
 
     Attributes:
       grid: where the frames lie in a clip.
       heads: what classes are called.
       min_scores: float32 [classes], of all heads one after another: a detection's score is this or
-        more; infinite for those that do not count.
+        more; infinite for classes that are excluded.
       top_k: at most so many detections in a frame, of each head: the best, of equal ones those of
         lower index; None for all.
-      aside: where embeddings wait until rows are written; None where there are none.
+      spool: where embeddings wait until rows are written; None where there are none.
     """
 
     grid: FrameGrid
     heads: tuple[HeadLabels, ...]
     min_scores: NDArray[np.float32]
     top_k: int | None = None
-    aside: Aside | None = None
+    spool: EmbeddingSpool | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -59,18 +60,18 @@ class Detecting:
         return all_labels(self.heads)
 
     def of_window(self, window: BoundedWindow) -> Detecting:
-        """The same, with embeddings waiting where those of a window do."""
-        return self if self.aside is None else replace(self, aside=self.aside.of_window(window))
+        """These settings for a stream's window, with a place of its own for embeddings."""
+        return self if self.spool is None else replace(self, spool=self.spool.of_window(window))
 
 
 @dataclass
 class AggregateClips(beam.PTransform):  # type: ignore[misc]
-    """Put together what was heard in each clip: FrameScores to ClipResult, one for each object.
+    """Combine the results of each clip: FrameScores to ClipResult, one for each object.
 
-    A clip ends at the first trouble in it, however it was cut into spans: what was heard in spans
-    behind that does not count.
+    A clip ends at its first error, however it was cut into spans: detections in later spans are
+    dropped.
 
-    Detections are picked and put together span by span before the shuffle, so that only they cross
+    Detections are selected and combined span by span before the shuffle, so that only they cross
     it. A CombineFn would leave that to the engine, and Flink's does not do it.
     """
 
@@ -90,9 +91,9 @@ _Key: TypeAlias = tuple[str, str]
 
 
 class _TallyFn(beam.DoFn):  # type: ignore[misc]
-    """A tally for each span, by the clip, as soon as its last block has come.
+    """A tally for each span, by the version of its clip, as soon as its last block has come.
 
-    A window of a stream may hold two versions of a recording, one of them brought once more.
+    A window of a stream may hold two versions of a recording, one replayed from a snapshot.
     """
 
     def __init__(self, detecting: Detecting) -> None:
@@ -101,6 +102,7 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
     def start_bundle(self) -> None:
         self._unfinished: dict[tuple[BoundedWindow, Span], Tally] = {}
 
+    @marking
     def process(
         self, block: FrameScores, window: BoundedWindow = beam.DoFn.WindowParam
     ) -> Iterator[tuple[_Key, Tally]]:
@@ -109,13 +111,14 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
         tally.add(block, detecting)
         if block.ending is not None:
             del self._unfinished[window, block.span]
-            yield _key(block.span), tally.compacted(detecting.aside)
+            yield _key(block.span), tally.compacted(detecting.spool)
 
+    @marking
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
         for (window, span), tally in self._unfinished.items():
-            aside = self._detecting.of_window(window).aside
-            keyed = _key(span), tally.compacted(aside)
+            spool = self._detecting.of_window(window).spool
+            keyed = _key(span), tally.compacted(spool)
             yield WindowedValue(keyed, window.max_timestamp(), (window,))
 
 
@@ -123,6 +126,7 @@ def _key(span: Span) -> _Key:
     return span.clip.uri, span.clip.version
 
 
+@marking
 def _summarise(of_clip: tuple[_Key, Iterable[Tally]], detecting: Detecting) -> ClipResult:
     whole = Tally()
     for tally in of_clip[1]:
@@ -137,8 +141,8 @@ class Part:
     Attributes:
       hits: detections in any order, some for each block.
       frames: how many frames were scored.
-      invalid_samples: how many of them hold samples that are no numbers.
-      invalid_scores: how many others got scores that are no numbers.
+      invalid_samples: how many of them contain samples that are not finite.
+      invalid_scores: how many others got scores that are NaN.
       ending: how decoding ended, once that is known.
       embeddings: in any order, some for each block or more.
     """
@@ -151,7 +155,7 @@ class Part:
     embeddings: list[EmbeddingPart] = field(default_factory=list)
 
     def merge(self, other: Part) -> None:
-        """Count in what is known elsewhere of the same span, or of the next."""
+        """Add what another part knows of this span, or of the next."""
         self.hits += other.hits
         self.frames += other.frames
         self.invalid_samples += other.invalid_samples
@@ -173,7 +177,7 @@ class Tally:
     parts: dict[int, Part] = field(default_factory=dict)
 
     def add(self, block: FrameScores, detecting: Detecting) -> None:
-        """Count a block in."""
+        """Add a block."""
         self.last = block.span
         scored = _all_numbers(block.scores)
         if block.embeddings is not None:
@@ -190,25 +194,25 @@ class Tally:
                 block.ending,
             )
         )
-        if detecting.aside is not None and block.embeddings is not None:
-            part.embeddings = detecting.aside.take(part.embeddings, block)
+        if detecting.spool is not None and block.embeddings is not None:
+            part.embeddings = detecting.spool.take(part.embeddings, block)
 
     def merge(self, other: Tally) -> None:
-        """Count in what another tally knows of the same clip."""
+        """Add what another tally knows of this clip."""
         self.last = self.last or other.last
         for index, part in other.parts.items():
             self._part(index).merge(part)
 
-    def compacted(self, aside: Aside | None = None) -> Tally:
-        """The same, in one piece for each span, in the order in which that is packed best.
+    def compacted(self, spool: EmbeddingSpool | None = None) -> Tally:
+        """This tally in one piece per span, in the order that compresses best.
 
         Args:
-          aside: where embeddings that are more than a few wait.
+          spool: where embeddings wait if there are more than a few.
         """
         for part in self.parts.values():
             part.hits = [_sorted(_joined(part.hits))]
-            if aside is not None and self.last is not None:
-                part.embeddings = aside.finish(part.embeddings, self.last)
+            if spool is not None and self.last is not None:
+                part.embeddings = spool.finish(part.embeddings, self.last)
         return self
 
     def _part(self, index: int) -> Part:
@@ -216,9 +220,9 @@ class Tally:
 
 
 def find_hits(block: FrameScores, detecting: Detecting) -> Detections:
-    """The scores of a block that count: those of their class's least or more, the top_k of them.
+    """The scores of a block that are detections: at or above their thresholds, at most top_k.
 
-    A frame with a score that is no number has none.
+    A frame with a NaN score has none.
     """
     scores = block.scores
     counts = (scores >= detecting.min_scores) & _all_numbers(scores)
@@ -251,7 +255,7 @@ def _among_best(
 
 
 def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
-    """What was heard in a clip whose blocks have all been counted in.
+    """The result of a clip whose blocks have all been added.
 
     Raises:
       RuntimeError: blocks are missing or came twice, which the runner should have prevented.
@@ -265,7 +269,7 @@ def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
     duration_s = samples / first.header.sample_rate_hz
     detections = _sorted(_joined(whole.hits))
     reason, message = _shortcoming(whole, last)
-    return HeardClip(
+    return ScoredClip(
         clip=clip,
         status="partial" if reason else "scored",
         reason=reason,
@@ -283,7 +287,7 @@ def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
 
 
 def _put_together(tally: Tally) -> tuple[AudioObject, Part, Sequence[Ending]]:
-    """The clip, its spans as one part, and how they ended, up to the first with trouble."""
+    """The clip, its spans as one part, and how they ended, up to the first with an error."""
     if tally.last is None:
         raise RuntimeError("there is nothing of a clip")
     clip, whole = tally.last.clip, Part()
@@ -304,7 +308,7 @@ def _put_together(tally: Tally) -> tuple[AudioObject, Part, Sequence[Ending]]:
 
 
 def _shortcoming(clip: Part, last: Ending) -> tuple[str | None, str | None]:
-    """Why a clip is partial: the reason code, and all there is to say in words."""
+    """Why a clip is partial: the reason code, and all reasons in words."""
     found = list(_shortcomings(clip, last))
     if not found:
         return None, None
@@ -316,7 +320,7 @@ def _shortcomings(clip: Part, last: Ending) -> Iterator[tuple[str, str]]:
         yield last.trouble.reason, last.trouble.message
     if clip.invalid_samples:
         of = f"{clip.invalid_samples} of {clip.frames} frames"
-        yield "invalid_samples", f"{of} hold samples that are NaN, infinite or too large"
+        yield "invalid_samples", f"{of} contain samples that are NaN, infinite or too large"
     if clip.invalid_scores:
         what = "a score or an embedding that is NaN"
         yield "invalid_scores", f"the model gave {clip.invalid_scores} frames {what}"
@@ -325,7 +329,7 @@ def _shortcomings(clip: Part, last: Ending) -> Iterator[tuple[str, str]]:
 def _label_summaries(
     detections: Detections, detecting: Detecting, duration_s: float
 ) -> tuple[LabelSummary, ...]:
-    """A summary of each label that was heard, by its best score, then by its index."""
+    """A summary of each label detected, by its best score, then by its index."""
     if detections.channel.any():  # what several channels hear at once is as long as one hears it
         order = (detections.channel, detections.frame, detections.label_index)
         detections = detections.take(np.lexsort(order))

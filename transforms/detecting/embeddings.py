@@ -1,8 +1,8 @@
 """Embeddings on their way from frames to rows.
 
-They are four kilobytes for each frame, a hundred times what detections are. So they wait in files
-beside the output, and what crosses the shuffle are the names of those; only a few, as short clips
-have, go along with them.
+They take four kilobytes per frame, a hundred times as much as detections. So they wait in files
+beside the output, and only the files' names cross the shuffle; small numbers of embeddings, as of
+short clips, cross it themselves.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from earmark.transforms.elements import (
     Span,
     StoredEmbeddings,
 )
-from earmark.transforms.storage import join, read_uri, write_aside
+from earmark.transforms.storage import join, read_uri, write_whole
 
 ROWS_ASIDE = 1024
-"""So many at most are held of a span before they go to a file: 4 MB of YAMNet's."""
+"""How many embeddings of a span are kept in memory before they go to a file: 4 MB of YAMNet's."""
 
 BYTES_ALONG = 1 << 16
-"""So much of a span at most crosses the shuffle."""
+"""How many bytes of a span's embeddings may cross the shuffle."""
 
 
 @dataclass(frozen=True)
-class Aside:
+class EmbeddingSpool:
     """Where embeddings wait until rows are written.
 
     Attributes:
@@ -44,7 +44,7 @@ class Aside:
     folder: str
     dtype: str
 
-    def of_window(self, window: BoundedWindow) -> Aside:
+    def of_window(self, window: BoundedWindow) -> EmbeddingSpool:
         """Where those of a stream's window wait; in a run that ends there are no others."""
         if not isinstance(window, IntervalWindow):
             return self
@@ -60,7 +60,7 @@ class Aside:
         return [*stored, self._store(_joined(held), block.span)]
 
     def finish(self, parts: Sequence[EmbeddingPart], span: Span) -> list[EmbeddingPart]:
-        """The same at the span's end, for the shuffle."""
+        """A span's embeddings at its end, as they cross the shuffle."""
         held = [part for part in parts if isinstance(part, Embeddings) and len(part.frame)]
         stored: list[EmbeddingPart] = [part for part in parts if not isinstance(part, Embeddings)]
         if not held:
@@ -89,7 +89,7 @@ class Aside:
         content = io.BytesIO()
         np.savez(content, frame=part.frame, channel=part.channel, values=part.values)
         path = join(self.folder, f"{name}.npz")
-        write_aside(path, content.getvalue())
+        write_whole(path, content.getvalue(), outlives_power=False)
         return StoredEmbeddings(path, first, len(part.frame))
 
 
@@ -129,7 +129,7 @@ def mean_embedding(parts: Sequence[EmbeddingPart]) -> NDArray[np.float32] | None
 
 
 def _as_dtype(values: NDArray[np.float32], dtype: str) -> NDArray[np.floating]:
-    """The same numbers; what is beyond the type's range becomes the last in it."""
+    """Numbers converted to a type, those outside its range clamped."""
     most = np.float32(np.finfo(dtype).max)
     return np.clip(values, -most, most).astype(dtype)
 

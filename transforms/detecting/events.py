@@ -12,7 +12,7 @@ from earmark.transforms.frames import FrameGrid
 def merge_events(
     detections: Detections, grid: FrameGrid, gap_s: float, duration_s: float
 ) -> Events:
-    """Merge consecutive detections of a label, in each channel that is heard by itself.
+    """Merge consecutive detections of a label, in each channel separately.
 
     Args:
       detections: of a clip, sorted by label_index, then channel, then frame.

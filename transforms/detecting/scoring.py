@@ -15,19 +15,19 @@ from earmark.transforms.elements import FrameBlock, FrameScores
 
 
 class Prediction(Protocol):
-    """What a model makes of frames: see earmark.models.classifier.Prediction."""
+    """The result of a model for some frames: see earmark.models.classifier.Prediction."""
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """Of all heads, float32 [n, classes]."""
+        """The scores of all heads, float32 [n, classes]."""
 
     @property
     def raw_scores(self) -> NDArray[np.float32] | None:
-        """The same before calibration, where there is one."""
+        """The scores before calibration, if there is one."""
 
     @property
     def embeddings(self) -> NDArray[np.float32] | None:
-        """Of the frames, float32 [n, embedding_size], where they are wanted."""
+        """The embeddings, float32 [n, embedding_size], if requested."""
 
 
 class Classifier(Protocol):
@@ -67,7 +67,7 @@ class _ScoreFn(beam.DoFn):  # type: ignore[misc]
 
 
 def score_block(block: FrameBlock, classifier: Classifier) -> FrameScores:
-    """Score the frames of a block; frames with a sample that is no number are not scored."""
+    """Score the frames of a block, except frames with a sample that is not finite."""
     heard = np.asarray(np.isfinite(block.frames).all(axis=1))
     whole = bool(heard.all())
     predicted = classifier.predict(block.frames if whole else block.frames[heard])

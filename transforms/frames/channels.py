@@ -1,4 +1,4 @@
-"""What becomes of a recording's channels: mixed down, each by itself, or together in each frame."""
+"""The use of a recording's channels: mixed down, each separately, or together in each frame."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ BLOCK_FRAMES = 16
 """Frames per block: 1 MB of samples at YAMNet's frame length."""
 
 _BLOCK_SIGNALS = 8
-"""Signals that are heard side by side in as many frames; of more, blocks have fewer."""
+"""How many parallel signals a block of that many frames may have; with more, blocks are shorter."""
 
 
 class ChannelUse(NamedTuple):
     """How channels become frames.
 
     Attributes:
-      in_frame: how many channels a frame holds, interleaved: what the model takes. Recordings of
-        one channel are heard as if all of them were the same; of any other number, not at all.
-      each: frames of each channel by itself, instead of frames of all of them mixed down. For
-        models of one channel.
+      in_frame: how many channels a frame has, interleaved: as many as the model takes. Recordings
+        of one channel are repeated in all of them; other numbers of channels are refused.
+      each: frames of each channel separately, instead of all of them mixed down. For models of
+        one channel.
     """
 
     in_frame: int = 1
@@ -45,7 +45,7 @@ def channels_heard(use: ChannelUse, channels: int) -> int:
 
 
 def frames_in_block(signals: int) -> int:
-    """How many frames are decoded at once of so many signals that are heard side by side."""
+    """How many frames a block has for this number of parallel signals."""
     return max(1, BLOCK_FRAMES * _BLOCK_SIGNALS // max(_BLOCK_SIGNALS, signals))
 
 
@@ -56,7 +56,7 @@ def channel_signals(
     rates_hz: tuple[int, int],
     start_s: int,
 ) -> Iterator[NDArray[np.float32]]:
-    """Resample what is to be heard of a recording.
+    """Resample the channels of a recording, mixed or separately as they are used.
 
     Args:
       seconds: float32 [n, channels] each, the recording second by second.
@@ -67,7 +67,7 @@ def channel_signals(
 
     Yields:
       float32 [any, signals] each, one after another: a signal for each channel in a frame, or for
-      each that is heard by itself.
+      each that is scored separately.
 
     Raises:
       UnsupportedError: the recording has another number of channels than the model takes.
@@ -80,7 +80,7 @@ def channel_signals(
     if not use.each and channels != use.in_frame:
         if channels != 1:
             raise UnsupportedError(
-                f"it has {channels} channels, and the model takes {use.in_frame}"
+                f"it has {channels} channels, but the model takes {use.in_frame}"
             )
         copies = use.in_frame
     every = [
@@ -123,7 +123,7 @@ def cut_channel_frames(
 
 
 def by_channel(frames: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    """Frames of each channel by itself.
+    """Frames of each channel separately.
 
     Args:
       frames: float32 [n, samples * channels], interleaved.

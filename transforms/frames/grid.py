@@ -19,7 +19,7 @@ class FrameGrid:
       sample_rate_hz: of the signal that is cut: the model's.
       frame_samples: a frame's length.
       hop_samples: from the start of a frame to the start of the next. Shorter than a frame, frames
-        overlap; longer, what lies between them is not heard.
+        overlap; longer, what lies between them is not scored.
       window_samples: how much of a frame, from its start, its scores are about; None for all of it.
     """
 
@@ -100,7 +100,7 @@ def cut_frames(
 def _without_gaps(
     chunks: Iterable[NDArray[np.float32]], grid: FrameGrid
 ) -> Iterator[NDArray[np.float32]]:
-    """Leave out what lies between frames, so that a long hop takes no more memory than a short."""
+    """Drop what lies between frames, so that a long hop takes no more memory than a short one."""
     start = 0
     for chunk in chunks:
         position = (start + np.arange(len(chunk))) % grid.hop_samples

@@ -16,7 +16,7 @@ SEGMENT_S = 60
 """Where a recording may be cut: at multiples of this."""
 
 LEAD_IN_S = 1
-"""What the resampler must see before and behind a segment: its filter spans half a second."""
+"""How much the resampler must see before and after a segment: its filter spans half a second."""
 
 
 def mix_down(block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -44,8 +44,8 @@ def resample(
     a second longer than its samples are used, which is twice what its filter sees. So the samples
     of a segment are the same to the last bit, wherever reading began.
 
-    A sample that is no number would spread over all that the filter touches. So zeros are
-    resampled in its place, and the samples of the output nearest to it are NaN again.
+    A NaN would spread over everything that the filter touches. So it is replaced by zero before
+    resampling, and the nearest samples of the output are set back to NaN.
 
     Args:
       seconds: float32 [from_hz] each, only the last may be shorter; the first of them is the one
@@ -116,7 +116,7 @@ class _Segment:
 
 
 class _Gaps:
-    """Remembers where a signal holds no numbers, while the resampler is some samples behind."""
+    """Remembers where a signal is NaN, while the resampler is some samples behind."""
 
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio

@@ -11,20 +11,20 @@ from earmark.transforms.storage import STAGING_PREFIX, ListingError, is_staging_
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether a pattern has signs in it that stand for others."""
+    """Whether a pattern contains wildcards."""
     return _GLOB_SIGN.search(pattern) is not None
 
 
 @lru_cache(maxsize=1024)
 def pattern_regex(pattern: str) -> re.Pattern[str]:
-    """What a glob matches, as the regular expression of whole URIs.
+    """The regular expression of the whole URIs that a glob matches.
 
-    `*` stands for any signs of a name and `?` for one; `[abc]`, `[a-z]` and `[!a-z]` for one of,
-    or one that is none of, some; `**` for anything at any depth, and `**/` for any folders or none.
-    The rest stands for itself, as `*` does in `[*]`.
+    `*` stands for any characters of a name and `?` for one; `[abc]`, `[a-z]` and `[!a-z]` for one
+    character in, or not in, a set; `**` for anything at any depth, and `**/` for any folders or
+    none. Everything else is literal, as `*` is in `[*]`.
 
     Raises:
-      ListingError: a range that runs backwards.
+      ListingError: a range is in descending order.
     """
     parts, position = [], 0
     for sign in _GLOB_SIGN.finditer(pattern):
@@ -39,9 +39,9 @@ def pattern_regex(pattern: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class Glob:
-    """A pattern with signs that stand for others, over whole URIs.
+    """A pattern with wildcards, over whole URIs.
 
-    It matches nothing in folders of unfinished output, but for those that it begins in.
+    It matches nothing in folders of unfinished output, except those that it begins in.
     """
 
     pattern: str
@@ -51,9 +51,9 @@ class Glob:
         return pattern_regex(self.pattern).fullmatch(uri) is not None and not self._is_staged(uri)
 
     def reached(self, folder: str) -> frozenset[str]:
-        """The beginnings of the pattern that lead into a folder; none if no match can lie there.
+        """The beginnings of the pattern that match a folder; none if no match can be in it.
 
-        What it matches in a folder depends on these alone, not on the folder's own name.
+        What the pattern matches in a folder depends only on these, not on the folder's own name.
         """
         inside = os.path.join(folder, "")
         if self._is_staged(inside):

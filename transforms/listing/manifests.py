@@ -1,4 +1,4 @@
-"""Lists of recordings that somebody else made: CSV, JSON lines or Parquet with a column uri."""
+"""Manifests, which list recordings: CSV, JSON lines or Parquet with a column uri."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def is_manifest(pattern: str) -> bool:
 def read_manifest(manifest: str) -> Iterator[str]:
     """The URIs that a manifest names, in its order.
 
-    The kind of file is told by its extension, else by its content. Only the column uri is read, a
-    part at a time. A relative URI starts from the manifest's folder. None is a pattern.
+    The kind of file is detected by its extension, otherwise by its content. Only the column uri is
+    read, a part at a time. Relative URIs are relative to the manifest's folder. Entries are never
+    patterns.
 
     Raises:
       ListingError: the manifest cannot be read, has no column uri, or a row where it is blank.
@@ -68,7 +69,7 @@ def _rows(manifest: str) -> Iterator[tuple[str, Any]]:
 def _open(manifest: str) -> BinaryIO:
     path = local_path(manifest)
     if path is not None and not stat.S_ISREG(os.stat(path).st_mode):
-        raise ListingError(f"manifest {shown(manifest)} is no regular file")  # a pipe would wait
+        raise ListingError(f"manifest {shown(manifest)} is not a regular file")  # a pipe would wait
     file: BinaryIO = FileSystems.open(
         manifest if path is None else path, compression_type=CompressionTypes.UNCOMPRESSED
     )
@@ -126,7 +127,7 @@ _ROWS = {
 
 
 def _text(file: BinaryIO) -> Iterator[str]:
-    """The lines of a text, none of which is so long that it must be something else."""
+    """The lines of a text; a line too long for a manifest is an error."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     number = 0
     while line := text.readline(_LONGEST_LINE):

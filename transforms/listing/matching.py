@@ -11,11 +11,11 @@ from itertools import chain
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
+from earmark.transforms.audio import AUDIO_EXTENSIONS
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     STORE_ERRORS,
     ListingError,
     absolute,
@@ -38,10 +38,10 @@ def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:
 
     Args:
       pattern: a path or URI of a file or folder, or a glob.
-      all_files: hear files of any name.
+      all_files: include files of any name.
 
     Raises:
-      ListingError: the pattern is no glob, or the filesystem cannot be asked.
+      ListingError: the pattern is not a valid glob, or the filesystem cannot list.
     """
     path = local_path(pattern)
     if path is not None:
@@ -50,10 +50,10 @@ def list_pattern(pattern: str, all_files: bool = False) -> Iterator[Found]:
 
 
 def means(pattern: str, uri: str, all_files: bool = False) -> bool:
-    """Whether list_pattern gives an object, if it is there, as one to be heard.
+    """Whether list_pattern would give an object, if it exists, as one to process.
 
-    It goes by names alone, and asks no filesystem: links are not known, and a glob that is also the
-    name of something means both.
+    It decides by names alone, without the filesystem: links are unknown, and a glob that is also
+    the name of an object means both.
     """
     pattern_path, path = local_path(pattern), local_path(uri)
     if (pattern_path is None) != (path is None) or uri.endswith("/"):
@@ -65,7 +65,7 @@ def means(pattern: str, uri: str, all_files: bool = False) -> bool:
 
 
 def _globs(pattern: str, is_local: bool) -> Iterator[Glob]:
-    """What a pattern means beside the object of exactly that name."""
+    """The globs that a pattern stands for, besides the object of exactly that name."""
     if is_local or not is_glob(pattern):
         yield Glob(f"{glob.escape(pattern.removesuffix('/'))}/**")
     if is_glob(pattern):
@@ -122,7 +122,7 @@ def _walk(pattern: Glob) -> Iterator[tuple[str, bool]]:
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    """What identifies a folder, however one gets there."""
+    """What identifies a folder, whatever path leads to it."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
 
@@ -133,7 +133,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _leads_on(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or may be one: a link that leads nowhere, without an extension."""
+    """Whether it is a folder, or may be one: a dangling link without an extension."""
     if entry.is_symlink() and status_of(entry.path) is None:
         return not file_kind(entry.name)
     return not _ends_here(entry)
@@ -178,8 +178,8 @@ def _list_below(pattern: Glob, all_files: bool) -> Iterator[Found]:
 def _files_below(prefix: str) -> Iterator[FileMetadata]:
     """All objects whose URIs begin like this, at any depth.
 
-    Not with Beam's match, which can't quote the signs of its own patterns, holds the whole list in
-    memory, and finds nothing in the folders of a folder where there are such (HDFS).
+    Not with Beam's match, which can't escape wildcards, keeps the whole list in memory, and finds
+    nothing in subfolders on filesystems that have folders (HDFS).
     """
     filesystem = FileSystems.get_filesystem(prefix)
     has_folders = filesystem.has_dirs()

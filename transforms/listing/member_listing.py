@@ -1,4 +1,4 @@
-"""What a pattern or a manifest's entry means where it may be an archive, or something in one."""
+"""Listing a pattern or a manifest's entry that may be an archive, or something in one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from earmark.transforms.archives import (
     place_of,
     split_at_archives,
 )
+from earmark.transforms.audio import AUDIO_EXTENSIONS
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
 from earmark.transforms.listing.matching import list_pattern, means
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     file_kind,
     local_path,
     look_up,
@@ -28,10 +28,10 @@ from earmark.transforms.storage import (
 def list_with_members(pattern: str, all_files: bool = False) -> Iterator[Found]:
     """List what a pattern means: as list_pattern does, but the members of archives in their place.
 
-    What stands behind the `!/` of `archive.tar!/a` is a member, a folder of members, or a glob.
+    What follows the `!/` of `archive.tar!/a` is a member, a folder of members, or a glob.
 
     Raises:
-      ListingError: as list_pattern.
+      ListingError: as for list_pattern.
     """
     place = place_of(pattern)
     member = look_up_member(place) if place and place.name else None
@@ -58,7 +58,7 @@ def look_up_with_members(uri: str, all_files: bool = False) -> Iterator[Found]:
 def is_meant(uri: str, patterns: Iterable[str], all_files: bool = False) -> bool:
     """Whether patterns mean an object, if it is there; of an archive, all or some of its members.
 
-    It goes by names alone, as `means` does.
+    It decides by names alone, as `means` does.
     """
     return any(True for pattern in patterns for _ in _meant_of(uri, pattern, all_files))
 
@@ -92,11 +92,11 @@ def _split(pattern: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is wanted of an archive.
+    """The members to list of an archive.
 
     Attributes:
       inside: a member, a folder of members, or a glob; empty for everything.
-      all_files: members of any name are to be heard.
+      all_files: members of any name are included.
     """
 
     inside: str
@@ -109,7 +109,7 @@ class _Wanted:
         return is_below or name == self.inside or self._glob_matches(name)
 
     def skipped_as(self, name: str) -> str | None:
-        """The kind of files that a member is left out with; None if it is to be heard."""
+        """The kind of files that a member is skipped with; None if it is to be processed."""
         kind = file_kind(name)
         ends_so = self._glob_matches(name) and Glob(self.inside).names_ending
         meant = name == self.inside or (ends_so and kind != APPLE_DOUBLE)

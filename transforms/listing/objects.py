@@ -1,4 +1,4 @@
-"""What there is to hear: every object that patterns or manifests name."""
+"""Listing every object that patterns or manifests name."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _LOOK_UP_THREADS = 16
 def list_audio(
     patterns: Iterable[str], manifests: Iterable[str] = (), *, all_files: bool = False
 ) -> Iterator[Found]:
-    """List what there is to hear; what several patterns match comes several times.
+    """List the objects that patterns and manifests name; one for each pattern that matches it.
 
     A pattern is a file, a folder, which means everything below it, a glob (see pattern_regex), or a
     URI of any filesystem that Beam knows, where the same goes. What exists locally by exactly that
     name is meant, whatever signs are in it; elsewhere that goes for single objects. A single file
     that is a manifest by its name (see is_manifest) stands for the objects that it names.
 
-    Of a folder, or of a glob that doesn't say how names end (`**`, `2024*`), only files that can be
-    audio by name are heard. A file, an entry of a manifest, or a glob that does say (`**/*.dat`)
-    means whatever it matches; but never are the ._* files that macOS leaves beside others meant by
-    a glob. What is left out is counted.
+    For a folder, or a glob that doesn't say how names end (`**`, `2024*`), files whose names rule
+    out audio are skipped. A file, an entry of a manifest, or a glob that does say (`**/*.dat`)
+    means whatever it matches; but a glob never means the ._* files of macOS. Skipped files are
+    counted.
 
     Links are followed. A local folder that several paths lead to is walked once for each pattern,
     by the path that goes over no link where there is one; by others only for what the pattern asks
@@ -64,7 +64,7 @@ def list_audio(
     Args:
       patterns: what to list.
       manifests: CSV, JSON lines or Parquet files with a column uri, whatever their names.
-      all_files: hear files of any name.
+      all_files: include files of any name.
 
     Raises:
       ListingError: a manifest broke on the way.
@@ -84,15 +84,15 @@ def check_patterns(
     all_files: bool = False,
     may_be_empty: bool = False,
 ) -> None:
-    """Check, before anything runs, that there is something to hear.
+    """Check, before anything runs, that there is something to process.
 
-    It stops at the first object of each pattern. Manifests are read to their end, but what they
-    name isn't looked up. Beam's filesystems must know their options already.
+    It stops at the first object of each pattern. Manifests are read to their end, but their entries
+    are not looked up. Beam's filesystems must have their options already.
 
     Args:
       patterns: what to list.
-      manifests: the same for manifests.
-      all_files: hear files of any name.
+      manifests: files with a column uri, as for `list_audio`.
+      all_files: include files of any name.
       may_be_empty: whether a pattern may match nothing yet.
 
     Raises:
@@ -113,7 +113,7 @@ def check_patterns(
 
 
 def anywhere(pattern: str) -> str:
-    """A pattern that means the same wherever it is listed: a local one is made absolute."""
+    """A pattern that doesn't depend on the current folder: a local one is made absolute."""
     path = local_path(pattern)
     return pattern if path is None else absolute(path)
 
@@ -176,8 +176,8 @@ def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) ->
         for kind, count in skipped.most_common(3)
     )
     return (
-        f"{shown(pattern)}: no file in it can be audio by name (it has {kinds}); "
-        "--all_files hears files of any name"
+        f"{shown(pattern)}: no file in it may be audio by its name (it has {kinds}); "
+        "--all_files includes files of any name"
     )
 
 
@@ -190,4 +190,4 @@ def _check_manifest(manifest: str) -> None:
             schemes.add(scheme(uri))
             check_known(uri)
     if uri is None:
-        raise ListingError(f"manifest {shown(manifest)} names nothing")
+        raise ListingError(f"manifest {shown(manifest)} lists nothing")

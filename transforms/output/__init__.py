@@ -2,21 +2,20 @@
 
 from earmark.transforms.output.committing import (
     CommitRound,
-    ConcludeRun,
     OutputTakenError,
     ReconcileError,
-    committed_objects,
-    conclude,
     recover,
 )
+from earmark.transforms.output.concluding import ConcludeRun, committed_objects, conclude
 from earmark.transforms.output.folder import (
     SET_ASIDE,
     STREAM,
+    LinkedFolderError,
     aside_folder,
-    discard_aside,
+    discard_folder,
     has_tables,
     is_written_by_runs,
-    link_in,
+    refuse_links,
     round_file,
     round_id,
     run_file,
@@ -26,10 +25,17 @@ from earmark.transforms.output.folder import (
 from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
 from earmark.transforms.output.journal import JournalError, RoundRecord, read_round_file
 from earmark.transforms.output.lock import LockedError, leave_locked, locked, release
-from earmark.transforms.output.parquet_files import BrokenTableError
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.repairing import Damage, find_damage, repair
+from earmark.transforms.output.rows import (
+    BrokenTableError,
+    NoSuchTableError,
+    Rows,
+    Tables,
+    read,
+)
 from earmark.transforms.output.superseding import is_since_planned, superseded
+from earmark.transforms.output.tables import written_tables
 from earmark.transforms.output.windows import CommitWindows
 from earmark.transforms.output.writing import WriteParquet
 
@@ -43,28 +49,33 @@ __all__ = [
     "Damage",
     "HistoryError",
     "JournalError",
+    "LinkedFolderError",
     "LockedError",
+    "NoSuchTableError",
     "OutputTakenError",
     "Processed",
     "Provenance",
     "ReconcileError",
     "RoundRecord",
+    "Rows",
+    "Tables",
     "WriteParquet",
     "aside_folder",
     "check_history",
     "committed_objects",
     "conclude",
-    "discard_aside",
+    "discard_folder",
     "find_damage",
     "has_tables",
     "is_since_planned",
     "is_written_by_runs",
     "leave_locked",
-    "link_in",
     "locked",
+    "read",
     "read_history",
     "read_round_file",
     "recover",
+    "refuse_links",
     "release",
     "repair",
     "round_file",
@@ -73,4 +84,5 @@ __all__ = [
     "staging_folder",
     "superseded",
     "without_own_files",
+    "written_tables",
 ]

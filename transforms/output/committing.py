@@ -14,28 +14,18 @@ them.
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
-from functools import partial
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import Listed, Superseded
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import (
-    RUNS,
-    delete,
     discard_staging,
     journal_file,
-    link_in,
-    matching,
+    refuse_links,
     remove_empty_folders,
     remove_parts,
     round_file,
@@ -43,38 +33,30 @@ from earmark.transforms.output.folder import (
     staged_journals,
     staging_folder,
 )
-from earmark.transforms.output.journal import (
-    Journal,
-    JournalError,
-    ListedObjects,
-    RoundRecord,
-    read_journal,
-    read_round_file,
-)
-from earmark.transforms.output.lock import is_held, release
-from earmark.transforms.output.superseding import parts_without, read_metadata, read_uris
-from earmark.transforms.output.tables import TABLES
-from earmark.transforms.output.writing import Totals, WrittenFile, WrittenShard, write_table
+from earmark.transforms.output.journal import Journal, RoundRecord, read_journal
+from earmark.transforms.output.lock import is_held
+from earmark.transforms.output.superseding import write_anew
+from earmark.transforms.output.tables import TABLES, Table
+from earmark.transforms.output.totals import Totals
+from earmark.transforms.output.writing import WrittenShard
 from earmark.transforms.storage import (
+    delete_files,
+    exists,
     join,
-    local_path,
-    make_folder,
     move_whole,
     persisting,
     shown,
     sync,
     write_whole,
 )
-
-_FATES = ("clips", "failures")
-"""The tables that have a row for each object."""
+from earmark.transforms.workers import marking
 
 
-class ReconcileError(RuntimeError):
+class ReconcileError(ExpectedError):
     """Not every listed object came out exactly once."""
 
 
-class OutputTakenError(RuntimeError):
+class OutputTakenError(ExpectedError):
     """Another run has committed to the same folder."""
 
 
@@ -87,7 +69,7 @@ class CommitRound(beam.PTransform):  # type: ignore[misc]
       run_id: names the run.
       name: of the round in it.
       listed: how much was listed, a PCollection of one.
-      superseded: objects that were to be heard anew.
+      superseded: objects that were to be processed anew.
     """
 
     output: str
@@ -107,96 +89,6 @@ class CommitRound(beam.PTransform):  # type: ignore[misc]
         )
 
 
-@dataclass
-class ConcludeRun(beam.PTransform):  # type: ignore[misc]
-    """Write the run's file when its only round is committed, and give the folder back.
-
-    For a run that was left to an engine. Gives the path of the run's file.
-
-    Attributes:
-      output: the folder that holds the tables' folders.
-      run_id: names the run.
-      record: what the run's file is to say beside counts and times; JSON values.
-    """
-
-    output: str
-    run_id: str
-    record: Mapping[str, Any]
-
-    def expand(self, rounds: beam.PCollection[str]) -> beam.PCollection[str]:
-        """Apply the transform."""
-        return rounds | "Conclude" >> beam.Map(
-            _conclude_and_release, self.output, self.run_id, self.record
-        )
-
-
-def _conclude_and_release(_: str, output: str, run_id: str, record: Mapping[str, Any]) -> str:
-    path = conclude(output, run_id, record)
-    release(output, run_id)
-    return path
-
-
-def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
-    """Write the run's file, and clear away what rounds have left.
-
-    Args:
-      output: the folder that holds the tables' folders.
-      run_id: names the run.
-      record: what the run's file is to say beside counts and times; JSON values.
-
-    Returns:
-      The path of the run's file.
-    """
-    path = run_file(output, run_id)
-    rounds = list(matching(output, f"{RUNS}/{run_id}", "*.json"))
-    if not FileSystems.exists(path):  # else this was done before, and not known to be
-        write_whole(path, _as_json(_run_record(record, list(map(read_round_file, rounds)))))
-    delete(output, rounds)
-    discard_staging(output, run_id)
-    remove_empty_folders(output)
-    return path
-
-
-def committed_objects(output: str, run_id: str) -> int:
-    """How many objects a run has committed that did not come to its end."""
-    rounds = map(read_round_file, matching(output, f"{RUNS}/{run_id}", "*.json"))
-    return sum(each.listed.objects for each in rounds)
-
-
-def recover(output: str, run_id: str | None = None) -> int:
-    """Finish the commits that were begun, and undo what was not; gives how many were finished.
-
-    Nobody may be writing to the output meanwhile, or, where one run is named, nobody of that run.
-
-    Raises:
-      ReconcileError: a file that was to be committed is gone.
-      JournalError: what lies where a journal should was not written by a run.
-    """
-    finished = 0
-    for path in staged_journals(output, run_id):
-        journal = read_journal(path)
-        if journal is not None and is_begun(output, journal):
-            carry_out(output, path)
-            finished += 1
-    discard_staging(output, run_id)
-    remove_parts(output)
-    remove_empty_folders(output)
-    return finished
-
-
-def reconcile(listed: Listed, totals: Totals) -> None:
-    """Check that each listed object has exactly one row.
-
-    Raises:
-      ReconcileError: it hasn't.
-    """
-    if listed.objects != totals.objects:
-        raise ReconcileError(
-            f"{listed.objects} objects were listed, but {totals.clips} have a row in clips/ and "
-            f"{totals.objects - totals.clips} in failures/; they are not committed"
-        )
-
-
 def commit_round(
     shards: Sequence[WrittenShard],
     listed: Listed,
@@ -210,7 +102,7 @@ def commit_round(
     Args:
       shards: what has been written aside.
       listed: how much was listed.
-      superseded: objects that were to be heard anew.
+      superseded: objects that were to be processed anew.
       output: the folder that holds the tables' folders.
       run_id: names the run.
       name: of the round in it.
@@ -222,32 +114,17 @@ def commit_round(
       ReconcileError: an object has no row, or more than one.
       OutputTakenError: another run has taken the folder over.
     """
-    totals = Totals()
-    for shard in shards:
-        totals.add(shard.totals)
+    totals = Totals().add(shard.totals for shard in shards)
     reconcile(listed, totals)
     path = round_file(output, run_id, name)
     # this was done before, and not known to be; a run that is whole has no such files any more
-    if FileSystems.exists(path) or FileSystems.exists(run_file(output, run_id)):
+    if exists(path) or exists(run_file(output, run_id)):
         return path
     _check_held(output, run_id)
-    journal = journal_file(output, run_id, name)
-    if not FileSystems.exists(journal):
-        staging = staging_folder(output, run_id)
-        # a run that is stopped before it has begun a clip leaves no empty files
-        files = [file for shard in shards for file in shard.files if totals.objects]
-        new = sorted(f"{file.table}/{file.name}" for file in files)
-        replaced: list[str] = []
-        if superseded:
-            replaced = _write_anew(output, staging, _heard_anew(superseded, staging, files))
-        staged = os.path.basename(staging)
-        sync(output, [f"{staged}/{file}" for file in new + replaced])
-        there = ListedObjects(objects=listed.objects, skipped=dict(listed.skipped))
-        done = RoundRecord(listed=there, totals=totals, files=new)
-        begun = Journal(run_id=run_id, name=name, replaced=replaced, round=done)
-        write_whole(journal, begun.model_dump_json(indent=2))
-        _check_held(output, run_id)  # else whoever has the folder now may not have seen the journal
-    carry_out(output, journal)
+    # a run that is stopped before it has begun a clip leaves no empty files
+    files = sorted(file for shard in shards for file in shard.files if totals.objects)
+    done = RoundRecord(listed=listed, totals=totals, files=files)
+    carry_out(output, _written_down(output, run_id, name, done, superseded))
     return path
 
 
@@ -261,15 +138,83 @@ def finish_commits(output: str, run_id: str) -> None:
     journals = staged_journals(output, run_id)
     if journals:
         _check_held(output, run_id)
-    for journal in journals:
-        carry_out(output, journal)
+    for path in journals:
+        finish(output, path)
 
 
-def _check_held(output: str, run_id: str) -> None:
-    if not is_held(output, run_id):
-        raise OutputTakenError(f"{output} is not locked by this run any more: was it suspended?")
+def recover(output: str, run_id: str | None = None) -> int:
+    """Finish the commits that were begun, and undo what was not; gives how many were finished.
+
+    Nobody may be writing to the output meanwhile, or, where one run is named, nobody of that run.
+
+    Raises:
+      ReconcileError: a file that was to be committed is gone.
+      JournalError: what lies where a journal should was not written by a run.
+      LinkedFolderError: a folder of the output is a link.
+    """
+    finished = sum(finish(output, path) for path in staged_journals(output, run_id))
+    discard_staging(output, run_id)
+    remove_parts(output)
+    remove_empty_folders(output)
+    return finished
 
 
+def finish(output: str, path: str) -> bool:
+    """Finish the commit that a journal is of, and say whether it was begun; raises as recover."""
+    journal = read_journal(path)
+    if journal is None or not is_begun(output, journal):
+        return False
+    carry_out(output, journal)
+    return True
+
+
+def carry_out(output: str, journal: Journal) -> None:
+    """Do what a journal says, or what of it is left to do; raises as recover."""
+    for attempt in persisting(output):
+        with attempt:
+            refuse_links(output)
+            for table, names in _by_table(journal.replaced, reversed(TABLES)):
+                _move(output, journal.run_id, table, names)
+            for table, names in _by_table(journal.round.files, TABLES):
+                _move(output, journal.run_id, table, names)
+            done = journal.round.model_dump_json(indent=2)
+            write_whole(round_file(output, journal.run_id, journal.name), done)
+            delete_files([journal_file(output, journal.run_id, journal.name)])
+
+
+def is_begun(output: str, journal: Journal) -> bool:
+    """Whether any of a journal's files is left, aside or in its place.
+
+    None is if it was written by a worker that went on after its run had been ended, and what was
+    written aside had been cleared away: of that nothing was begun.
+    """
+    staging, new = staging_folder(output, journal.run_id), journal.round.files
+    places = [(staging, file) for file in journal.files] + [(output, file) for file in new]
+    return not journal.files or any(_is_in(folder, file) for folder, file in places)
+
+
+def lost_file(output: str, journal: Journal) -> str | None:
+    """A file that a journal is to move, and that is neither aside nor in its place."""
+    places = (staging_folder(output, journal.run_id), output)
+    lost = (f for f in journal.files if not any(_is_in(folder, f) for folder in places))
+    return next(lost, None)
+
+
+def reconcile(listed: Listed, totals: Totals) -> None:
+    """Check that each listed object has exactly one row.
+
+    Raises:
+      ReconcileError: it hasn't.
+    """
+    if listed.objects != totals.objects:
+        there = " and ".join(f"{rows} in {name}/" for name, rows in totals.rows_of_objects.items())
+        there = there.replace(" in ", " have a row in ", 1)
+        raise ReconcileError(
+            f"{listed.objects} objects were listed, but {there}; they are not committed"
+        )
+
+
+@marking
 def _commit_together(
     parts: tuple[None, Iterable[WrittenShard | Listed | Superseded]],
     output: str,
@@ -283,84 +228,48 @@ def _commit_together(
     return commit_round(shards, listed, superseded, output, run_id, name)
 
 
-def _write_anew(output: str, staging: str, superseded: Mapping[str, Collection[str]]) -> list[str]:
-    """Write files aside without superseded rows, under the same names; gives what they replace.
+def _check_held(output: str, run_id: str) -> None:
+    if not is_held(output, run_id):
+        raise OutputTakenError(f"{output} is not locked by this run any more: was it suspended?")
 
-    One of which no row is left stays as a file without rows: a reader may have seen its name.
+
+def _written_down(
+    output: str, run_id: str, name: str, done: RoundRecord, superseded: Collection[Superseded]
+) -> Journal:
+    """The journal of a commit: that of an earlier attempt, or a new one, once all is on the disk.
+
+    Args:
+      output: the folder that holds the tables' folders.
+      run_id: names the run.
+      name: of the round in it.
+      done: what the round's file is to say.
+      superseded: objects that were to be processed anew.
     """
-    replaced = []
-    for name, uris in sorted(superseded.items()):
-        for table in TABLES:
-            path = join(output, table.name, name)
-            if FileSystems.exists(path):
-                rows = partial(parts_without, path, uris)
-                write_table(join(staging, table.name, name), table, rows, read_metadata(path))
-                replaced.append(f"{table.name}/{name}")
-    return replaced
+    path, staging = journal_file(output, run_id, name), staging_folder(output, run_id)
+    earlier = read_journal(path) if exists(path) else None
+    if earlier is not None:
+        return earlier
+    replaced = write_anew(output, staging, superseded, done.files)
+    journal = Journal(run_id=run_id, name=name, replaced=replaced, round=done)
+    sync(output, [f"{os.path.basename(staging)}/{file}" for file in journal.files])
+    write_whole(path, journal.model_dump_json(indent=2))
+    _check_held(output, run_id)  # else whoever has the folder now may not have seen the journal
+    return journal
 
 
-def _heard_anew(
-    superseded: Iterable[Superseded], staging: str, files: Iterable[WrittenFile]
-) -> dict[str, set[str]]:
-    """What is superseded of the objects that these files have a row for, by the old file's name."""
-    paths = [join(staging, file.table, file.name) for file in files if file.table in _FATES]
-    heard = {uri for path in paths for uri in read_uris(path)}
-    anew: dict[str, set[str]] = {}
-    for each in superseded:
-        if each.uri in heard:
-            anew.setdefault(each.file, set()).add(each.uri)
-    return anew
+def _by_table(files: Iterable[str], tables: Iterable[Table]) -> Iterator[tuple[str, list[str]]]:
+    """The names of TABLE/NAME files, one table after another."""
+    for table in tables:
+        beginning = f"{table.name}/"
+        names = [file.removeprefix(beginning) for file in files if file.startswith(beginning)]
+        if names:
+            yield table.name, names
 
 
-def carry_out(output: str, journal: str) -> None:
-    """Do what a journal says, or what of it is left to do.
-
-    Raises:
-      ReconcileError: a file that was to be committed is gone.
-      JournalError: it is none that a run has written.
-    """
-    for attempt in persisting(output):
-        with attempt:
-            _do_what_is_left(output, journal)
-
-
-def _do_what_is_left(output: str, path: str) -> None:
-    journal = read_journal(path)
-    if journal is None:
-        raise JournalError(f"{shown(path)} was not written to its end")
-    if link := link_in(output):
-        raise JournalError(f"{shown(link)} is a link, which no run has made; delete it")
-    for table in reversed(TABLES):
-        _move(output, journal.run_id, table.name, journal.replaced)
-    for table in TABLES:
-        _move(output, journal.run_id, table.name, journal.round.files)
-    done = journal.round.model_dump_json(indent=2)
-    write_whole(round_file(output, journal.run_id, journal.name), done)
-    delete(output, [path])
-
-
-def is_begun(output: str, journal: Journal) -> bool:
-    """Whether any of a journal's files is left, aside or in its place.
-
-    None is if it was written by a worker that went on after its run had been ended, and what was
-    written aside had been cleared away: of that nothing was begun.
-    """
-    staging, new = staging_folder(output, journal.run_id), journal.round.files
-    files = [(staging, file) for file in (*new, *journal.replaced)] + [(output, f) for f in new]
-    return not files or any(
-        FileSystems.exists(join(folder, *file.split("/"))) for folder, file in files
-    )
-
-
-def _move(output: str, run_id: str, table: str, files: Iterable[str]) -> None:
+def _move(output: str, run_id: str, table: str, names: Iterable[str]) -> None:
     """Move files of a table into place; what an earlier attempt has moved stays where it is."""
-    names = [file.split("/")[1] for file in files if file.startswith(f"{table}/")]
-    if not names:
-        return
-    source, target = join(staging_folder(output, run_id), table), join(output, table)
-    make_folder(target)
     try:
-        (_move_elsewhere if local_path(output) is None else move_whole)(source, target, names)
+        move_whole(join(staging_folder(output, run_id), table), join(output, table), names)
     except FileNotFoundError as error:
         raise ReconcileError(
             f"{shown(str(error.filename))} was written, but is not there; `earmark repair` sets "
@@ -368,51 +277,5 @@ def _move(output: str, run_id: str, table: str, files: Iterable[str]) -> None:
         ) from error
 
 
-def _move_elsewhere(source: str, target: str, names: Iterable[str]) -> None:
-    moves = [(join(source, name), join(target, name)) for name in names]
-    waiting = [move for move in moves if FileSystems.exists(move[0])]
-    for _, there in set(moves) - set(waiting):
-        _check_there(there)
-    if waiting:
-        _make_way([there for _, there in waiting])
-        try:
-            FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
-        except BeamIOError:  # unless another does the same at once, as when a run ends in a commit
-            if not all(map(_is_moved, waiting)):
-                raise
-
-
-def _make_way(paths: list[str]) -> None:
-    """Delete what is to be replaced, where a filesystem with folders renames onto nothing."""
-    if FileSystems.get_filesystem(paths[0]).has_dirs():
-        delete(paths[0], filter(FileSystems.exists, paths))
-
-
-def _is_moved(move: tuple[str, str]) -> bool:
-    source, there = move
-    return not FileSystems.exists(source) and bool(FileSystems.exists(there))
-
-
-def _check_there(path: str) -> None:
-    if not FileSystems.exists(path):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-
-
-def _run_record(record: Mapping[str, Any], rounds: Sequence[RoundRecord]) -> dict[str, Any]:
-    objects, skipped, totals = 0, Counter[str](), Totals()
-    for each in rounds:
-        objects += each.listed.objects
-        skipped.update(each.listed.skipped)
-        totals.add(each.totals)
-    return {
-        **record,
-        "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "rounds": len(rounds),
-        "listed": {"objects": objects, "skipped": dict(skipped)},
-        "totals": asdict(totals),
-        "files": [file for each in rounds for file in each.files],
-    }
-
-
-def _as_json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=2, ensure_ascii=False)
+def _is_in(folder: str, file: str) -> bool:
+    return exists(join(folder, *file.split("/")))

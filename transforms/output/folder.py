@@ -1,7 +1,7 @@
-"""The folder that a run writes to: what lies where in it, and cleaning up in it.
+"""The output folder: the paths of its files, and cleaning up in it.
 
-Beam takes signs like `[` in a path for a pattern when it matches or deletes. Local paths may hold
-any sign, so for them this goes past Beam.
+Beam interprets characters like `[` as patterns when it matches or deletes. Local paths may contain
+any character, so for them Beam isn't used.
 """
 
 from __future__ import annotations
@@ -16,29 +16,35 @@ from pathlib import Path, PurePath
 from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import Found
-from earmark.transforms.output.tables import TABLES
+from earmark.transforms.errors import ExpectedError
+from earmark.transforms.output.tables import TABLES, Table
 from earmark.transforms.storage import (
     ROUND,
     RUN_ID,
     STAGING_PREFIX,
     TABLE_FILE,
+    delete_files,
     is_round,
     is_staging_folder,
     join,
     local_path,
-    persisting,
+    shown,
 )
 
 RUNS = "_runs"
 LOCKS = "_locks"
 SET_ASIDE = "_set_aside"
-"""Where a repair puts files that cannot be used."""
+"""The folder for files that a repair has set aside."""
 
 OWN_FILE = "written by earmark"
-"""The kind of files that a listing leaves out since runs have written them to their output."""
+"""The kind of files that a listing skips because runs have written them."""
 
 STREAM = "stream"
-"""In place of a round's name, where embeddings of a stream wait."""
+"""Replaces a round's name in the path where a stream's embeddings wait."""
+
+
+class LinkedFolderError(ExpectedError):
+    """A folder of an output is a link; the message is a line."""
 
 
 def staging_folder(output: str, run_id: str) -> str:
@@ -52,42 +58,45 @@ def aside_folder(output: str, run_id: str, name: str) -> str:
 
 
 def round_id(run_id: str, name: str) -> str:
-    """What the names of a round's files begin with."""
+    """The prefix of the names of a round's files."""
     return f"{run_id}-{name}"
 
 
 def journal_file(output: str, run_id: str, name: str) -> str:
-    """The file that says what is to be done to commit a round; gone when it is done."""
+    """The journal of a round's commit; deleted when the commit is done."""
     return join(staging_folder(output, run_id), f"{name}.json")
 
 
 def round_file(output: str, run_id: str, name: str) -> str:
-    """The file whose presence says that a round is whole, until the run is."""
+    """The file that marks a round as complete, until the run is."""
     return join(output, RUNS, run_id, f"{name}.json")
 
 
 def run_file(output: str, run_id: str) -> str:
-    """The file whose presence says that a run is whole."""
+    """The file that marks a run as complete."""
     return join(output, RUNS, f"{run_id}.json")
 
 
 def without_own_files(found: Iterable[Found], output: str) -> Iterator[Found]:
-    """What was found, with files that runs have written to their output as left out."""
+    """Listed files, with those that runs have written to their output marked as skipped."""
     for each in found:
         is_own = is_written_by_runs(each.object.uri, output)
         yield each._replace(skipped_as=OWN_FILE) if is_own else each
 
 
 def is_written_by_runs(uri: str, output: str) -> bool:
-    """Whether an object is one that runs have written to their output, by its name."""
+    """Whether an object's name is one that runs give to files in their output."""
     path = local_path(output)
     folder = (output if path is None else os.path.abspath(path)).rstrip("/") + "/"
-    return uri.startswith(folder) and _WRITTEN_BY_RUNS.fullmatch(uri[len(folder) :]) is not None
+    if not uri.startswith(folder):
+        return False
+    found = _WRITTEN_BY_RUNS.fullmatch(uri, len(folder))
+    return found is not None and found["table"] in (None, *(table.name for table in TABLES))
 
 
-_TABLE_PATH = rf"(?:{'|'.join(table.name for table in TABLES)})/{TABLE_FILE}"
 _WRITTEN_BY_RUNS = re.compile(
-    rf"(?:{SET_ASIDE}/{RUN_ID}/)?(?:{_TABLE_PATH}|{STAGING_PREFIX}{RUN_ID}/{ROUND}\.json)|{RUNS}/{RUN_ID}(?:/{ROUND})?\.json"
+    rf"(?:{SET_ASIDE}/{RUN_ID}/)?(?:(?P<table>\w+)/{TABLE_FILE}|{STAGING_PREFIX}{RUN_ID}/{ROUND}\.json)"
+    rf"|{RUNS}/{RUN_ID}(?:/{ROUND})?\.json"
     rf"|{LOCKS}/{RUN_ID}\.json"
 )
 
@@ -105,71 +114,55 @@ def matching(output: str, folder: str, name: str) -> Iterator[str]:
 
 
 def has_tables(output: str) -> bool:
-    """Whether there is a file of any table in a folder, or what is left of a run."""
+    """Whether a folder contains a file of any table, or traces of a run."""
     folders = (*(table.name for table in TABLES), RUNS)
     files = (path for folder in folders for path in matching(output, folder, "*.*"))
-    return any(True for _ in files) or bool(staging_folders(output))
+    return next(files, None) is not None or bool(staging_folders(output))
+
+
+def table_files(output: str) -> Iterator[tuple[Table, str]]:
+    """The files of all tables, sorted by table and name."""
+    for table in TABLES:
+        for path in matching(output, table.name, "*.parquet"):
+            yield table, path
 
 
 def staged_journals(output: str, run_id: str | None = None) -> list[str]:
-    """The journals of rounds, of a run or any, that were to be committed and may not be."""
-    folders = [staging_folder(output, run_id)] if run_id else staging_folders(output)
+    """The journals of commits, of one run or any, that may be unfinished."""
+    folders = staging_folders(output, run_id)
     files = (path for folder in folders for path in matching(folder, "", "*.json"))
     return [path for path in files if is_round(PurePath(path).stem)]
 
 
-def staging_folders(output: str) -> list[str]:
-    """The folders of unfinished output that there are; links are none."""
+def staging_folders(output: str, run_id: str | None = None) -> list[str]:
+    """The folders of unfinished output, of a run or any; links are none."""
+    if run_id is not None:
+        return [staging_folder(output, run_id)]
     if local_path(output) is not None:
         there = sorted(Path(output).glob(f"{STAGING_PREFIX}*"))
-        return [join(output, each.name) for each in there if _is_staging(each)]
-    files = matching(output, "", f"{STAGING_PREFIX}**")
-    names = {path[len(output.rstrip("/")) + 1 :].split("/")[0] for path in files}
-    return [join(output, name) for name in sorted(names) if is_staging_folder(name)]
-
-
-def _is_staging(path: Path) -> bool:
-    return is_staging_folder(path.name) and path.is_dir() and not path.is_symlink()
+        names = [each.name for each in there if each.is_dir() and not each.is_symlink()]
+    else:
+        files = matching(output, "", f"{STAGING_PREFIX}**")
+        names = sorted({path[len(output.rstrip("/")) + 1 :].split("/")[0] for path in files})
+    return [join(output, name) for name in names if is_staging_folder(name)]
 
 
 def discard_staging(output: str, run_id: str | None = None) -> None:
-    """Delete what a run, or any, has left aside."""
-    for folder in [staging_folder(output, run_id)] if run_id else staging_folders(output):
-        if local_path(output) is None:
-            delete(output, matching(folder, "", "**"))
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    """Delete the staging folders of one run, or of all."""
+    for folder in staging_folders(output, run_id):
+        discard_folder(folder)
 
 
-def discard_aside(folder: str) -> None:
-    """Delete a folder of embeddings that have waited."""
+def discard_folder(folder: str) -> None:
+    """Delete a folder with all that is in it."""
     if local_path(folder) is None:
-        delete(folder, matching(folder, "", "*"))
+        delete_files(matching(folder, "", "**"))
     else:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def delete(output: str, files: Iterable[str]) -> None:
-    """Delete files of the output, those that are there."""
-    if local_path(output) is None:
-        _delete_elsewhere(output, list(files))
-        return
-    for file in files:
-        Path(file).unlink(missing_ok=True)
-
-
-def _delete_elsewhere(output: str, files: list[str]) -> None:
-    """Delete objects; each is asked for only once that has failed, since they may be many."""
-    for attempt in persisting(output):
-        with attempt:
-            if attempt.retry_state.attempt_number > 1:
-                files = [path for path in files if FileSystems.exists(path)]
-            if files:
-                FileSystems.delete(files)
-
-
 def remove_empty_folders(output: str) -> None:
-    """Remove the folders of a local output that hold nothing, and the output if all are gone."""
+    """Remove empty folders of a local output, and the output itself if nothing is left."""
     if local_path(output) is None:
         return
     for each in (*_own_folders(output), Path(output)):
@@ -179,24 +172,30 @@ def remove_empty_folders(output: str) -> None:
 
 
 def remove_parts(output: str) -> None:
-    """Remove what is left of small files of a local output whose writing was cut off."""
+    """Remove partly written small files of a local output."""
     if local_path(output) is not None:
         for part in Path(output).glob(f"{RUNS}/**/.*.part"):
             part.unlink(missing_ok=True)
 
 
-def link_in(output: str) -> str | None:
-    """A folder of a local output that is a link, which leads where no run has written.
+def refuse_links(output: str) -> None:
+    """Check that no folder of a local output is a link, which leads where no run has written.
 
     Somebody else may have left it in a shared output, to have files elsewhere replaced.
+
+    Raises:
+      LinkedFolderError: one is.
     """
     if local_path(output) is None:
-        return None
+        return
     there = Path(output).glob(f"{STAGING_PREFIX}*")
     staging = [each for each in there if is_staging_folder(each.name)]
     inner = [each / table.name for each in staging for table in TABLES]
-    every = (*_own_folders(output), *staging, *inner)
-    return next((str(each) for each in every if each.is_symlink()), None)
+    for each in (*_own_folders(output), *staging, *inner):
+        if each.is_symlink():
+            raise LinkedFolderError(
+                f"{shown(str(each))} is a link, which no run has made; delete it"
+            )
 
 
 def _own_folders(output: str) -> list[Path]:

@@ -1,39 +1,35 @@
-"""What the rows in an output folder say of earlier runs."""
+"""What earlier runs have processed, by the rows in an output folder."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import PurePath
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from earmark.transforms.output.folder import matching
-from earmark.transforms.output.parquet_files import open_table, said_of_itself
+from earmark.transforms.errors import ExpectedError
+from earmark.transforms.output.folder import table_files
 from earmark.transforms.output.provenance import PREFIX
-from earmark.transforms.output.tables import TABLES
-from earmark.transforms.storage import local_path, shown
-
-_TABLES = ("clips", "failures")
-_FOOTER_THREADS = 8
+from earmark.transforms.output.rows import open_table, read_footers, said_of_itself
+from earmark.transforms.storage import shown
 
 _NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]{10})-)?")
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
-class HistoryError(Exception):
-    """What a folder holds can't be added to: made in another way, or incomplete. A line says it."""
+class HistoryError(ExpectedError):
+    """A folder's rows can't be added to: they have other settings or are incomplete; one line."""
 
 
 class Processed(NamedTuple):
     """An object that has rows.
 
     Attributes:
-      uri: where it was.
-      version: its version then.
+      uri: its URI.
+      version: its version when it was processed.
       reason: why it could not be decoded, or not to its end; None if it was.
       file: the name of the file in each table's folder that holds its rows.
     """
@@ -50,24 +46,24 @@ def read_history(
     known: set[str] | None = None,
     since: datetime | None = None,
 ) -> Iterator[Processed]:
-    """What has been processed, a folder's files one after another.
+    """The objects that have been processed, from one file of a folder after another.
 
     Args:
       output: the folder that holds the tables' folders.
       settings: how rows are to have been made: see `Provenance.settings`.
-      known: paths of files that are left out; those that were read are added.
-      since: leave out what was committed before; what was not long before may be left in.
+      known: paths of files to skip; those that were read are added.
+      since: skip what was committed before; what was committed shortly before may be included.
 
     Raises:
-      HistoryError: some were made otherwise, or not by earmark.
+      HistoryError: some rows have other settings, or were not written by earmark.
       BrokenTableError: a file cannot be read.
     """
-    for table in _TABLES:
-        for path in matching(output, table, "*.parquet"):
-            if (known is None or path not in known) and (since is None or _is_since(path, since)):
-                yield from _rows(path, settings)
-                if known is not None:
-                    known.add(path)
+    for table, path in table_files(output):
+        is_wanted = table.is_of_objects and (known is None or path not in known)
+        if is_wanted and (since is None or _is_since(path, since)):
+            yield from _rows(path, settings)
+            if known is not None:
+                known.add(path)
 
 
 def check_history(output: str, settings: Mapping[str, str]) -> None:
@@ -76,33 +72,20 @@ def check_history(output: str, settings: Mapping[str, str]) -> None:
     The footers of all files of all tables are read, their rows are not.
 
     Raises:
-      HistoryError: some of it was not, or a file is missing.
+      HistoryError: some were not, or a file is missing.
       BrokenTableError: a file is broken.
     """
     rows: dict[str, dict[str, int]] = {table: {} for table in settings["tables"].split(", ")}
-    paths = [(t.name, path) for t in TABLES for path in matching(output, t.name, "*.parquet")]
-    footers = _footers(output, [path for _, path in paths])
-    for (table, path), metadata in zip(paths, footers, strict=True):
-        _check(path, metadata, settings)
-        rows.setdefault(table, {})[PurePath(path).name] = metadata.num_rows
+    files = list(table_files(output))
+    footers = read_footers([path for _, path in files])
+    for (table, path), footer in zip(files, footers, strict=True):
+        _check(path, footer, settings)
+        rows.setdefault(table.name, {})[PurePath(path).name] = footer.num_rows
     _check_names(rows)
 
 
-def _footers(output: str, paths: Sequence[str]) -> Iterator[pq.FileMetaData]:
-    if local_path(output) is not None:  # threads would only wait for each other
-        yield from map(_footer, paths)
-        return
-    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
-        yield from threads.map(_footer, paths)
-
-
-def _footer(path: str) -> pq.FileMetaData:
-    with open_table(path) as file:
-        return file.metadata
-
-
 def _check_names(rows: Mapping[str, Mapping[str, int]]) -> None:
-    """Check that each file of a table that has rows has its like in the other tables."""
+    """Check that each file of a table has its counterparts in the other tables."""
     with_rows = {name for files in rows.values() for name, count in files.items() if count}
     for table, files in rows.items():
         if missing := sorted(with_rows - set(files)):
@@ -113,7 +96,7 @@ def _check_names(rows: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def _is_since(path: str, moment: datetime) -> bool:
-    """Whether a file's name doesn't rule out that it was committed then or later."""
+    """Whether, by its name, a file may have been committed then or later."""
     found = _NAME.match(PurePath(path).name)
     if found is None:
         return True

@@ -1,13 +1,13 @@
-"""What commits write down: journals of those begun, and files of the rounds that are whole.
+"""The records of commits: journals of those begun, and files of complete rounds.
 
-An output may be shared, and whoever writes to it can leave anything there under these names. So
-what is read is taken only in the form in which runs write it: names of runs, rounds and files
-in tables' folders, never a path.
+An output may be shared, and anyone who can write to it can put anything there under these names.
+So content is accepted only in the form in which runs write it: names of runs, rounds and files in
+tables' folders, never a path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Annotated, TypeVar
 
@@ -15,42 +15,38 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    NonNegativeInt,
     ValidationError,
     model_validator,
 )
 from pydantic_core import from_json
 
+from earmark.transforms.elements import Listed
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.tables import TABLES
-from earmark.transforms.output.writing import Totals
+from earmark.transforms.output.totals import Totals
 from earmark.transforms.storage import is_round, is_run_id, is_staging_folder, read_uri, shown
 
 
-class JournalError(Exception):
-    """A file that no run has written lies where one of a commit should; the message is a line."""
+class JournalError(ExpectedError):
+    """A file in place of a commit's record was not written by a run; the message is one line."""
 
 
-def _table_file(path: str) -> str:
+def _is_table_file(path: str) -> bool:
     table, _, name = path.partition("/")
     is_name = "/" not in name and not name.startswith(".") and name.endswith(".parquet")
-    if table not in {each.name for each in TABLES} or not is_name:
-        raise ValueError("is no file of a table")
-    return path
+    return is_name and table in {each.name for each in TABLES}
 
 
-def _run_id(name: str) -> str:
-    if not is_run_id(name):
-        raise ValueError("is no name of a run")
-    return name
+def _holds(is_right: Callable[[str], bool]) -> AfterValidator:
+    def check(name: str) -> str:
+        if not is_right(name):
+            raise ValueError("is no name that runs give")
+        return name
+
+    return AfterValidator(check)
 
 
-def _round(name: str) -> str:
-    if not is_round(name):
-        raise ValueError("is no name of a round")
-    return name
-
-
-TablePath = Annotated[str, AfterValidator(_table_file)]
+TablePath = Annotated[str, _holds(_is_table_file)]
 """TABLE/NAME, relative to the output: a file of a table."""
 
 
@@ -58,46 +54,39 @@ class _Written(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class ListedObjects(_Written):
-    """What a round was to process.
-
-    Attributes:
-      objects: how many objects.
-      skipped: how many files the listing left out, by kind.
-    """
-
-    objects: NonNegativeInt
-    skipped: Mapping[str, NonNegativeInt]
-
-
 class RoundRecord(_Written):
-    """The content of a round's file, whose presence says that the round is whole.
+    """The content of a round's file, which marks the round as complete.
 
     Attributes:
       listed: what was to be processed.
       totals: what its rows say in sum.
-      files: those that it brought.
+      files: its files.
     """
 
-    listed: ListedObjects
+    listed: Listed
     totals: Totals
     files: list[TablePath]
 
 
 class Journal(_Written):
-    """What is to be done to commit a round.
+    """The steps of a round's commit.
 
     Attributes:
       run_id: names the run.
       name: of the round in it.
       replaced: files of earlier rounds, written anew without the rows that are superseded.
-      round: what the round's file is to say; its files are new.
+      round: the content of the round's file, whose files are the new ones.
     """
 
-    run_id: Annotated[str, AfterValidator(_run_id)]
-    name: Annotated[str, AfterValidator(_round)]
+    run_id: Annotated[str, _holds(is_run_id)]
+    name: Annotated[str, _holds(is_round)]
     replaced: list[TablePath]
     round: RoundRecord
+
+    @property
+    def files(self) -> list[str]:
+        """All files that are to be moved into place, those of the round first."""
+        return [*self.round.files, *self.replaced]
 
     @model_validator(mode="after")
     def _has_its_own_files(self) -> Journal:
@@ -108,13 +97,13 @@ class Journal(_Written):
 
 
 def read_journal(path: str) -> Journal | None:
-    """A journal; None if it was not written to its end, when nothing of it was begun.
+    """Read a journal; None if it is incomplete, in which case its commit was not begun.
 
     Args:
       path: of the journal, in the staging folder of its run.
 
     Raises:
-      JournalError: it is none that a run has written, or was copied from elsewhere.
+      JournalError: it was not written by a run, or was copied from elsewhere.
       OSError: it cannot be read.
     """
     content = read_uri(path)
@@ -136,7 +125,7 @@ def read_round_file(path: str) -> RoundRecord:
     """A round's file.
 
     Raises:
-      JournalError: it is none that a run has written.
+      JournalError: it was not written by a run.
       OSError: it cannot be read.
     """
     return _parsed(path, read_uri(path), RoundRecord)

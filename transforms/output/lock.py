@@ -1,14 +1,14 @@
 """Keeping two runs from writing to one folder at the same time, on any filesystem.
 
-Each run leaves a file of its own in the folder, then looks for those of others, so never are two
-let in. Runs that come at once to a local folder do so one after the other; in a store both may be
+Each run creates a file of its own in the folder, then looks for those of others, so two runs never
+both get the lock. In a local folder, runs do this one after the other; in a store both may be
 refused.
 
-A dead run locks nobody out. Where numbers of processes mean the same as here, the system tells
-whether its process lives. Elsewhere a run is dead when it has not renewed its file for a while, by
-the clock of the filesystem: those of machines may differ. Where that clock has been set back, or
-the machine was started anew since, it is watched whether the file is renewed. The lock of a run
-which was left to an engine stays until the engine has done with it.
+Stale locks are detected. In the same PID namespace and boot, the system knows whether the lock's
+process is alive. Elsewhere a lock is stale if it has not been renewed for a while by the
+filesystem's clock, since clocks of machines may differ. If that clock has been set back, or the
+machine has restarted, the lock is watched to see whether it is renewed. The lock of a run that was
+left to an engine stays until the engine releases it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Annotated
 
-from apache_beam.io.filesystems import FileSystems
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from earmark.transforms.output.folder import LOCKS, delete, matching, remove_empty_folders
+from earmark.shared import shared
+from earmark.transforms.output.folder import LOCKS, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
+    delete_files,
+    exists,
     is_run_id,
     join,
     local_path,
@@ -47,10 +49,10 @@ BEAT_S = 30.0
 """How often a run renews its lock."""
 
 DEAD_S = 600.0
-"""A run elsewhere that hasn't renewed its lock for so long is dead."""
+"""How long a lock of another machine may go without renewal before it is stale."""
 
 WATCHED_S = 2.5 * BEAT_S
-"""How long a lock is watched of which nothing else tells whether its run is alive."""
+"""How long a lock is watched if there is no other way to tell whether its run is alive."""
 
 _LOOK_S = 0.5
 _TURN_S = 10.0
@@ -66,13 +68,13 @@ class Lock(BaseModel):
 
     Attributes:
       run_id: names the run.
-      host: what its machine is called, which other machines may be, too.
-      machine: a number of the machine.
-      boot: what the machine's system calls the time since it was started; empty if it has no name.
-      processes: within what numbers of processes hold: the namespace of containers.
-      pid: the number of the run's process.
-      born: when that began, in the system's own count; None if the system does not tell.
-      renewed: when the lock was, by the machine's clock.
+      host: the machine's name, which need not be unique.
+      machine: a number that identifies the machine.
+      boot: the ID of the machine's current boot; empty if unknown.
+      processes: the PID namespace, as containers have their own.
+      pid: the process ID of the run.
+      born: when that process started, in the system's own units; None if unknown.
+      renewed: when the lock was renewed, by the machine's clock.
       left_to_engine: whether an engine will end the run.
     """
 
@@ -91,42 +93,42 @@ class Lock(BaseModel):
 
 @contextmanager
 def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Have a folder for oneself.
+    """Hold the lock of a folder.
 
     Args:
       output: the folder.
       run_id: names the run.
-      say: told, in a line, why it takes a while.
+      say: called with one line if waiting takes a while.
 
     Raises:
-      LockedError: another run has it.
-      OSError: it cannot be written to.
+      LockedError: another run holds the lock.
+      OSError: the folder cannot be written to.
       ValueError: no filesystem is known for it.
     """
     path = _lock_file(output, run_id)
     over = threading.Event()
     beating = threading.Thread(target=_beat, args=(path, run_id, over), daemon=True)
-    _held.add(run_id)
+    shared(_Locks).held.add(run_id)
     try:
         _enter(output, run_id, say)
         beating.start()
         yield
     finally:
         over.set()
-        _held.discard(run_id)
+        shared(_Locks).held.discard(run_id)
         is_ours = beating.ident is not None
         if is_ours:
             beating.join()
-        if run_id not in _left:
+        if run_id not in shared(_Locks).left:
             with suppress(*STORE_ERRORS):
-                delete(output, [path])
+                delete_files([path])
                 if is_ours:  # else another run is about to use them
                     remove_empty_folders(output)
-        _left.discard(run_id)
+        shared(_Locks).left.discard(run_id)
 
 
 def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
-    """Leave the run's lock, and look for those of others."""
+    """Create the run's lock, and look for those of others."""
     path = _lock_file(output, run_id)
     for _ in range(_TRIES):
         # a run that ends at this moment removes the folder, since its own was the last lock
@@ -135,36 +137,44 @@ def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
                 _renew(path, run_id)
                 _refuse_if_taken(output, path, say)
             return
-    raise LockedError(f"{shown(join(output, LOCKS))} goes as soon as it is made: is it shared?")
+    raise LockedError(
+        f"{shown(join(output, LOCKS))} disappears as soon as it is created: is the folder shared?"
+    )
 
 
 def leave_locked(output: str, run_id: str) -> None:
-    """Have the lock of a run outlive this process: an engine will end the run, and `release` it."""
-    _left.add(run_id)
+    """Keep a run's lock beyond this process: an engine will end the run, and `release` it."""
+    shared(_Locks).left.add(run_id)
     _renew(_lock_file(output, run_id), run_id)
 
 
 def release(output: str, run_id: str) -> None:
-    """Give back the folder for a run that was left to an engine."""
-    delete(output, [_lock_file(output, run_id)])
+    """Release the lock of a run that was left to an engine."""
+    delete_files([_lock_file(output, run_id)])
     remove_empty_folders(output)
 
 
 def is_held(output: str, run_id: str) -> bool:
-    """Whether a run still has the folder: another takes it over if the run seems to be dead."""
-    return bool(FileSystems.exists(_lock_file(output, run_id)))
+    """Whether a run still holds its lock: another run takes over if it seems dead."""
+    return exists(_lock_file(output, run_id))
 
 
-_held: set[str] = set()
-"""The locks of this process."""
+class _Locks:
+    """The locks of this process, by the ids of their runs.
 
-_left: set[str] = set()
-"""Those of them that are left to an engine."""
+    Attributes:
+      held: all of them.
+      left: those that are left to an engine.
+    """
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.left: set[str] = set()
 
 
 @contextmanager
 def _taking_turns(output: str) -> Iterator[None]:
-    """Have runs that come to a local folder at once look for each other one after the other."""
+    """Make runs that start at once in a local folder check for each other one after the other."""
     if local_path(output) is None:
         yield
         return
@@ -180,7 +190,7 @@ def _taking_turns(output: str) -> Iterator[None]:
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Whether it is our turn; also where the filesystem knows no turns."""
+    """Whether it is our turn; always true if the filesystem doesn't support flock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -193,7 +203,8 @@ def _is_locked(descriptor: int) -> bool:
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
         with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
-            if FileSystems.exists(path) and run_id not in _left:  # else another has taken over
+            is_left = run_id in shared(_Locks).left
+            if exists(path) and not is_left:  # else another has taken over
                 _renew(path, run_id)
 
 
@@ -215,7 +226,7 @@ def _own_lock(run_id: str) -> Lock:
         pid=os.getpid(),
         born=_born(os.getpid()),
         renewed=time.time(),
-        left_to_engine=run_id in _left,
+        left_to_engine=run_id in shared(_Locks).left,
     )
 
 
@@ -226,21 +237,21 @@ def _refuse_if_taken(output: str, own: str, say: Callable[[str], None]) -> None:
         if other.left_to_engine:
             raise LockedError(
                 f"run {other.run_id} was left to an engine, which may be writing to it; if its "
-                f"job has ended, and failed, delete {shown(path)}"
+                f"job has failed, delete {shown(path)}"
             )
         if _is_alive(other, path, own, say):
             raise LockedError(
                 f"run {other.run_id} is writing to it (process {other.pid} on "
                 f"{shown(other.host)}); wait for it to end, or delete {shown(path)} if it has"
             )
-        delete(output, [path])
+        delete_files([path])
 
 
 def _read(path: str) -> Lock | None:
-    """A lock's content; None if it is gone in the meantime.
+    """A lock's content; None if it has been deleted.
 
     Raises:
-      LockedError: it is no lock.
+      LockedError: the file is not a valid lock.
     """
     try:
         lock = Lock.model_validate_json(read_uri(path))
@@ -254,7 +265,7 @@ def _read(path: str) -> Lock | None:
 
 
 def _is_no_lock(path: str) -> str:
-    return f"{shown(path)} is no lock; delete it if no run is under way"
+    return f"{shown(path)} is not a valid lock; delete it if no run is in progress"
 
 
 def _is_alive(lock: Lock, path: str, own: str, say: Callable[[str], None]) -> bool:
@@ -274,7 +285,7 @@ def _is_alive(lock: Lock, path: str, own: str, say: Callable[[str], None]) -> bo
 
 def _is_alive_here(lock: Lock) -> bool:
     if lock.pid == os.getpid():
-        return lock.run_id in _held
+        return lock.run_id in shared(_Locks).held
     return _is_running(lock.pid) and lock.born == _born(lock.pid)
 
 
@@ -289,7 +300,7 @@ def _is_renewed(lock: Lock, path: str) -> bool:
 
 
 def _changed_s(path: str) -> float:
-    """When a file was written, by the clock of the filesystem; 0 if it is gone."""
+    """When a file was written, by the filesystem's clock; 0 if it has been deleted."""
     with suppress(*STORE_ERRORS):
         if local_path(path) is not None:
             return os.stat(path).st_mtime
@@ -309,14 +320,14 @@ def _is_running(pid: int) -> bool:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """A number of this machine, which no other has, or only a copy of it."""
+    """A number that identifies this machine, unless it was cloned."""
     told = _first_line("/etc/machine-id", "/var/lib/dbus/machine-id") or str(uuid.getnode())
     return hashlib.sha256(f"earmark {told}".encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)
 def _boot() -> str:
-    """What the system calls the time since it was started; empty if it has no name for it."""
+    """The ID of the current boot; empty if unknown."""
     if told := _first_line("/proc/sys/kernel/random/boot_id"):
         return told
     with suppress(OSError, subprocess.SubprocessError):  # as on macOS
@@ -342,7 +353,7 @@ def _first_line(*paths: str) -> str:
 
 
 def _born(pid: int) -> str | None:
-    """When a process began, in the system's own count; numbers of processes are used again."""
+    """When a process started, in the system's own units, since process IDs are reused."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return None

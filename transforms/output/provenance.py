@@ -1,4 +1,4 @@
-"""What made the rows, as every file says of itself."""
+"""The provenance of rows, stored in every file's metadata."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from dataclasses import dataclass, field
 
 from earmark.transforms.elements import HeadLabels, all_labels
 from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+from earmark.transforms.output.tables import made_tables
 
 SCHEMA_VERSION = "2"
 
 PREFIX = "earmark."
-"""Of the keys in a file's metadata."""
+"""The prefix of keys in a file's metadata."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the rows; stored in every file's key-value metadata.
+    """How rows are made; stored in every file's key-value metadata.
 
     Attributes:
       run_id: names the run.
       earmark_version: the version of earmark.
-      model_name: what the model calls itself.
-      model_sha256: of the model file.
-      heads: what the classes of each of its outputs are called; none where scores are not wanted.
+      model_name: the model's name.
+      model_sha256: the sha256 of the model file.
+      heads: the names of the classes of each output; empty if scores are not requested.
       grid: where the frames lie that were scored.
-      min_score: a detection's score is this or more; None for what the model says itself.
+      min_score: the lowest score of a detection; None for the thresholds in the model.
       top_k: at most so many detections in a frame, of each head; None for all.
       events_gap_s: detections of a label this far apart or less are one event.
-      time_pattern: of names that tell when a recording began; None for the usual ones.
-      time_zone: of times of recording that name none.
-      channels: how those of a recording were heard.
+      time_pattern: the format of times in names; None for the usual ones.
+      time_zone: the zone of recording times that name none.
+      channels: how the channels of a recording are used.
       embedding_size: how many values an embedding has; None where there are none.
       embedding_dtype: float32 or float16.
       scoring: what else scores depend on, by name; brief.
@@ -58,18 +59,11 @@ class Provenance:
         """The labels of all heads, one after another."""
         return all_labels(self.heads)
 
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """The tables that there are."""
-        heard = ("detections", "events") if self.heads else ()
-        embedded = () if self.embedding_size is None else ("embeddings",)
-        return (*heard, *embedded, "clips", "failures")
-
     def settings(self) -> dict[str, str]:
         """All that rows depend on besides the recordings; earmark's version is not among it."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "tables": ", ".join(self.tables),
+            "tables": ", ".join(table.name for table in made_tables(self)),
             "model_sha256": self.model_sha256,
             "heads": ", ".join(head.name for head in self.heads),
             "labels_sha256": hashlib.sha256("\n".join(self.labels).encode()).hexdigest(),

@@ -1,18 +1,19 @@
-"""Rows of objects that are processed anew: which do not count any more, and taking them out."""
+"""Superseded rows, of objects that are processed again: which they are, and removing them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 from earmark.transforms.elements import PlannedObject, Superseded
-from earmark.transforms.output.parquet_files import open_table, said_of_itself
+from earmark.transforms.output.rows import read_footer, read_uris, read_without, said_of_itself
+from earmark.transforms.output.tables import TABLES
+from earmark.transforms.output.writing import write_table
+from earmark.transforms.storage import exists, join
 
 
 def superseded(planned: PlannedObject) -> Iterator[Superseded]:
-    """What does not count any more once an object is processed: nothing, for a new one."""
+    """The rows that are superseded once an object is processed; none for a new object."""
     if planned.old_file is not None:
         yield Superseded(planned.object.uri, planned.old_file)
 
@@ -22,41 +23,54 @@ def is_since_planned(file: str, old_file: str | None) -> bool:
 
     Args:
       file: the name of the file.
-      old_file: the same of the file that the plan knew of, None for an object without rows.
+      old_file: the name of the file that the plan knew of, None for an object without rows.
     """
     return file != old_file
 
 
-def read_uris(path: str) -> list[str]:
-    """The clips that a Parquet file of any table has rows of, once for each row.
+def write_anew(
+    output: str, staging: str, superseded: Iterable[Superseded], new_files: Iterable[str]
+) -> list[str]:
+    """Write files aside, under the same names, without the rows that new ones supersede.
+
+    A file of which no row is left stays as one without rows: a reader may have seen its name.
+
+    Args:
+      output: the folder that holds the tables' folders.
+      staging: the folder that is to hold those that are written aside.
+      superseded: rows that do not count once there are new ones of their object.
+      new_files: TABLE/NAME each, in the staging folder, which say of which objects there are.
+
+    Returns:
+      The files that are to be replaced, TABLE/NAME each.
 
     Raises:
-      BrokenTableError: it cannot be read.
+      BrokenTableError: a file cannot be read.
     """
-    with open_table(path) as file:
-        uris: list[str] = file.read(columns=["clip"])["clip"].to_pylist()
-    return uris
+    replaced = []
+    for name, uris in sorted(_by_file(superseded, staging, new_files).items()):
+        for table in TABLES:
+            path = join(output, table.name, name)
+            if exists(path):
+                footer = read_footer(path)
+                schema = footer.schema.to_arrow_schema().remove_metadata()
+                rows, said = partial(read_without, path, uris), said_of_itself(footer)
+                write_table(join(staging, table.name, name), table, schema, rows, said)
+                replaced.append(f"{table.name}/{name}")
+    return replaced
 
 
-def parts_without(path: str, uris: Collection[str]) -> Iterator[pa.Table]:
-    """The rows of a Parquet file but for those of some clips, part by part, at least one.
-
-    Raises:
-      BrokenTableError: it cannot be read.
-    """
-    with open_table(path) as file:
-        yield file.schema_arrow.remove_metadata().empty_table()
-        for index in range(file.num_row_groups):
-            rows = file.read_row_group(index).replace_schema_metadata()
-            is_left = pc.invert(pc.is_in(rows["clip"], pa.array(sorted(uris), pa.string())))
-            yield rows.filter(is_left)
-
-
-def read_metadata(path: str) -> dict[str, str]:
-    """What a Parquet file says of itself, by key; Arrow's own schema is left out.
-
-    Raises:
-      BrokenTableError: it cannot be read.
-    """
-    with open_table(path) as file:
-        return said_of_itself(file.metadata)
+def _by_file(
+    superseded: Iterable[Superseded], staging: str, new_files: Iterable[str]
+) -> Mapping[str, set[str]]:
+    """The objects that have old rows and new ones, by the name of the old file."""
+    old = list(superseded)
+    of_objects = {table.name for table in TABLES if table.is_of_objects}
+    new = (file.split("/") for file in new_files if old)
+    paths = [join(staging, table, name) for table, name in new if table in of_objects]
+    uris = {uri for path in paths for uri in read_uris(path)}
+    by_file: dict[str, set[str]] = {}
+    for each in old:
+        if each.uri in uris:
+            by_file.setdefault(each.file, set()).add(each.uri)
+    return by_file

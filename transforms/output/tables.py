@@ -1,24 +1,29 @@
-"""The tables that come out: their schemas, and rows put into them.
-
-docs/output.md is the reference for readers. A change of a column changes SCHEMA_VERSION.
-"""
+"""The tables of the output: an entry in TABLES is all that the code is told of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from earmark.transforms.detecting import loaded, mean_embedding, merge_events
-from earmark.transforms.elements import ClipResult, Embeddings, FailedClip, HeadLabels, HeardClip
-from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.elements import ClipResult
+from earmark.transforms.output.columns import (
+    CLIPS,
+    DETECTIONS,
+    EVENTS,
+    FAILURES,
+    clip_rows,
+    detection_rows,
+    embedding_rows,
+    embeddings_schema,
+    event_rows,
+    failure_rows,
+)
 
-_T = TypeVar("_T", bound=np.generic)
+if TYPE_CHECKING:
+    from earmark.transforms.output.provenance import Provenance
 
 ROWS_PER_GROUP = 65_536
 """Small enough that a look-up of one label skips nearly everything."""
@@ -26,88 +31,12 @@ ROWS_PER_GROUP = 65_536
 EMBEDDINGS_PER_GROUP = 4096
 """16 MB of YAMNet's."""
 
-_MOMENT = pa.timestamp("ms", tz="UTC")
 
+class Glance(NamedTuple):
+    """A query that gives a first look at a table: the columns, and how their rows are ordered."""
 
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
-
-
-_WHERE = {
-    "clip": pa.string(),
-    "channel": pa.int32(),
-    "start_s": pa.float64(),
-    "end_s": pa.float64(),
-    "start_time": _MOMENT,
-}
-
-_WHAT = {
-    "head": pa.string(),
-    "label": pa.string(),
-    "display_name": pa.string(),
-    "label_index": pa.int32(),
-}
-
-DETECTIONS = _schema(
-    **_WHERE,
-    **_WHAT,
-    score=pa.float32(),
-    score_raw=pa.float32(),
-)
-
-EVENTS = _schema(
-    **_WHERE,
-    **_WHAT,
-    max_score=pa.float32(),
-    mean_score=pa.float32(),
-    frames=pa.int32(),
-)
-
-_LABEL = pa.struct(
-    {
-        "label": pa.string(),
-        "head": pa.string(),
-        "label_index": pa.int32(),
-        "max_score": pa.float32(),
-        "mean_score": pa.float32(),
-        "seconds": pa.float64(),
-    }
-)
-
-CLIPS = _schema(
-    clip=pa.string(),
-    version=pa.string(),
-    size_bytes=pa.int64(),
-    status=pa.string(),
-    reason=pa.string(),
-    message=pa.string(),
-    format=pa.string(),
-    codec=pa.string(),
-    sample_rate_hz=pa.int32(),
-    channels=pa.int32(),
-    duration_s=pa.float64(),
-    frames=pa.int64(),
-    recorded_at=_MOMENT,
-    recorded_at_source=pa.string(),
-    rms_dbfs=pa.float32(),
-    peak_dbfs=pa.float32(),
-    clipped_fraction=pa.float32(),
-    silent_fraction=pa.float32(),
-    labels=pa.list_(_LABEL),
-    embedding=pa.list_(pa.float32()),
-    run_id=pa.string(),
-    model_sha256=pa.string(),
-)
-
-FAILURES = _schema(
-    clip=pa.string(),
-    version=pa.string(),
-    size_bytes=pa.int64(),
-    stage=pa.string(),
-    reason=pa.string(),
-    message=pa.string(),
-    run_id=pa.string(),
-)
+    columns: str
+    order: str
 
 
 @dataclass(frozen=True)
@@ -117,237 +46,76 @@ class Table:
     Attributes:
       name: of the table, and of its folder.
       sorted_by: the columns by which its rows lie sorted in a file.
-      parts: makes the table of clips' results, part by part, at least one.
+      schema: its columns in a run's files.
+      rows: makes rows of clips' results, part by part.
+      is_made: whether a run makes the table.
+      is_of_objects: whether its rows are of objects, with their `version` and a `reason`. Each
+        object has one row in one of these tables. They are moved into place after the others.
+      glance: the query shown at the end of a run, where no table before this one has one.
       rows_per_group: in a file.
       keeps_schema: whether readers that know Arrow are told its types, beyond Parquet's.
     """
 
     name: str
     sorted_by: tuple[str, ...]
-    parts: Callable[[Sequence[ClipResult], Provenance], Iterable[pa.Table]]
+    schema: Callable[[Provenance], pa.Schema]
+    rows: Callable[[Sequence[ClipResult], Provenance], Iterable[pa.Table]]
+    is_made: Callable[[Provenance], bool] = lambda _: True
+    is_of_objects: bool = False
+    glance: Glance | None = None
     rows_per_group: int = ROWS_PER_GROUP
     keeps_schema: bool = False
 
 
-def embeddings_schema(size: int, dtype: str) -> pa.Schema:
-    """The columns of embeddings/."""
-    number = {"float32": pa.float32(), "float16": pa.float16()}[dtype]
-    return _schema(**_WHERE, embedding=pa.list_(number, size))
+def made_tables(made_by: Provenance) -> list[Table]:
+    """The tables that a run makes."""
+    return [table for table in TABLES if table.is_made(made_by)]
 
 
-def _detection_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
-    clips = _heard(results)
-    parts = [clip.detections for clip in clips]
-    start_s = [made_by.grid.start_s(clip.detections.frame) for clip in clips]
-    end_s = [made_by.grid.end_s(clip.detections.frame, clip.duration_s) for clip in clips]
-    label_index = _stacked(parts, "label_index", np.int32)
-    channel = _stacked(parts, "channel", np.int32)
-    columns, order = _common_columns(clips, start_s, end_s, label_index, channel, made_by)
-    columns["score"] = _stacked(parts, "score", np.float32)
-    columns["score_raw"] = _raw_scores(clips, len(label_index))
-    yield _table(columns, DETECTIONS, order)
+def written_tables(files: Iterable[str]) -> list[Table]:
+    """The tables that some files are of, by their paths in the output: TABLE/NAME."""
+    names = {file.partition("/")[0] for file in files}
+    return [table for table in TABLES if table.name in names]
 
 
-def _event_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
-    clips = _heard(results)
-    parts = [
-        merge_events(clip.detections, made_by.grid, made_by.events_gap_s, clip.duration_s)
-        for clip in clips
-    ]
-    start_s, end_s = [part.start_s for part in parts], [part.end_s for part in parts]
-    label_index = _stacked(parts, "label_index", np.int32)
-    channel = _stacked(parts, "channel", np.int32)
-    columns, order = _common_columns(clips, start_s, end_s, label_index, channel, made_by)
-    columns["max_score"] = _stacked(parts, "max_score", np.float32)
-    columns["mean_score"] = _stacked(parts, "mean_score", np.float32)
-    columns["frames"] = _stacked(parts, "frames", np.int32)
-    yield _table(columns, EVENTS, order)
+def _has_scores(made_by: Provenance) -> bool:
+    return bool(made_by.heads)
 
 
-def _embedding_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
-    schema = embeddings_schema(made_by.embedding_size or 0, made_by.embedding_dtype)
-    yield schema.empty_table()
-    for clip in _heard(results):
-        for part in loaded(clip.embeddings):
-            yield _embedding_part(clip, part, made_by, schema)
+def _has_embeddings(made_by: Provenance) -> bool:
+    return made_by.embedding_size is not None
 
 
-def _embedding_part(
-    clip: HeardClip, part: Embeddings, made_by: Provenance, schema: pa.Schema
-) -> pa.Table:
-    rows, size = part.values.shape
-    start_s = made_by.grid.start_s(part.frame)
-    columns = {
-        "clip": pa.repeat(pa.scalar(clip.clip.uri, pa.string()), rows),
-        "channel": _channels(part.channel, made_by),
-        "start_s": start_s,
-        "end_s": made_by.grid.end_s(part.frame, clip.duration_s),
-        "start_time": _moments(np.repeat(_began_ms([clip]), rows), start_s),
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(part.values.reshape(-1)), size),
-    }
-    return pa.table([columns[name] for name in schema.names], schema=schema)
-
-
-def _clip_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
-    yield pa.Table.from_pylist([_clip_row(clip, made_by) for clip in _heard(results)], CLIPS)
-
-
-def _failure_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
-    failed = [result for result in results if isinstance(result, FailedClip)]
-    rows = [
-        {**_object_columns(result), **result.trouble._asdict(), "run_id": made_by.run_id}
-        for result in sorted(failed, key=lambda result: result.clip.uri)
-    ]
-    yield pa.Table.from_pylist(rows, FAILURES)
-
-
-TABLES = (
-    Table("detections", ("label", "clip", "start_s"), _detection_rows),
-    Table("events", ("label", "clip", "start_s"), _event_rows),
-    Table("embeddings", ("clip", "start_s"), _embedding_rows, EMBEDDINGS_PER_GROUP, True),
-    Table("clips", ("clip",), _clip_rows),
-    Table("failures", ("clip",), _failure_rows),
+TABLES: tuple[Table, ...] = (
+    Table(
+        "detections",
+        ("label", "clip", "start_s"),
+        schema=lambda _: DETECTIONS,
+        rows=detection_rows,
+        is_made=_has_scores,
+    ),
+    Table(
+        "events",
+        ("label", "clip", "start_s"),
+        schema=lambda _: EVENTS,
+        rows=event_rows,
+        is_made=_has_scores,
+        glance=Glance("label, clip, start_s, end_s, max_score", "max_score desc"),
+    ),
+    Table(
+        "embeddings",
+        ("clip", "start_s"),
+        schema=embeddings_schema,
+        rows=embedding_rows,
+        is_made=_has_embeddings,
+        glance=Glance("clip, start_s, end_s, embedding", "clip, start_s"),
+        rows_per_group=EMBEDDINGS_PER_GROUP,
+        keeps_schema=True,
+    ),
+    Table("clips", ("clip",), lambda _: CLIPS, clip_rows, is_of_objects=True),
+    Table("failures", ("clip",), lambda _: FAILURES, failure_rows, is_of_objects=True),
 )
-"""All tables, clips and failures last: they say that a clip's other rows are there.
+"""All tables, in the order in which their files are moved into place.
 
-A run makes those that its Provenance names.
+Those of objects are last: they say that an object's other rows are there.
 """
-
-
-def _clip_row(clip: HeardClip, made_by: Provenance) -> dict[str, object]:
-    return {
-        **_object_columns(clip),
-        "status": clip.status,
-        "reason": clip.reason,
-        "message": clip.message,
-        "format": clip.header.format,
-        "codec": clip.header.codec,
-        "sample_rate_hz": clip.header.sample_rate_hz,
-        "channels": clip.header.channels,
-        "duration_s": clip.duration_s,
-        "frames": clip.frames,
-        "recorded_at": clip.recorded_at,
-        "recorded_at_source": clip.recorded_at_source,
-        "rms_dbfs": _rounded(clip.level.rms_dbfs),
-        "peak_dbfs": _rounded(clip.level.peak_dbfs),
-        "clipped_fraction": clip.level.clipped_fraction,
-        "silent_fraction": clip.level.silent_fraction,
-        "labels": [label._asdict() for label in clip.labels],
-        "embedding": mean_embedding(clip.embeddings),
-        "run_id": made_by.run_id,
-        "model_sha256": made_by.model_sha256,
-    }
-
-
-def _rounded(level_dbfs: float | None) -> float | None:
-    return None if level_dbfs is None else round(level_dbfs, 2)
-
-
-def _object_columns(result: ClipResult) -> dict[str, object]:
-    clip = result.clip
-    return {"clip": clip.uri, "version": clip.version, "size_bytes": clip.size_bytes}
-
-
-def _heard(results: Sequence[ClipResult]) -> list[HeardClip]:
-    heard = [result for result in results if isinstance(result, HeardClip)]
-    return sorted(heard, key=lambda clip: clip.clip.uri)
-
-
-def _common_columns(
-    clips: Sequence[HeardClip],
-    starts_s: Sequence[NDArray[np.float64]],
-    ends_s: Sequence[NDArray[np.float64]],
-    label_index: NDArray[np.int32],
-    channel: NDArray[np.int32],
-    made_by: Provenance,
-) -> tuple[dict[str, pa.Array], NDArray[np.intp]]:
-    """The columns that detections and events share, and the order in which rows are to lie.
-
-    Clips come sorted by URI, so their position stands for it when rows are sorted.
-    """
-    lengths = [len(start_s) for start_s in starts_s]
-    clip = np.repeat(np.arange(len(clips), dtype=np.int32), lengths)
-    start_s = np.concatenate([np.empty(0), *starts_s])
-    columns = {
-        "clip": pa.DictionaryArray.from_arrays(clip, pa.array(_uris(clips), pa.string())),
-        "channel": _channels(channel, made_by),
-        "start_s": start_s,
-        "end_s": np.concatenate([np.empty(0), *ends_s]),
-        "start_time": _moments(np.repeat(_began_ms(clips), lengths), start_s),
-        **_what_columns(label_index, made_by.heads),
-    }
-    rank = _alphabetical_rank(made_by.labels)[label_index]
-    return columns, np.lexsort((label_index, channel, start_s, clip, rank))
-
-
-def _what_columns(
-    label_index: NDArray[np.int32], heads: Sequence[HeadLabels]
-) -> dict[str, pa.Array]:
-    """What was heard: label_index is the label's place among those of all heads."""
-    sizes = [len(head.labels) for head in heads]
-    head = np.repeat(np.arange(len(heads), dtype=np.int32), sizes)[label_index]
-    first = np.repeat(np.cumsum([0, *sizes[:-1]], dtype=np.int32)[: len(heads)], sizes)[label_index]
-    labels = [label for each in heads for label in each.labels]
-    shown: list[str | None] = []
-    for each in heads:
-        shown += each.display_names or [None] * len(each.labels)
-    return {
-        "head": _named(head, [each.name for each in heads]),
-        "label": _named(label_index, labels),
-        "display_name": _named(label_index, shown),
-        "label_index": label_index - first,
-    }
-
-
-def _named(index: NDArray[np.int32], names: Sequence[str | None]) -> pa.Array:
-    if None in names:  # a dictionary that holds nulls is one that not every reader takes
-        return pa.array(names, pa.string()).take(pa.array(index))
-    return pa.DictionaryArray.from_arrays(index, pa.array(names, pa.string()))
-
-
-def _channels(channel: NDArray[np.int32], made_by: Provenance) -> pa.Array:
-    if made_by.channels.each:
-        return pa.array(channel, pa.int32())
-    return pa.nulls(len(channel), pa.int32())
-
-
-def _raw_scores(clips: Sequence[HeardClip], rows: int) -> pa.Array:
-    raw_scores = [clip.detections.raw_score for clip in clips]
-    parts = [each for each in raw_scores if each is not None]
-    if sum(map(len, parts)) < rows:
-        return pa.nulls(rows, pa.float32())
-    return pa.array(np.concatenate([np.empty(0, np.float32), *parts]), pa.float32())
-
-
-def _stacked(parts: Sequence[object], column: str, dtype: type[_T]) -> NDArray[_T]:
-    return np.concatenate([np.empty(0, dtype), *(getattr(part, column) for part in parts)])
-
-
-def _uris(clips: Iterable[HeardClip]) -> list[str]:
-    return [clip.clip.uri for clip in clips]
-
-
-def _alphabetical_rank(labels: Sequence[str]) -> NDArray[np.int64]:
-    """Each label's place among all, sorted; the same for labels of the same name."""
-    places = {label: place for place, label in enumerate(sorted(set(labels)))}
-    return np.array([places[label] for label in labels], np.int64)
-
-
-def _began_ms(clips: Iterable[HeardClip]) -> NDArray[np.float64]:
-    return np.array([_epoch_ms(clip.recorded_at) for clip in clips], np.float64)
-
-
-def _epoch_ms(moment: datetime | None) -> float:
-    return np.nan if moment is None else round(moment.timestamp() * 1000)
-
-
-def _moments(began_ms: NDArray[np.float64], start_s: NDArray[np.generic]) -> pa.Array:
-    moments_ms = began_ms + np.asarray(start_s, np.float64) * 1000
-    known = np.isfinite(moments_ms)
-    rounded = np.rint(np.where(known, moments_ms, 0)).astype(np.int64)
-    return pa.array(rounded, mask=~known, type=pa.int64()).cast(_MOMENT)
-
-
-def _table(columns: dict[str, object], schema: pa.Schema, order: NDArray[np.intp]) -> pa.Table:
-    """A table with the columns in the schema's order; strings may stay dictionary-encoded."""
-    return pa.table({name: columns[name] for name in schema.names}).take(order)

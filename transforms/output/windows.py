@@ -6,18 +6,17 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import apache_beam as beam
 from apache_beam.transforms.window import IntervalWindow
 
-from earmark.transforms.detecting import Aside
+from earmark.transforms.detecting import EmbeddingSpool
 from earmark.transforms.elements import ClipResult, Listed, PlannedObject
 from earmark.transforms.output.committing import ReconcileError, commit_round, finish_commits
 from earmark.transforms.output.folder import (
     STREAM,
     aside_folder,
-    discard_aside,
+    discard_folder,
     round_id,
     staging_folder,
 )
@@ -25,17 +24,16 @@ from earmark.transforms.output.history import read_history
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.superseding import is_since_planned, superseded
 from earmark.transforms.output.writing import file_name, write_shard
-
-_InWindow: TypeAlias = PlannedObject | ClipResult
+from earmark.transforms.workers import marking
 
 
 @dataclass
 class CommitWindows(beam.PTransform):  # type: ignore[misc]
     """Write a window's results, and move them into place: ClipResult to the round's file.
 
-    An engine that has gone back to a snapshot may bring again what has been committed since, in the
-    same window, with or without what else was in it. So what is there already, in this version or a
-    later one, is left out; and a round's name follows from the window and from what is in it.
+    An engine that has returned to a snapshot may replay what has been committed since, in the same
+    window, with or without its other objects. So objects that are there already, in this version or
+    a later one, are left out; and a round's name is derived from the window and its content.
 
     Attributes:
       output: the folder that holds the tables' folders.
@@ -54,23 +52,8 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
             | beam.Flatten()
             | "Together" >> beam.WithKeys(None)
             | "Group" >> beam.GroupByKey()
-            | "Commit" >> beam.ParDo(_CommitFn(self.output, self.made_by))
+            | "Commit" >> beam.FlatMap(_commit_together, self.output, self.made_by)
         )
-
-
-class _CommitFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, output: str, made_by: Provenance) -> None:
-        self._output, self._made_by = output, made_by
-
-    def process(
-        self,
-        together: tuple[None, Iterable[_InWindow]],
-        window: IntervalWindow = beam.DoFn.WindowParam,
-    ) -> Iterator[str]:
-        every = list(together[1])
-        planned = [each for each in every if isinstance(each, PlannedObject)]
-        results = [each for each in every if not isinstance(each, PlannedObject)]
-        yield from commit_window(planned, results, window, self._output, self._made_by)
 
 
 def commit_window(
@@ -80,7 +63,7 @@ def commit_window(
     output: str,
     made_by: Provenance,
 ) -> Iterator[str]:
-    """Commit what came of a window's objects, but for what is there already.
+    """Commit the results of a window's objects, except those committed already.
 
     Yields:
       The path of the round's file, if there was anything to commit.
@@ -91,32 +74,51 @@ def commit_window(
     """
     if Counter(each.object for each in planned) != Counter(each.clip for each in results):
         raise ReconcileError(
-            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were to be"
-            f" heard, and there are {len(results)} results, not one of each; they are not committed"
+            f"in the window from {window.start.to_utc_datetime()} {len(planned)} objects were"
+            f" planned, but there are {len(results)} results, not one for each; they are not"
+            " committed"
         )
     finish_commits(output, made_by.run_id)  # of this window, perhaps, with others in it
     since = window.start.to_utc_datetime(has_tz=True)
     there = {each.uri: each.file for each in read_history(output, made_by.settings(), since=since)}
     new = {each.object: each for each in planned if not _is_done(each, there)}
     left = [each for each in results if each.clip in new]
-    aside = Aside(aside_folder(output, made_by.run_id, STREAM), "").of_window(window).folder
+    spool = EmbeddingSpool(aside_folder(output, made_by.run_id, STREAM), "")
+    aside = spool.of_window(window).folder
     if not left:
-        discard_aside(aside)
+        discard_folder(aside)
         return
     name = _round_name(window, left)
     staging = staging_folder(output, made_by.run_id)
     shard = write_shard(left, staging, file_name(round_id(made_by.run_id, name), 0, 1), made_by)
     obsolete = [each for one in new.values() for each in superseded(one)]
     path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
-    discard_aside(aside)
+    discard_folder(aside)
     yield path
 
 
-def _is_done(planned: PlannedObject, there: Mapping[str, str]) -> bool:
-    """Whether rows of an object, by the names of their files, are of this version or a later one.
+@marking
+def _commit_together(
+    together: tuple[None, Iterable[PlannedObject | ClipResult]],
+    output: str,
+    made_by: Provenance,
+    window: IntervalWindow = beam.DoFn.WindowParam,
+) -> Iterator[str]:
+    every = list(together[1])
+    planned = [each for each in every if isinstance(each, PlannedObject)]
+    results = [each for each in every if not isinstance(each, PlannedObject)]
+    yield from commit_window(planned, results, window, output, made_by)
 
-    Of two versions in a window the earlier one is done: only then was the later one planned. It was
-    committed, and an engine that went back to a snapshot has brought it again.
+
+def _is_done(planned: PlannedObject, there: Mapping[str, str]) -> bool:
+    """Whether the output has rows of this version of an object, or of a later one.
+
+    A window may hold two versions: one that the engine has replayed from a snapshot though its rows
+    are committed, and one that was planned after the stream had seen these rows.
+
+    Args:
+      planned: the object.
+      there: the names of files with rows, by their objects' URIs.
     """
     file = there.get(planned.object.uri)
     return file is not None and is_since_planned(file, planned.old_file)

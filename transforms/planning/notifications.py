@@ -1,4 +1,4 @@
-"""What stores and others say of new objects: by Pub/Sub, or by Kafka."""
+"""Notifications of new objects, from stores and others, by Pub/Sub or Kafka."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ Source: TypeAlias = PubSub | Kafka
 
 
 class Said(NamedTuple):
-    """What a message says.
+    """The content of a message.
 
     Attributes:
       uris: of objects that are new, or have been written again.
       others: how many events are of other kinds, such as deletions.
-      unknown: what is not understood; beginnings of it, without secrets.
+      unknown: the beginnings of what is not understood, without secrets.
     """
 
     uris: tuple[str, ...] = ()
@@ -65,15 +65,15 @@ class Said(NamedTuple):
 
 
 def parse_source(text: str) -> Source:
-    """Where notifications come from: pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT,.../TOPIC.
+    """The source of notifications: pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT,.../TOPIC.
 
-    Google's own projects/PROJECT/subscriptions/SUBSCRIPTION is the same as the former.
+    The former may also be written as projects/PROJECT/subscriptions/SUBSCRIPTION.
 
     Raises:
-      ValueError: it is neither; one line says what is wrong.
+      ValueError: it is neither; the message is one line.
     """
     if _GOOGLE_TOPIC.fullmatch(text):
-        raise ValueError("is a topic; name a subscription to it, which keeps what comes meanwhile")
+        raise ValueError("is a topic; name a subscription to it")
     if found := _SUBSCRIPTION.fullmatch(text) or _GOOGLE_SUBSCRIPTION.fullmatch(text):
         return PubSub(f"projects/{found['project']}/subscriptions/{found['name']}")
     if text.startswith(("pubsub:", "projects/")):
@@ -88,10 +88,10 @@ def parse_source(text: str) -> Source:
 
 @dataclass
 class ReadNotifications(beam.PTransform):  # type: ignore[misc]
-    """Read, for ever, which objects are new; gives the URIs of those in a scope.
+    """Read notifications, without end; gives the URIs of new objects in a scope.
 
-    A message may come twice, or late. What is not understood is counted, and logged as a warning;
-    so is counted what is left out: events of other kinds, and objects that no pattern means.
+    A message may come twice, or late. What is not understood is counted, and logged as a warning.
+    Events of other kinds, and objects that no pattern includes, are counted and dropped.
 
     Attributes:
       source: where messages come from.
@@ -113,7 +113,7 @@ class ReadNotifications(beam.PTransform):  # type: ignore[misc]
 
 @dataclass
 class _ReadMessages(beam.PTransform):  # type: ignore[misc]
-    """Gives payloads with their attributes."""
+    """Read messages: payloads with their attributes."""
 
     source: Source
     output: str
@@ -129,14 +129,14 @@ class _ReadMessages(beam.PTransform):  # type: ignore[misc]
 def consumer_config(source: Kafka, output: str) -> dict[str, str]:
     """The settings of Kafka's consumer.
 
-    A group reads each message once. So there is a group for each output, which all streams into it
-    are, one after another. Where it has read nothing yet it begins with the oldest message that
-    Kafka has kept: some of what it names will have rows already, but none is missed.
+    A group reads each message once. So there is one group for each output, shared by all streams
+    into it, one after another. A group that has read nothing yet begins with the oldest message
+    that Kafka has kept: some of its objects will have rows already, but none is missed.
 
-    What was read is noted in Kafka by its consumer, now and then: it may be noted and then lost
-    with a worker. That does not matter, since a stream goes on from what its snapshot has noted, or
-    is started anew, and then lists what there is. Beam's own way, to note it when a snapshot holds
-    it (commit_offset_in_finalize), makes jobs on Flink fail over and over: "State backend must be
+    The consumer commits its offsets to Kafka from time to time, so a message may be committed and
+    then lost with a worker. That does not matter, since a stream resumes from the offsets in its
+    snapshot, or starts anew, and then lists its inputs. Beam's way of committing offsets with a
+    snapshot (commit_offset_in_finalize) makes jobs on Flink fail repeatedly: "State backend must be
     locked when retrieving the current key" (Beam 2.62 to 2.72).
     """
     group = hashlib.sha256(output.rstrip("/").encode("utf-8", "surrogateescape")).hexdigest()
@@ -149,7 +149,7 @@ def consumer_config(source: Kafka, output: str) -> dict[str, str]:
 
 
 def read_message(payload: bytes, attributes: Mapping[str, str]) -> Said:
-    """What a message says of objects. It may be
+    """The objects that a message names. It may be
 
     - a notification of Google Cloud Storage, by its attributes:
       https://cloud.google.com/storage/docs/pubsub-notifications
@@ -159,7 +159,7 @@ def read_message(payload: bytes, attributes: Mapping[str, str]) -> Said:
 
     Args:
       payload: its bytes.
-      attributes: what is said of it; empty where there is no such thing.
+      attributes: its attributes; empty if it has none.
     """
     if {"eventType", "bucketId", "objectId"} <= set(attributes):
         return _said_by_gcs(attributes)
@@ -186,7 +186,7 @@ def _new_objects(payload: bytes, attributes: Mapping[str, str]) -> Iterator[str]
     _count("other_events", said.others)
     _count("not_understood", len(said.unknown))
     for each in said.unknown:
-        _log.warning("a notification is not understood, and left out: %s", each)
+        _log.warning("ignoring a notification that is not understood: %s", each)
     yield from said.uris
 
 
@@ -260,7 +260,7 @@ def _said_by_record(record: Any) -> Said:
 
 
 def _object_name(key: str, record: Mapping[str, Any]) -> str:
-    """A key as it is: S3 and MinIO encode it as forms do, a space as +, Ceph doesn't."""
+    """A decoded key: S3 and MinIO encode keys as forms do, a space as +; Ceph doesn't."""
     if str(record.get("eventSource", "")).startswith("ceph"):
         return key
     return unquote_plus(key, errors="surrogateescape")

@@ -1,8 +1,7 @@
-"""What is to be processed of what there is: what is new, has changed, or could not be read before.
+"""Planning what to process: objects that are new, have changed, or could not be read before.
 
-An index of the last listing and of what the output has rows for, on disk since both may be long. It
-holds nothing that they do not say, but for what the listing before the last said, and goes with its
-process.
+A plan is an index of the last listing and of the output's rows, on disk since both may be long. All
+of it comes from these and from the listing before the last; it is deleted with its process.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from earmark.transforms.elements import AudioObject, Found, PlannedObject
-from earmark.transforms.errors import PASSING_REASONS
+from earmark.transforms.errors import PASSING_REASONS, ExpectedError
 from earmark.transforms.output import Processed, is_since_planned
 from earmark.transforms.storage import KINDS, OTHERS
 
 
-class PlanError(Exception):
-    """There is no room for a plan. One line says it."""
+class PlanError(ExpectedError):
+    """There is no room for a plan; the message is one line."""
 
 
 class State(Enum):
@@ -92,9 +91,9 @@ class Plan:
         )
 
     def look(self, found: Iterable[Found]) -> None:
-        """Note what there is, in place of what there was; also where that breaks off with an error.
+        """Replace the listing by a new one, even if that ends in an error.
 
-        What is meant by one pattern counts, even if others skip it.
+        An object that one pattern includes is included, even if others skip it.
         """
         self._look += 1
         self._insert(
@@ -108,16 +107,16 @@ class Plan:
         self._database.execute("delete from found where look < ?", (self._look,))
 
     def note(self, history: Iterable[Processed]) -> None:
-        """Note what has rows, by this run or by others."""
+        """Add objects that have rows, from this run or others."""
         rows = ((_encoded(p.uri), p.version, p.reason, p.file) for p in history)
         self._insert("insert or replace into processed values (?, ?, ?, ?)", rows)
 
     def due(self, retry: Retry, *, settled: bool = False) -> Iterator[PlannedObject]:
-        """All that is due, as things stand now.
+        """All objects that are due now.
 
         Args:
-          retry: what is due again though it has not changed.
-          settled: only what had the same version at the look before.
+          retry: which failed objects are due again, though they have not changed.
+          settled: only objects that had the same version at the look before.
         """
         for uri, size, version, file in self._database.execute(
             f"select uri, size, version, file from ({_STATES}) where state = 'due' order by uri",
@@ -136,7 +135,7 @@ class Plan:
         return Planned(*(each or 0 for each in counts))
 
     def is_processed(self, planned: PlannedObject) -> bool:
-        """Whether an object has got rows since it was planned; of failures, too."""
+        """Whether an object has got rows since it was planned, in failures/ too."""
         found = self._database.execute(
             "select version, file from processed where uri = ?", (_encoded(planned.object.uri),)
         ).fetchone()
@@ -147,10 +146,10 @@ class Plan:
         return is_same or is_since_planned(file, planned.old_file)
 
     def skipped(self) -> dict[str, int]:
-        """How many files are left out since by name they can't be audio, by extension.
+        """How many files are skipped because their names rule out audio, by extension.
 
-        The first time, those of which there are most have counts of their own. They keep them, so
-        that a watch can tell what has come since.
+        The first call chooses the most frequent extensions to count separately. Later calls count
+        the same ones, so that a watch can compute what has come since.
         """
         counts: dict[str, int] = {}
         for kind, count in self._database.execute(
@@ -186,7 +185,7 @@ _STATES = f"""
 
 @contextmanager
 def new_plan() -> Iterator[Plan]:
-    """An empty plan, in a file that is gone afterwards; for one thread at a time.
+    """An empty plan, in a file that is deleted afterwards; for one thread at a time.
 
     Raises:
       PlanError: there is no room for it.
@@ -198,7 +197,7 @@ def new_plan() -> Iterator[Plan]:
 
 
 class _Database(sqlite3.Connection):
-    """One that tells where there is no room, wherever it is used."""
+    """A database that raises PlanError where there is no room."""
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         with _no_room_told():
@@ -214,7 +213,9 @@ def _no_room_told() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise PlanError(f"cannot list in the folder for temporary files: {error}") from error
+        raise PlanError(
+            f"cannot store the list of objects in the temporary folder: {error}"
+        ) from error
 
 
 def _encoded(uri: str) -> bytes:

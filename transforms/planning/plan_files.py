@@ -1,4 +1,4 @@
-"""A round's plan as a file, for workers that are not where it was made."""
+"""A round's plan as a file, for remote workers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import apache_beam as beam
 
 from earmark.transforms.elements import PlannedObject
 from earmark.transforms.storage import read_uri, write_whole
+from earmark.transforms.workers import marking
 
 
 @dataclass
@@ -24,7 +25,7 @@ class ReadPlan(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[PlannedObject]:
         """Apply the transform."""
-        return root | beam.Impulse() | "Read" >> beam.FlatMap(lambda _: _read_plan(self.path))
+        return root | beam.Impulse() | "Read" >> beam.FlatMap(_read_plan, self.path)
 
 
 def write_plan(path: str, planned: Iterable[PlannedObject]) -> None:
@@ -32,6 +33,7 @@ def write_plan(path: str, planned: Iterable[PlannedObject]) -> None:
     write_whole(path, "\n".join(map(json.dumps, planned)))
 
 
-def _read_plan(path: str) -> Iterator[PlannedObject]:
+@marking
+def _read_plan(_: bytes, path: str) -> Iterator[PlannedObject]:
     for line in read_uri(path).splitlines():
         yield PlannedObject.of(*json.loads(line))

@@ -28,6 +28,7 @@ from earmark.transforms.listing import list_audio, list_meant
 from earmark.transforms.output import read_history, without_own_files
 from earmark.transforms.planning.plan import Plan, Retry, new_plan
 from earmark.transforms.storage import STORE_ERRORS, ListingError, find, reason, shown
+from earmark.transforms.workers import marking
 
 AT_MOST = 20_000
 """So many objects may be under way at once in a stream; what more there is waits for them."""
@@ -222,6 +223,7 @@ class _LookFn(beam.DoFn):  # type: ignore[misc]
     def teardown(self) -> None:
         self._planner.close()
 
+    @marking
     def process(
         self,
         element: tuple[str, str | None],

@@ -1,5 +1,6 @@
 """Paths, URIs and object stores: looking objects up, reading them, and writing files whole."""
 
+from earmark.transforms.storage.checking import check_store
 from earmark.transforms.storage.lookup import (
     find,
     local_object,
@@ -10,7 +11,6 @@ from earmark.transforms.storage.lookup import (
 )
 from earmark.transforms.storage.paths import (
     APPLE_DOUBLE,
-    AUDIO_EXTENSIONS,
     KINDS,
     OTHERS,
     ListingError,
@@ -45,18 +45,17 @@ from earmark.transforms.storage.stores import (
 from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
     create_file,
+    delete_files,
+    exists,
     join,
     make_folder,
     move_whole,
     sync,
-    write_aside,
-    write_bytes,
     write_whole,
 )
 
 __all__ = [
     "APPLE_DOUBLE",
-    "AUDIO_EXTENSIONS",
     "KINDS",
     "OTHERS",
     "ROUND",
@@ -69,7 +68,10 @@ __all__ = [
     "absolute",
     "check_known",
     "check_reachable",
+    "check_store",
     "create_file",
+    "delete_files",
+    "exists",
     "fetched",
     "file_kind",
     "find",
@@ -97,7 +99,5 @@ __all__ = [
     "sync",
     "temporary_copy",
     "trouble_with",
-    "write_aside",
-    "write_bytes",
     "write_whole",
 ]

@@ -1,4 +1,4 @@
-"""What there is at a path or a URI: one object, its size and its version."""
+"""Looking up the object at a path or a URI, its size and its version."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find(uri: str) -> AudioObject | None:
 
 
 def trouble_with(uri: str) -> str:
-    """What keeps an object from being looked up, or a folder from being read: "is not there"."""
+    """Why an object cannot be looked up, or a folder not be read, such as "is not there"."""
     path = local_path(uri)
     if path is None:
         return "is not there, or cannot be read"
@@ -41,10 +41,10 @@ def trouble_with(uri: str) -> str:
         if stat.S_ISDIR(os.stat(path).st_mode):
             os.scandir(path).close()
     except (FileNotFoundError, NotADirectoryError):
-        return "is a link that leads nowhere" if os.path.islink(path) else "is not there"
+        return "is a dangling link" if os.path.islink(path) else "is not there"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return f"cannot be read: {getattr(error, 'strerror', None) or error}"
-    return "is no regular file"
+    return "is not a regular file"
 
 
 def _is_missing(uri: str) -> bool:
@@ -66,7 +66,7 @@ def local_object(path: str, look_up: bool = True) -> AudioObject:
 
 
 def status_of(path: str) -> os.stat_result | None:
-    """The status of what a path leads to; None if it leads nowhere."""
+    """The status of a path's target; None if there is none."""
     try:
         return os.stat(path)
     except (OSError, ValueError):  # ValueError: a NUL in the name

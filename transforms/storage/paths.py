@@ -1,4 +1,4 @@
-"""Names of recordings: which can be audio, and how local ones become URIs."""
+"""Names of objects: what kind of file they are, and how local paths become URIs."""
 
 from __future__ import annotations
 
@@ -6,42 +6,31 @@ import os
 import re
 from urllib.parse import quote, unquote_to_bytes
 
+from earmark.transforms.errors import ExpectedError
 from earmark.transforms.text import printable
 
-AUDIO_EXTENSIONS = frozenset(
-    """
-    3ga aa aac aax ac3 adts aif aifc aiff alac amr ape au awb bwf caf dff ds2 dsf dss dts eac3 ec3
-    f4a flac g722 g726 g729 gsm m4a m4b m4p m4r mka mp1 mp2 mp3 mpa mpc mpga nist oga ogg oma opus
-    qcp ra rf64 shn snd sph spx tak tta voc vox w64 wac wav wave weba wma wv
-
-    3g2 3gp 3gpp amv asf avi divx dv f4v flv m1v m2t m2ts m4v mkv mov mp4 mpe mpeg mpg mts mxf
-    ogm ogv ogx qt rm rmvb tod ts vob webm wmv wtv
-    """.split()  # noqa: SIM905 (a list would take a line for each)
-)
-"""Of names that can be audio: first sound, then video that may have sound in it."""
-
 APPLE_DOUBLE = "._*"
-"""The kind of files in which macOS keeps what other filesystems can't, ._a.wav beside a.wav."""
+"""The kind of files in which macOS keeps metadata on other filesystems, ._a.wav beside a.wav."""
 
 KINDS = 100
-"""As many kinds of files are told apart among those that are left out."""
+"""How many kinds of skipped files are counted separately."""
 
 OTHERS = "others"
-"""What files of other kinds are counted as; no kind is called so."""
+"""The kind that further files are counted as; no kind has this name."""
 
 
-class ListingError(ValueError):
+class ListingError(ExpectedError, ValueError):
     """Input that cannot be listed; the message is one line for the person who typed it."""
 
 
 def file_kind(uri: str) -> str:
-    """What a file is counted as: by its extension, as '.txt' or '', or as APPLE_DOUBLE."""
+    """The kind that a file is counted as: its extension, as '.txt' or '', or APPLE_DOUBLE."""
     name = uri.rpartition("/")[2]
     return APPLE_DOUBLE if name.startswith("._") else os.path.splitext(name)[1].lower()
 
 
 def local_path(uri: str) -> str | None:
-    """The path to open for a plain path or a file: URI; None for what is elsewhere."""
+    """The path to open for a plain path or a file: URI; None for other URIs."""
     if match := _FILE_SCHEME.match(uri):
         return os.fsdecode(unquote_to_bytes(uri[match.end() :]))
     return None if _SCHEME.match(uri) else uri
@@ -50,8 +39,8 @@ def local_path(uri: str) -> str | None:
 def local_uri(path: str) -> str:
     """The URI of a local path: the path made absolute, its links unresolved.
 
-    A name that isn't UTF-8 could go neither through Beam nor into Parquet: a file: URI stands for
-    it, with its bytes percent-encoded.
+    A name that isn't UTF-8 cannot pass through Beam or Parquet: it becomes a file: URI with its
+    bytes percent-encoded.
     """
     path = normal_path(path)
     try:
@@ -62,7 +51,7 @@ def local_uri(path: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """A path or local pattern that doesn't depend on where we are; it keeps a slash at its end."""
+    """A path or local pattern made absolute; it keeps a slash at its end."""
     without_slash = normal_path(path)
     return os.path.join(without_slash, "") if path.endswith("/") else without_slash
 
@@ -70,7 +59,7 @@ def absolute(path: str) -> str:
 def normal_path(path: str) -> str:
     """A path made absolute, with each step of it once; links stay as they are.
 
-    POSIX leaves it to the system what two slashes at the beginning mean: here, as on Linux, one.
+    Two slashes at the beginning, whose meaning POSIX leaves open, become one, as on Linux.
     """
     normal = os.path.abspath(path)
     return normal[1:] if normal.startswith("//") else normal
@@ -83,7 +72,7 @@ def scheme(uri: str) -> str | None:
 
 
 def shown(uri: str) -> str:
-    """A URI or pattern as it can stand in a line, without the secrets in it."""
+    """A URI or pattern made safe to print, without secrets."""
     return printable(uri)
 
 

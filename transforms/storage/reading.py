@@ -1,4 +1,4 @@
-"""Reading objects whole, of any filesystem."""
+"""Reading whole objects from any filesystem."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from earmark.transforms.storage.temporary_copies import TemporaryCopy, temporary
 
 
 def read_uri(uri: str) -> bytes:
-    """The whole content at a URI of any filesystem that Beam knows; for what is small.
+    """The whole content at a URI of any filesystem that Beam knows; for small files.
 
     Raises:
       OSError: it cannot be read, or there is no room for a copy of it.
@@ -48,15 +48,15 @@ def read_uri(uri: str) -> bytes:
 
 
 def read_small(uri: str, at_most: int) -> bytes:
-    """The content of a file, or of what lies at a URI of any filesystem that Beam knows.
+    """The content of a file or URI of any filesystem that Beam knows.
 
     Args:
       uri: a path or a URI.
-      at_most: bytes that it may hold.
+      at_most: the largest size allowed, in bytes.
 
     Raises:
-      OSError: it cannot be read, is no regular file, or is larger.
-      ValueError: no filesystem is known for it, or nobody answers there.
+      OSError: it cannot be read, is not a regular file, or is larger.
+      ValueError: no filesystem is known for it, or its store doesn't answer.
     """
     path = local_path(uri)
     if path is not None:
@@ -78,12 +78,12 @@ def fetched(uri: str, version: str) -> Iterator[TemporaryCopy]:
         if now != version:
             raise ReadError(f"{shown(uri)}: has changed since it was listed")
         if copy.written_bytes != _size_bytes(now):
-            raise OSError(f"{copy.written_bytes} bytes came, not {_size_bytes(now)}")
+            raise OSError(f"{copy.written_bytes} bytes were received, not {_size_bytes(now)}")
         yield copy
 
 
 def _read_on(uri: str, copy: TemporaryCopy) -> None:
-    """Append what is still missing."""
+    """Append the rest of an object."""
     with open_object(uri) as remote:
         remote.seek(copy.written_bytes)
         while chunk := remote.read(READ_BYTES):
@@ -111,7 +111,7 @@ def _read_local(path: str, at_most: int) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file")
+            raise OSError(errno.EINVAL, "is not a regular file")
         _check_size(status.st_size, at_most)
         content = file.read(at_most + 1)  # what the system makes up, as in /proc, has no size
         _check_size(len(content), at_most)

@@ -25,6 +25,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from earmark.shared import shared
 from earmark.transforms.errors import store_errors
 from earmark.transforms.storage.paths import ListingError, local_path, scheme, shown
 from earmark.transforms.text import printable
@@ -172,7 +173,7 @@ def _check_bucket(uri: str) -> None:
 def _check_answers(endpoint: str, uri: str) -> None:
     """See once whether anybody answers at an endpoint, whatever it is; nothing secret is sent."""
     endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"
-    if endpoint in _answered:
+    if endpoint in shared(_Answered):
         return
     try:
         request = urllib.request.Request(endpoint, method="HEAD")
@@ -185,7 +186,7 @@ def _check_answers(endpoint: str, uri: str) -> None:
         raise ListingError(
             f"{shown(uri)}: nobody answers at {printable(endpoint)}: {printable(cause, 200)}"
         ) from error
-    _answered.add(endpoint)
+    shared(_Answered).add(endpoint)
 
 
 def _asking() -> urllib.request.OpenerDirector:
@@ -200,8 +201,8 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         """Take a redirection as an answer."""
 
 
-_answered: set[str] = set()
-"""Endpoints that are there."""
+class _Answered(set[str]):
+    """Endpoints that are there."""
 
 
 def _is_installed(module: str) -> bool:
@@ -231,7 +232,11 @@ def _causes(error: BaseException) -> list[BaseException]:
     return list((getattr(error, "exception_details", None) or {"": error}).values())
 
 
-_kept = threading.local()
+class _Kept(threading.local):
+    """What a thread asks S3 through, and the options that it was made with."""
+
+    s3: Any = None
+    options: Any = None
 
 
 def _is_s3(filesystem: FileSystem) -> bool:
@@ -247,9 +252,10 @@ def _s3(filesystem: FileSystem) -> Any:
     from apache_beam.io.aws.s3io import S3IO
 
     options = filesystem._options
-    if not hasattr(_kept, "s3") or _kept.options is not options:
-        _kept.options, _kept.s3 = options, S3IO(options=options)
-    return _kept.s3
+    kept = shared(_Kept)
+    if kept.s3 is None or kept.options is not options:
+        kept.options, kept.s3 = options, S3IO(options=options)
+    return kept.s3
 
 
 def _passes(error: BaseException) -> bool:

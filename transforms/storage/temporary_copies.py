@@ -1,4 +1,4 @@
-"""Copies of recordings in the folder for temporary files, and the room that there is for them."""
+"""Copies of recordings in the temporary folder, and checking that there is room for them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from earmark.shared import shared
 from earmark.transforms.errors import ReadError
 
 RESERVE_BYTES = 64 << 20
-"""So much stays free for whatever else needs the folder; on a small disk, a 64th of it."""
+"""How much stays free for other users of the folder; on a small disk, a 64th of it."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def temporary_copy(size_bytes: int | None = None) -> Iterator[TemporaryCopy]:
-    """A file for the copy of an object, empty at first, and gone afterwards.
+    """A file for the copy of an object, empty at first, and deleted afterwards.
 
     Args:
-      size_bytes: how long the copy will be; None where nobody knows.
+      size_bytes: how large the copy will be; None if unknown.
 
     Raises:
-      ReadError: there is no room for one so long, as far as can be told beforehand. What other
-        copies in this process will still take counts as taken.
+      ReadError: there is not enough room, as far as is known in advance. Space that other copies of
+        this process still need counts as used.
     """
     with _created(size_bytes) as file:
         copy = TemporaryCopy(file, size_bytes)
@@ -41,7 +42,7 @@ class TemporaryCopy:
 
     Attributes:
       name: its path.
-      written_bytes: how long it is by now.
+      written_bytes: how much has been written.
     """
 
     def __init__(self, file: IO[bytes], size_bytes: int | None) -> None:
@@ -52,14 +53,14 @@ class TemporaryCopy:
 
     @property
     def missing_bytes(self) -> int:
-        """How much it will still grow, as far as is known."""
+        """How much is still to be written, as far as is known."""
         return max(0, (self._size_bytes or 0) - self.written_bytes)
 
     def write(self, chunk: bytes) -> None:
         """Append some bytes, at once and without a buffer.
 
         Raises:
-          ReadError: there is no room for them. They may be there in part.
+          ReadError: there is no room for them. A part may have been written.
           OSError: writing failed otherwise.
         """
         _check_room(len(chunk), self._told_size())
@@ -79,22 +80,32 @@ def _created(size_bytes: int | None) -> IO[bytes]:
         return tempfile.NamedTemporaryFile(prefix="earmark-", buffering=0)
 
 
-_lock = threading.Lock()
-_copies: set[TemporaryCopy] = set()
+class _Growing:
+    """The copies that will still take room.
+
+    Attributes:
+      lock: to be held by whoever looks at them.
+      copies: all of them.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.copies: set[TemporaryCopy] = set()
 
 
 @contextmanager
 def _growing(copy: TemporaryCopy) -> Iterator[None]:
-    """Counts a copy among those that will still take room, if there is enough for it."""
-    with _lock:
-        promised = sum(other.missing_bytes for other in _copies)
+    """Reserve room for a copy, if there is enough."""
+    growing = shared(_Growing)
+    with growing.lock:
+        promised = sum(other.missing_bytes for other in growing.copies)
         _check_room(promised + copy.missing_bytes, _told_size(copy.missing_bytes or None, 0))
-        _copies.add(copy)
+        growing.copies.add(copy)
     try:
         yield
     finally:
-        with _lock:
-            _copies.discard(copy)
+        with growing.lock:
+            growing.copies.discard(copy)
 
 
 def _check_room(wanted_bytes: int, size: str) -> None:
@@ -122,5 +133,5 @@ def _no_room(size: str, why: str = "") -> ReadError:
     free = shutil.disk_usage(folder).free
     return ReadError(
         f"there is no room for a copy of it in the temporary folder {folder}{why}: it has {size} "
-        f"bytes, and {free:,} are free there, not all to be used; TMPDIR names another folder"
+        f"bytes, and {free:,} are free, some of them reserved; set TMPDIR to another folder"
     )

@@ -1,15 +1,16 @@
-"""Files on any filesystem that are there whole or not at all."""
+"""Writing files on any filesystem atomically: in full or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.storage.paths import local_path
@@ -17,61 +18,50 @@ from earmark.transforms.storage.stores import persisting
 
 
 def join(*parts: str) -> str:
-    """A path, or a URI, of its parts."""
+    """A path or URI joined from its parts."""
     return str(FileSystems.join(*parts))
 
 
+def exists(path: str) -> bool:
+    """Whether a file or an object exists at a path or URI."""
+    return bool(FileSystems.exists(path))
+
+
 def make_folder(folder: str) -> None:
-    """Make a folder, where the filesystem has such things, unless it is there."""
-    if local_path(folder) is not None:
-        _make_locally(folder)
-    elif not FileSystems.exists(folder):
+    """Make a folder if it is missing and the filesystem has folders."""
+    local = local_path(folder)
+    if local is not None:
+        _make_locally(local)
+    elif not exists(folder):
         FileSystems.mkdirs(folder)
 
 
-def _make_locally(folder: str) -> None:
-    if os.path.isdir(folder):
-        return
-    parent = os.path.dirname(os.path.abspath(folder))
-    _make_locally(parent)
-    os.makedirs(folder, exist_ok=True)
-    sync_folder(parent)
+def write_whole(path: str, content: str | bytes, *, outlives_power: bool = True) -> None:
+    """Write a file atomically, in full or not at all; a file of that name is replaced.
 
+    Any number of workers may write the same file at once.
 
-def write_whole(path: str, text: str) -> None:
-    """Write a file that is there whole or not at all; a file of that name is replaced."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # which is how JSON escapes, too
-
-
-def write_bytes(path: str, content: bytes) -> None:
-    """The same, for a file that is no text."""
-    make_folder(FileSystems.split(path)[0])
-    if local_path(path) is not None:
-        _write_locally(path, content)
-    else:
-        _write_elsewhere(path, content)
-
-
-def write_aside(path: str, content: bytes) -> None:
-    """The same, for one of many files that nobody needs once the run is over.
-
-    Workers may write the same one at once. It need not outlive a loss of power.
+    Args:
+      path: where, on any filesystem.
+      content: of the file; text is written as UTF-8.
+      outlives_power: whether the file survives a power cut. Files that only this run needs don't
+        have to, which is faster.
     """
-    if local_path(path) is None:
-        _write_elsewhere(path, content)
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")  # which is how JSON escapes, too
+    local = local_path(path)
+    if local is not None:
+        _write_locally(local, content, outlives_power)
         return
-    folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    part = os.path.join(folder, f".{name}-{secrets.token_hex(8)}.part")
-    with open(part, "xb") as sink:
-        sink.write(content)
-    os.replace(part, path)
+    for attempt in persisting(path):  # an object is there once it has been written whole
+        with attempt, create_file(path) as sink:
+            sink.write(content)
 
 
 def create_file(path: str) -> AbstractContextManager[BinaryIO]:
-    """A file to be written, on any filesystem; one of that name is replaced.
+    """A file to write to, on any filesystem; a file of that name is replaced.
 
-    A local one is made anew: where somebody has left a link of that name, it is not followed.
+    A local link of that name is replaced too, not followed.
     """
     local = local_path(path)
     if local is None:
@@ -86,47 +76,77 @@ def create_file(path: str) -> AbstractContextManager[BinaryIO]:
     return open(local, "xb")
 
 
-def _write_elsewhere(path: str, content: bytes) -> None:
-    # an object is there once it has been written whole
-    for attempt in persisting(path):
-        with attempt, create_file(path) as sink:
-            sink.write(content)
+def _make_locally(folder: str) -> None:
+    if os.path.isdir(folder):
+        return
+    parent = os.path.dirname(os.path.abspath(folder))
+    _make_locally(parent)
+    os.makedirs(folder, exist_ok=True)
+    sync_folder(parent)
 
 
-def _write_locally(path: str, content: bytes) -> None:
+def _write_locally(path: str, content: bytes, outlives_power: bool) -> None:
     folder = os.path.dirname(path)
+    if outlives_power:
+        _make_locally(folder)
+    else:
+        os.makedirs(folder, exist_ok=True)
     # of a name that nobody can know beforehand: in a shared folder, a link might wait under it
     aside = os.path.join(folder, f".{secrets.token_hex(8)}.part")
     try:
         with open(aside, "xb") as sink:
             sink.write(content)
-            sink.flush()
-            os.fsync(sink.fileno())
+            if outlives_power:
+                sink.flush()
+                os.fsync(sink.fileno())
         os.replace(aside, path)
     except OSError:
         with suppress(OSError):
             os.unlink(aside)
         raise
-    sync_folder(folder)
+    if outlives_power:
+        sync_folder(folder)
 
 
 def move_whole(source: str, target: str, names: Iterable[str]) -> None:
-    """Move files from one local folder to another in a way that no loss of power loses any.
+    """Move files from one folder to another, on any filesystem; files of such names are replaced.
 
-    A file of such a name is replaced. What an earlier attempt has moved stays where it is.
-
-    A file system without a journal may forget the new name of a renamed file and keep that the old
-    one is gone. So a file has both names until the new one has reached the disk.
+    What an earlier attempt has moved stays where it is. On a local filesystem no loss of power
+    loses a file: one without a journal may forget the new name of a renamed file and keep that the
+    old one is gone, so a file has both names until the new one has reached the disk.
 
     Raises:
       FileNotFoundError: a file is in neither folder.
-      OSError: one cannot be moved.
+      STORE_ERRORS: one cannot be moved.
     """
-    sources = [os.path.join(source, name) for name in names]
-    for file in sources:
-        _move(file, os.path.join(target, os.path.basename(file)))
-    sync_folder(target)
-    for file in sources:
+    make_folder(target)
+    move = _move_locally if local_path(target) is not None else _move_remotely
+    move([(join(source, name), join(target, name)) for name in names])
+
+
+def delete_files(paths: Iterable[str]) -> None:
+    """Delete files of one filesystem, those of them that are there."""
+    remote = []
+    for path in paths:
+        local = local_path(path)
+        if local is None:
+            remote.append(path)
+        else:
+            Path(local).unlink(missing_ok=True)
+    for attempt in persisting(remote[0]) if remote else ():
+        with attempt:
+            if attempt.retry_state.attempt_number > 1:  # not before, since they may be many
+                remote = [path for path in remote if exists(path)]
+            if remote:
+                FileSystems.delete(remote)
+
+
+def _move_locally(moves: Sequence[tuple[str, str]]) -> None:
+    for file, target in moves:
+        _move(file, target)
+    for folder in {os.path.dirname(target) for _, target in moves}:
+        sync_folder(folder)
+    for file, _ in moves:
         with suppress(FileNotFoundError):
             os.unlink(file)
 
@@ -147,7 +167,7 @@ _NO_SECOND_NAMES = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, er
 
 
 def _give_name(file: str, name: str) -> None:
-    """Give a file a second name; what has that name loses it in the same moment."""
+    """Give a file a second name, atomically replacing another file of that name."""
     try:
         os.link(file, name)
     except FileExistsError:
@@ -161,11 +181,37 @@ def _give_name(file: str, name: str) -> None:
         os.replace(aside, name)
 
 
+def _move_remotely(moves: Sequence[tuple[str, str]]) -> None:
+    waiting = [move for move in moves if exists(move[0])]
+    for _, there in set(moves) - set(waiting):
+        if not exists(there):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), there)
+    if not waiting:
+        return
+    _make_way([there for _, there in waiting])
+    try:
+        FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
+    except BeamIOError:  # unless another does the same at once, as when a run ends in a commit
+        if not all(map(_is_moved, waiting)):
+            raise
+
+
+def _make_way(paths: list[str]) -> None:
+    """Delete what is to be replaced, where a filesystem with folders renames onto nothing."""
+    if FileSystems.get_filesystem(paths[0]).has_dirs():
+        delete_files(filter(FileSystems.exists, paths))
+
+
+def _is_moved(move: tuple[str, str]) -> bool:
+    source, there = move
+    return not exists(source) and bool(exists(there))
+
+
 def sync(folder: str, files: Iterable[str]) -> None:
-    """See that files in a local folder outlive a loss of power, with all names that lead to them.
+    """Make files in a local folder, and the folders on their paths, survive a power cut.
 
     Args:
-      folder: which may be elsewhere; then there is nothing to be done.
+      folder: if it is remote, nothing is done.
       files: relative to it.
     """
     if local_path(folder) is None:
@@ -183,7 +229,7 @@ def sync(folder: str, files: Iterable[str]) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """See that the names in a local folder outlive a loss of power, if the system knows a way."""
+    """Make the names in a local folder survive a power cut, if the system supports it."""
     try:
         descriptor = os.open(folder or ".", os.O_RDONLY)
     except PermissionError:  # names in it may be made, but not read

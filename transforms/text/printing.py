@@ -1,4 +1,4 @@
-"""Text of unknown origin, made fit to be printed: names, labels, metadata, what libraries say."""
+"""Text of unknown origin, made safe to print: names, labels, metadata, messages of libraries."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 from earmark.transforms.text.secrets import masked
 
 LONGEST = 400
-"""Characters of a value that are shown."""
+"""How many characters of a value are shown."""
 
 _LONGEST_MASKED = 100_000
-"""Of a longer text, so many are looked at at all."""
+"""How many characters of a text are searched for secrets; the rest is dropped."""
 
 
 def printable(text: object, at_most: int = LONGEST) -> str:
-    """A text in one line that leaves a terminal alone, without the secrets in it.
+    """A text in one line, without secrets, that cannot control a terminal.
 
-    Control characters, signs that turn the direction of writing, ends of lines, and halves of
-    surrogate pairs are shown as backslash escapes.
+    Control characters, bidirectional formatting characters, line ends and lone surrogates are shown
+    as backslash escapes.
 
     Args:
       text: of any content.
-      at_most: so many of its characters are shown.
+      at_most: how many of its characters are shown.
     """
     shown = masked(str(text)[:_LONGEST_MASKED])
     if len(shown) > at_most:
@@ -30,7 +30,7 @@ def printable(text: object, at_most: int = LONGEST) -> str:
 
 
 def printable_json(text: str) -> str:
-    """The same JSON, with escapes for such characters in its texts; lines end as before."""
+    """JSON with the characters that `printable` escapes as JSON escapes; its lines stay."""
     return _UNPRINTABLE.sub(lambda sign: sign[0] if sign[0] == "\n" else _in_json(sign[0]), text)
 
 

@@ -1,4 +1,4 @@
-"""What must not be seen: secrets in what is shown, logged or written, by name and by shape."""
+"""Masking secrets, recognised by name and by form, in what is shown, logged or written."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from typing import Any
 
 MASK = "***"
-"""What stands where a secret was."""
+"""What replaces a secret."""
 
 
 def masked(text: str) -> str:
     """A text with *** for what looks like a secret, or is named like one.
 
-    That is passwords in URIs, signatures of presigned ones, values behind names such as password=
-    or AccountKey=, bearer tokens, private keys, and keys and tokens of well-known makes.
+    Secrets are passwords in URIs, signatures of presigned URLs, values after names such as
+    password= or AccountKey=, bearer tokens, private keys, and well-known kinds of keys and tokens.
     """
     for shape, instead in _SHAPES:
         text = shape.sub(instead, text)
@@ -39,7 +39,7 @@ def masked_value(name: str, value: Any) -> Any:
 def masked_flags(flags: Iterable[str]) -> list[str]:
     """Flags of a command line, with *** for the secrets in their values.
 
-    A value stands behind its flag's `=`, or is the next word.
+    A value follows its flag's `=`, or is the next word.
     """
     shown: list[str] = []
     flag = ""
@@ -54,7 +54,7 @@ def masked_flags(flags: Iterable[str]) -> list[str]:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what is called so is a secret."""
+    """Whether a name is that of a secret."""
     return _SECRET_NAME.search(name) is not None
 
 

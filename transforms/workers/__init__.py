@@ -1,16 +1,19 @@
-"""Dealing work out to workers, and how far they are."""
+"""Distributing work to workers, and tracking their progress."""
 
-from earmark.transforms.workers.progress import Board, Snapshot, board, forget
+from earmark.transforms.workers.progress import Board, Snapshot, board
 from earmark.transforms.workers.sharing import ShareAmongThreads, queue, stop
 from earmark.transforms.workers.spreading import SpreadObjects
+from earmark.transforms.workers.trouble import WorkerError, marking, told_by_worker
 
 __all__ = [
     "Board",
     "ShareAmongThreads",
     "Snapshot",
     "SpreadObjects",
+    "WorkerError",
     "board",
-    "forget",
+    "marking",
     "queue",
     "stop",
+    "told_by_worker",
 ]

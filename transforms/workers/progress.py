@@ -1,8 +1,8 @@
-"""How far a local run is, for the person who watches it.
+"""The progress of a local run, for display.
 
-Beam gives out metrics when a bundle is done, and a local run is few bundles. So the stages also
-note what they do on a board of their own process. Rows never depend on it: where workers are other
-processes or machines, nobody reads theirs.
+Beam publishes metrics only at the end of a bundle, and a local run has few bundles. So the stages
+also record what they do on a board of their own process. Rows never depend on it: where workers are
+other processes or machines, nobody reads theirs.
 """
 
 from __future__ import annotations
@@ -10,22 +10,20 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
+from earmark.shared import shared
 from earmark.transforms.elements import Span
-
-_boards: dict[str, Board] = {}
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a board shows at one moment.
+    """The counts of a board at one moment.
 
     Attributes:
       listed: objects found so far.
       listed_bytes: their size.
       finished: objects that were decoded to their end or failed.
       finished_bytes: their size.
-      failed: how many of them could not be heard.
+      failed: how many of them failed.
       audio_s: seconds of audio scored.
     """
 
@@ -63,7 +61,7 @@ class Board:
 
         Args:
           span: the part of a recording.
-          failed: not a sample of it was heard.
+          failed: not a single sample of it was decoded.
         """
         with self._lock:
             left, all_failed = self._unfinished.pop(span.clip.uri, (span.count, True))
@@ -79,13 +77,13 @@ class Board:
             )
 
     def committed(self, objects: int, size_bytes: int, failed: int, audio_s: float) -> None:
-        """Objects were heard by workers that have boards of their own.
+        """Objects were processed by workers with boards of their own.
 
         Args:
           objects: how many.
           size_bytes: of those.
-          failed: how many of them could not be heard.
-          audio_s: seconds of audio that were heard.
+          failed: how many of them failed.
+          audio_s: seconds of audio that were scored.
         """
         with self._lock:
             now = self._now
@@ -104,12 +102,5 @@ class Board:
 
 
 def board(run_id: str) -> Board:
-    """The board of a run in this process, the same for all who ask."""
-    with _lock:
-        return _boards.setdefault(run_id, Board())
-
-
-def forget(run_id: str) -> None:
-    """Drop the board of a run that is over."""
-    with _lock:
-        _boards.pop(run_id, None)
+    """The one board of a run in this process."""
+    return shared(Board, run_id)

@@ -16,6 +16,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from earmark.shared import lending, lent
 from earmark.transforms.elements import Span
 
 _TICKETS = 64
@@ -26,7 +27,7 @@ class Shared(NamedTuple):
     """What ShareAmongThreads gives.
 
     Attributes:
-      spans: as they came, but for those of clips that nobody had begun when the run was to stop.
+      spans: all spans, except those of clips not yet begun when the run was told to stop.
       clips: a 1 for each clip that was begun.
     """
 
@@ -38,10 +39,10 @@ class Shared(NamedTuple):
 class ShareAmongThreads(beam.PTransform):  # type: ignore[misc]
     """Give each span to whichever thread of this process is free, the longest first.
 
-    Beam's local engine deals elements out beforehand, so many to each worker, whatever they cost.
-    So they wait in a queue of the process, and what is dealt out are tickets, with which a worker
-    takes spans from the queue until it is empty. Only for an engine whose workers are threads of
-    one process, and which does not try again what has failed.
+    Beam's local engine assigns elements to workers in advance, regardless of their cost. So spans
+    wait in a queue of the process, and the engine assigns tickets, with which a worker takes spans
+    until the queue is empty. Only for an engine whose workers are threads of one process, and which
+    does not retry what has failed.
 
     Attributes:
       run_id: names the queue, which `queue` makes for as long as the pipeline runs.
@@ -66,26 +67,23 @@ def queue(run_id: str, seconds: float = math.inf) -> Iterator[set[str]]:
 
     Args:
       run_id: names it.
-      seconds: so long after the first clip has been begun, it is stopped: see `stop`.
+      seconds: how long after the first clip is begun the queue is stopped: see `stop`.
 
     Yields:
-      A set which, once the context is left, holds the URIs of the clips that nobody had begun.
+      A set which, once the context is left, contains the URIs of the clips that were not begun.
     """
     left: set[str] = set()
-    mine = _queues[run_id] = _Queue(seconds)
-    try:
+    with lending(_Queue(seconds), run_id) as mine:
         yield left
         left |= mine.left
-    finally:
-        _queues.pop(run_id, None)
 
 
 def stop(run_id: str) -> None:
-    """Have a pipeline end early: clips that nobody has begun are not heard.
+    """Have a pipeline end early: clips that are not yet begun are left out.
 
-    May be called by a signal's handler, which no lock must keep waiting.
+    It takes no lock, so signal handlers may call it.
     """
-    if (mine := _queues.get(run_id)) is not None:
+    if (mine := lent(_Queue, run_id)) is not None:
         mine.stop()
 
 
@@ -114,7 +112,7 @@ class _Queue:
     """Spans by their size, then in the order in which they came; for any number of threads.
 
     Attributes:
-      left: the URIs of clips that nobody had begun when the queue was stopped.
+      left: the URIs of clips that were not begun when the queue was stopped.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -155,8 +153,8 @@ class _Queue:
         self._is_stopped = True
 
 
-_queues: dict[str, _Queue] = {}
-
-
 def _queue(run_id: str) -> _Queue:
-    return _queues[run_id]
+    mine = lent(_Queue, run_id)
+    if mine is None:
+        raise LookupError(f"there is no queue of {run_id}")
+    return mine

@@ -1,4 +1,4 @@
-"""Dealing objects out to all workers."""
+"""Distributing objects to all workers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from earmark.transforms.elements import AudioObject
 
 @dataclass
 class SpreadObjects(beam.PTransform):  # type: ignore[misc]
-    """Deal objects out by their URIs: AudioObject to the same, in any order.
+    """Distribute objects by their URIs: AudioObject to AudioObject, in any order.
 
-    Not by Beam's Reshuffle, since what comes of them is to be dealt out once more: of two in a row
-    Flink leaves out the second, taking what was dealt out evenly once to be so for ever. Then all
-    spans of a recording would be heard where it was cut.
+    Not with Beam's Reshuffle, since the objects' spans are reshuffled too: of two Reshuffles
+    in a row Flink drops the second, assuming that elements stay evenly distributed. Then all spans
+    of a recording would be processed where it was cut.
     """
 
     def expand(self, objects: beam.PCollection[AudioObject]) -> beam.PCollection[AudioObject]:

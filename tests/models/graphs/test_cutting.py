@@ -187,10 +187,10 @@ def pad_before(paddings: np.ndarray) -> np.ndarray:
 
 
 NOT_CUT = {
-    "square root for log": (lambda m, g: other_operator(m, "LOG", 75), "LOG was looked for"),
+    "square root for log": (lambda m, g: other_operator(m, "LOG", 75), "where LOG was expected"),
     "windows out of order": (
         lambda m, g: constant_of(m, "GATHER", 1, "<i4", swap_windows),
-        "even steps",
+        "evenly spaced",
     ),
     "padding in front": (
         lambda m, g: constant_of(m, "PAD", 1, "<i4", pad_before),
@@ -213,7 +213,7 @@ def test_parts_that_give_other_scores_are_found_out_and_not_used(monkeypatch):
     broken = type(real)(**{**vars(real), "front_end": louder})
     monkeypatch.setattr("earmark.models.running.cut_scoring.cut", lambda _: broken)
     classifier = AudioClassifier(BUILTIN)
-    assert "no log-mel patch" in classifier.runs
+    assert "not a log-mel patch" in classifier.runs
     frames = sounds(14, 5)
     np.testing.assert_array_equal(classifier.score(frames), unchanged(frames))
 

@@ -146,7 +146,7 @@ def test_labels_that_are_not_utf_8_are_refused(bare: bytes) -> None:
 
 
 def test_a_calibration_without_its_file_is_refused(bare: bytes) -> None:
-    with pytest.raises(ModelError, match="calibrates scores, but names no file"):
+    with pytest.raises(ModelError, match="calibrates scores, but names no calibration file"):
         metadata.read(with_files(bare, {"labels.txt": None}, transformation=1))
 
 
@@ -180,6 +180,26 @@ def test_any_cut_that_loses_labels_is_a_model_error(described: bytes) -> None:
             metadata.read(described[:kept])
 
 
+def test_a_list_that_would_take_for_ever_is_refused(bare: bytes) -> None:
+    with pytest.raises(ModelError, match="1000000 entries in OutputTensorMetadata"):
+        metadata.read(with_files(bare, {"a.txt": None}, outputs=1_000_000))
+    with pytest.raises(ModelError, match="1000 entries in AssociatedFiles"):
+        metadata.read(with_files(bare, dict.fromkeys(map(str, range(1000)))))
+
+
+@pytest.mark.parametrize("packed_as", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_packed_files_that_would_fill_the_memory_are_refused(bare: bytes, packed_as: int) -> None:
+    model = with_files(bare, {"a.txt": None}, content=bytes(1 << 27), packed_as=packed_as)
+    assert len(model) < 1 << 18
+    with pytest.raises(ModelError, match=r"larger than 64 MB|neither stored nor deflated"):
+        metadata.read(model)
+
+
+def test_labels_may_be_deflated(bare: bytes) -> None:
+    model = with_files(bare, {"a.txt": None}, packed_as=zipfile.ZIP_DEFLATED)
+    assert metadata.read(model).labels == ("a.txt",)
+
+
 @pytest.mark.parametrize(
     ("content", "lines"),
     [
@@ -201,6 +221,8 @@ def with_files(
     kind: int = 2,
     content: bytes | None = None,
     transformation: int | None = None,
+    outputs: int = 1,
+    packed_as: int = zipfile.ZIP_STORED,
 ) -> bytes:
     """A model with packed files, each for a language and with its own name as its only line.
 
@@ -210,15 +232,18 @@ def with_files(
       kind: of all, in the schema's AssociatedFileType.
       content: of all, instead of their names.
       transformation: of scores before they are calibrated; None where they are not.
+      outputs: how often the output is listed that has all of this.
+      packed_as: the compression of the files, as zipfile calls it.
     """
     builder = flatbuffers.Builder()
     written = [associated_file(builder, name, kind, locale) for name, locale in files.items()]
     fields = {6: tables(builder, written)}
     if transformation is not None:
         fields[4] = tables(builder, [calibration_unit(builder, transformation)])
-    graph = table(builder, {3: tables(builder, [table(builder, fields)])})
+    graph = table(builder, {3: tables(builder, [table(builder, fields)] * outputs)})
     builder.Finish(table(builder, {3: tables(builder, [graph])}), b"M001")
-    return with_archive(with_buffer(model, bytes(builder.Output())), list(files), content)
+    described = with_buffer(model, bytes(builder.Output()))
+    return with_archive(described, list(files), content, packed_as)
 
 
 def associated_file(builder: flatbuffers.Builder, name: str, kind: int, locale: str | None) -> int:
@@ -260,9 +285,9 @@ def with_buffer(model: bytes, content: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def with_archive(model: bytes, names: list[str], content: bytes | None) -> bytes:
+def with_archive(model: bytes, names: list[str], content: bytes | None, packed_as: int) -> bytes:
     file = io.BytesIO(model)
-    with zipfile.ZipFile(file, "a") as archive:
+    with zipfile.ZipFile(file, "a", packed_as) as archive:
         for name in names:
             archive.writestr(name, name + "\n" if content is None else content)
     return file.getvalue()

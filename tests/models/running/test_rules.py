@@ -23,7 +23,7 @@ from earmark.models.metadata.reading import (
 )
 from earmark.models.metadata.writing import pack
 from earmark.models.scores.heads import ModelOptions
-from earmark.models.scores.selection import least_scores, parse_thresholds
+from earmark.models.scores.selection import parse_thresholds, score_thresholds
 from tests.models.small_models import Layer, Port, layered
 
 SAMPLES = 8
@@ -111,7 +111,7 @@ ODD: Mapping[str, tuple[Sequence[tuple], Sequence[tuple], str]] = {
     "length without an end": (
         [([1], "float32", [-1])],
         [([1, 3],)],
-        "takes audio of any length, but gives no more rows for more of it",
+        "takes audio of any length, but gives no more rows for longer audio",
     ),
 }
 
@@ -132,17 +132,17 @@ WRONG: Mapping[str, tuple[bytes, ModelOptions, str]] = {
     "fewer descriptions than outputs": (
         with_fewer_descriptions(),
         ModelOptions(),
-        "describes 1 outputs, and it has 2: describe them anew with earmark model label",
+        "describes 1 outputs, but it has 2: describe them again with earmark model label",
     ),
     "channels that do not fit": (
         described(ONE, output(), channels=3),
         ModelOptions(),
-        "takes 8 values, which is no multiple of the 3 channels",
+        "takes 8 values, which is not a multiple of the 3 channels",
     ),
     "a batch whose frames are not apart": (
         mixing_its_batch(),
         ModelOptions(),
-        "gives a frame other scores when others are beside it",
+        "scores of a frame depend on the others in its batch",
     ),
     "labels too few": (
         ONE,
@@ -167,7 +167,7 @@ WRONG: Mapping[str, tuple[bytes, ModelOptions, str]] = {
     "a head that is not there": (
         SEVERAL,
         ModelOptions(heads=("bird",)),
-        "has no head 'bird', did you mean birds? (there is birds, hours)",
+        "has no head 'bird'; did you mean birds? (there is birds, hours)",
     ),
     "no locale at all": (ONE, ModelOptions(locale="de"), "locale 'de' (there is none)"),
     "another locale": (
@@ -198,7 +198,7 @@ WRONG: Mapping[str, tuple[bytes, ModelOptions, str]] = {
     "a transformation that is none": (
         ONE,
         ModelOptions(calibration=CalibrationMetadata("square", 0.0, "\n\n")),
-        "no transformation square; there is identity, log, inverse_logistic",
+        "unknown transformation square; there is identity, log, inverse_logistic",
     ),
     "another sample rate": (
         described(ONE, output()),
@@ -213,15 +213,15 @@ WRONG: Mapping[str, tuple[bytes, ModelOptions, str]] = {
     "an activation of probabilities": (
         described(ONE, output("birds")),
         ModelOptions(activation="softmax"),
-        "activation softmax: 'birds' gives probabilities by itself; leave it out",
+        "activation softmax: 'birds' already gives probabilities; leave it out",
     ),
     "a threshold that is none": (
         described(ONE, output(score_threshold=0.3)).replace(*THRESHOLD_AND_NAN),
         ModelOptions(),
-        "the model's metadata has a score threshold that is none: nan",
+        "the model's metadata has an invalid score threshold: nan",
     ),
     "no embedding": (ONE, ModelOptions(embeddings=True), "the model has no embedding"),
-    "nothing wanted": (ONE, ModelOptions(heads=()), "neither scores nor embeddings are wanted"),
+    "nothing wanted": (ONE, ModelOptions(heads=()), "neither scores nor embeddings were asked for"),
     "embeddings alone": (
         described(ONE, OutputMetadata("embedding")),
         ModelOptions(),
@@ -249,7 +249,7 @@ LISTS: Mapping[str, tuple[Mapping[str, Any], str]] = {
 def test_lists_of_labels(rule: str) -> None:
     heads = AudioClassifier(described(ONE, output())).heads
     given, says = LISTS[rule]
-    assert says in refused(lambda: least_scores(heads, **given))
+    assert says in refused(lambda: score_thresholds(heads, **given))
 
 
 THRESHOLDS = {

@@ -75,7 +75,9 @@ def test_an_activation_of_very_large_numbers_stays_between_0_and_1(
 
 
 def test_an_activation_that_is_none_is_refused_at_once(tiny_model) -> None:
-    with pytest.raises(ModelError, match="no activation 'relu'; there is none, sigmoid, softmax"):
+    with pytest.raises(
+        ModelError, match="unknown activation 'relu'; there is none, sigmoid, softmax"
+    ):
         AudioClassifier(tiny_model(FIVE), ModelOptions(activation="relu"))
 
 
@@ -107,12 +109,12 @@ def test_the_most_that_a_score_can_be_is_known_where_something_bounds_it(
     said = ModelMetadata(outputs=(OutputMetadata("a"), OutputMetadata("b", calibration=calibrated)))
     model = layered_model(layers, port([1, SAMPLES]))
 
-    def most(model: bytes, **options: Any) -> list[float]:
-        return [head.most for head in AudioClassifier(model, ModelOptions(**options)).heads]
+    def max_scores(model: bytes, **options: Any) -> list[float]:
+        return [head.max_score for head in AudioClassifier(model, ModelOptions(**options)).heads]
 
-    assert most(model) == [1, math.inf]
-    assert most(model, activation="sigmoid", heads=("head 1",)) == [1]
-    assert most(metadata_writer.pack(model, said)) == [1, 0.75]
+    assert max_scores(model) == [1, math.inf]
+    assert max_scores(model, activation="sigmoid", heads=("head 1",)) == [1]
+    assert max_scores(metadata_writer.pack(model, said)) == [1, 0.75]
 
 
 @pytest.mark.parametrize(

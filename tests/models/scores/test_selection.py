@@ -10,7 +10,7 @@ import pytest
 from earmark.models.errors import ModelError
 from earmark.models.running.interpreters import Output
 from earmark.models.scores.heads import Head
-from earmark.models.scores.selection import least_scores, listed_labels, parse_thresholds
+from earmark.models.scores.selection import parse_label_list, parse_thresholds, score_thresholds
 
 BIRDS = ("wren", "Winter wren", "crow", "robin, European", "wren [song]", "wren?", "*")
 HOURS = ("dawn", "crow")
@@ -25,13 +25,13 @@ def head(
 
 def counting(**lists: list[str]) -> list[str]:
     """The labels of the birds that count."""
-    least = least_scores([head()], 0.5, **lists)
+    least = score_thresholds([head()], 0.5, **lists)
     assert set(least) <= {0.5, NO}
     return [label for label, score in zip(BIRDS, least, strict=True) if score < NO]
 
 
 def test_all_classes_count_from_the_default_on_where_nothing_is_said() -> None:
-    least = least_scores([head()])
+    least = score_thresholds([head()])
     np.testing.assert_array_equal(least, np.full(7, 0.1, np.float32))
     assert least.dtype == np.float32
 
@@ -39,23 +39,23 @@ def test_all_classes_count_from_the_default_on_where_nothing_is_said() -> None:
 @pytest.mark.parametrize(("given", "least"), [(None, [0.3] * 7 + [0.1] * 2), (0.2, [0.2] * 9)])
 def test_what_the_metadata_says_of_a_head_counts_where_nobody_says_otherwise(given, least) -> None:
     heads = [head(threshold=0.3), head("hours", HOURS)]
-    np.testing.assert_array_equal(least_scores(heads, given), np.array(least, np.float32))
+    np.testing.assert_array_equal(score_thresholds(heads, given), np.array(least, np.float32))
 
 
 @pytest.mark.parametrize("threshold", [0.0, -5.0, 3.5])
 def test_a_threshold_of_the_metadata_may_be_any_number(threshold) -> None:
-    assert set(least_scores([head(threshold=threshold)])) == {threshold}
+    assert set(score_thresholds([head(threshold=threshold)])) == {threshold}
 
 
 def test_thresholds_are_of_single_labels_in_each_head_that_has_them() -> None:
     heads = [head(), head("hours", HOURS, 0.25)]
-    least = least_scores(heads, None, {"crow": 0.75, "robin, European": 0.0})
+    least = score_thresholds(heads, None, {"crow": 0.75, "robin, European": 0.0})
     expected = [0.1, 0.1, 0.75, 0, 0.1, 0.1, 0.1, 0.25, 0.75]
     np.testing.assert_array_equal(least, np.array(expected, np.float32))
 
 
 def test_a_threshold_wins_over_min_score_but_not_over_a_list() -> None:
-    least = least_scores([head()], 0.5, {"crow": 0.25, "wren": 0.75}, deny=["crow"])
+    least = score_thresholds([head()], 0.5, {"crow": 0.25, "wren": 0.75}, deny=["crow"])
     assert (least[0], least[1], least[2]) == (0.75, 0.5, NO)
 
 
@@ -91,22 +91,27 @@ def test_commas_and_brackets_are_signs_like_others_and_a_whole_label_comes_first
 
 def test_lists_are_of_all_heads() -> None:
     heads = [head(), head("hours", HOURS)]
-    assert list(least_scores(heads, 0.5, allow=["dawn", "crow"])) == [NO, NO, 0.5, *[NO] * 4] + [
+    assert list(score_thresholds(heads, 0.5, allow=["dawn", "crow"])) == [
+        NO,
+        NO,
+        0.5,
+        *[NO] * 4,
+    ] + [
         0.5,
         0.5,
     ]
-    assert list(least_scores(heads, 0.5, deny=["crow"])) == [0.5, 0.5, NO, *[0.5] * 5, NO]
+    assert list(score_thresholds(heads, 0.5, deny=["crow"])) == [0.5, 0.5, NO, *[0.5] * 5, NO]
 
 
 def test_no_class_has_to_count() -> None:
     labels = ("wren", "crow")
-    assert list(least_scores([head(labels=labels)], deny=["*"])) == [NO, NO]
+    assert list(score_thresholds([head(labels=labels)], deny=["*"])) == [NO, NO]
 
 
 def test_no_head_has_no_classes() -> None:
-    assert least_scores([]).shape == (0,)
+    assert score_thresholds([]).shape == (0,)
     with pytest.raises(ModelError, match=r"the model has no label 'wren'$"):
-        least_scores([], allow=["wren"])
+        score_thresholds([], allow=["wren"])
 
 
 @pytest.mark.parametrize(
@@ -123,15 +128,15 @@ def test_no_head_has_no_classes() -> None:
 def test_case_counts_and_a_label_that_is_none_is_refused_with_the_nearest(listed, says) -> None:
     for given in ({"allow": [listed]}, {"deny": ["crow", listed]}):
         with pytest.raises(ModelError) as refused:
-            least_scores([head()], **given)
+            score_thresholds([head()], **given)
         assert says in str(refused.value)
         assert "\n" not in str(refused.value)
 
 
 def test_a_threshold_takes_no_pattern() -> None:
     with pytest.raises(ModelError, match="no label 'wr'; did you mean"):
-        least_scores([head()], thresholds={"wr": 0.1})
-    assert least_scores([head()], 0.5, {"*": 0.25}).tolist() == [0.5] * 6 + [0.25]
+        score_thresholds([head()], thresholds={"wr": 0.1})
+    assert score_thresholds([head()], 0.5, {"*": 0.25}).tolist() == [0.5] * 6 + [0.25]
 
 
 @pytest.mark.parametrize(
@@ -180,4 +185,4 @@ def test_what_is_no_csv_of_thresholds_is_refused_with_its_line(text, says) -> No
     ],
 )
 def test_a_list_is_a_label_a_line(text, labels) -> None:
-    assert listed_labels(text) == labels
+    assert parse_label_list(text) == labels

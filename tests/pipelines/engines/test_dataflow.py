@@ -22,10 +22,12 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 
+from earmark.pipelines.engines.dataflow import DataflowEngine
+from earmark.pipelines.engines.remote import DealToWorkers
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.runs import Run, prepare
 from earmark.pipelines.runs.graph import ClassifyRound, ClassifyStream
-from earmark.pipelines.runs.run import Run, prepare
 from earmark.transforms.elements import Listed
 
 apiclient = pytest.importorskip(
@@ -93,7 +95,7 @@ def submit(monkeypatch) -> Callable[[beam.PTransform, Run], Submitted]:
     monkeypatch.setattr(apiclient.DataflowApplicationClient, "stage_file", stage)
 
     def run(graph: beam.PTransform, prepared: Run) -> Submitted:
-        pipeline = beam.Pipeline(options=prepared.beam_options)
+        pipeline = beam.Pipeline(options=prepared.engine.options)
         _ = pipeline | graph
         result = pipeline.run()
         staged_pipeline = beam_runner_api_pb2.Pipeline.FromString(staged["pipeline.pb"])
@@ -106,7 +108,7 @@ def submit(monkeypatch) -> Callable[[beam.PTransform, Run], Submitted]:
 
 @pytest.fixture
 def prepared(tmp_path, record, monkeypatch) -> Run:
-    monkeypatch.setattr("earmark.pipelines.runs.run.check_seen_by_workers", lambda *_: None)
+    monkeypatch.setattr(DataflowEngine, "check", lambda *_: None)
     record(tmp_path / "in" / "a.wav", "tone")
     folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     flags = ["--config", str(CONFIG), "--model", "builtin", "--template_location=gs://bucket/job"]
@@ -119,7 +121,12 @@ def submitted(prepared, submit) -> Submitted:
 
 
 def graph_of(run: Run) -> beam.PTransform:
-    return ClassifyRound(run.hearing, "00001", "gs://bucket/00001.plan", Listed(1, {}))
+    return round_of(run, Listed(1, {}))
+
+
+def round_of(run: Run, listed: Listed) -> beam.PTransform:
+    deal = DealToWorkers("gs://bucket/00001.plan", listed, run.options.span_s)
+    return ClassifyRound(run.config, "00001", deal)
 
 
 def steps(pipeline) -> dict[str, Any]:
@@ -206,7 +213,7 @@ def test_what_runs_on_workers_can_be_read_there(submitted, tmp_path, end):
 def test_the_model_travels_by_its_name_and_sum_only(submitted, prepared):
     (score,) = (step for name, step in steps(submitted.pipeline).items() if name.endswith("/Score"))
     assert len(score.spec.payload) < MODEL_BYTES
-    source, _ = pickler.loads(function_of(score).payload)[0]._load.args
+    source = pickler.loads(function_of(score).payload)[0]._load.__self__.source
     assert (source.name, source.sha256) == ("builtin", prepared.classifier.sha256)
 
 
@@ -240,9 +247,8 @@ def test_the_job_is_far_below_dataflows_limit(submitted):
 
 
 def test_the_size_of_the_job_does_not_depend_on_the_size_of_the_archive(prepared, submit):
-    hearing = prepared.hearing
     few, many = (
-        submit(ClassifyRound(hearing, "00001", "gs://bucket/00001.plan", listed), prepared)
+        submit(round_of(prepared, listed), prepared)
         for listed in (Listed(1, {}), Listed(10**9, {}))
     )
     assert abs(len(many.staged["pipeline.pb"]) - len(few.staged["pipeline.pb"])) < 100
@@ -250,7 +256,7 @@ def test_the_size_of_the_job_does_not_depend_on_the_size_of_the_archive(prepared
 
 def test_a_run_that_goes_on_for_ever_is_a_streaming_job(prepared, submit):
     options = prepared.options.model_copy(update={"watch": True})
-    submitted = submit(ClassifyStream(replace(prepared.hearing, options=options)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared.config, options=options)), prepared)
     assert submitted.job["type"] == "JOB_TYPE_STREAMING"
     names = [each.unique_name for each in submitted.pipeline.components.transforms.values()]
     assert len(names) == len(set(names))
@@ -284,7 +290,7 @@ def test_what_dataflow_cannot_do_is_told_in_one_line(arguments, told):
 def test_a_stream_that_is_fed_reads_its_subscription(prepared, submit):
     fed = {"watch": True, "notifications": "pubsub://project/new-audio"}
     options = prepared.options.model_copy(update=fed)
-    submitted = submit(ClassifyStream(replace(prepared.hearing, options=options)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared.config, options=options)), prepared)
     assert submitted.job["type"] == "JOB_TYPE_STREAMING"
     [read] = (
         step
@@ -300,7 +306,7 @@ def test_what_is_flattened_is_encoded_alike(prepared, submit):
     """Else it can be read in the wrong way."""
     fed = {"watch": True, "notifications": "pubsub://project/new-audio"}
     options = prepared.options.model_copy(update=fed)
-    submitted = submit(ClassifyStream(replace(prepared.hearing, options=options)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared.config, options=options)), prepared)
     components = submitted.pipeline.components
     flattens = [
         step

@@ -10,7 +10,12 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
 
-from earmark.pipelines.engines.local import cores, is_local, local_runner, use_all_cores
+from earmark.pipelines.engines.base import cores
+from earmark.pipelines.engines.choosing import kind_of
+from earmark.pipelines.engines.dataflow import DataflowEngine
+from earmark.pipelines.engines.flink import FlinkEngine
+from earmark.pipelines.engines.local import LocalEngine, local_runner
+from earmark.pipelines.engines.remote import RemoteEngine
 from earmark.pipelines.errors import UsageError
 from earmark.transforms.elements import AudioObject
 
@@ -62,8 +67,7 @@ def log_begin_and_end(name: str, log: Path) -> None:
 @pytest.mark.parametrize("flags", [[], ["--direct_running_mode=multi_threading"]])
 def test_a_local_run_has_a_thread_for_each_core_unless_told_otherwise(flags):
     for more, workers in ([[], cores()], [["--direct_num_workers=7"], 7]):
-        options = PipelineOptions([*flags, *more])
-        use_all_cores(options, [*flags, *more])
+        options = LocalEngine([*flags, *more]).options
         assert options.get_all_options()["direct_num_workers"] == workers
         assert options.get_all_options()["direct_running_mode"] == "in_memory"
 
@@ -71,11 +75,24 @@ def test_a_local_run_has_a_thread_for_each_core_unless_told_otherwise(flags):
 def test_workers_in_processes_of_their_own_are_refused():
     flags = ["--direct_running_mode=multi_processing"]
     with pytest.raises(UsageError, match="threads of one process"):
-        use_all_cores(PipelineOptions(flags), flags)
+        LocalEngine(flags)
 
 
-def test_no_runner_and_the_direct_one_mean_this_process():
-    assert is_local(PipelineOptions([]))
-    for name in ("DirectRunner", "directrunner", "apache_beam.runners.direct.DirectRunner"):
-        assert is_local(PipelineOptions([f"--runner={name}"]))
-    assert not is_local(PipelineOptions(["--runner=FlinkRunner"]))
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (None, LocalEngine),
+        ("DirectRunner", LocalEngine),
+        ("directrunner", LocalEngine),
+        ("direct", LocalEngine),
+        ("apache_beam.runners.direct.DirectRunner", LocalEngine),
+        ("FlinkRunner", FlinkEngine),
+        ("flink", FlinkEngine),
+        ("SparkRunner", RemoteEngine),
+        ("apache_beam.runners.DataflowRunner", DataflowEngine),
+        ("dataflow", DataflowEngine),
+    ],
+)
+def test_an_engine_is_known_by_the_name_of_its_runner(name, kind):
+    options = PipelineOptions([f"--runner={name}"] if name else [])
+    assert kind_of(options) is kind

@@ -11,7 +11,8 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
-from earmark.pipelines.engines.remote import await_end, named
+from earmark.pipelines.engines.flink import FlinkEngine
+from earmark.pipelines.engines.remote import RemoteEngine
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options.command_line import CLASSIFY, parse
@@ -40,9 +41,15 @@ class LostJob:
         raise self._of_reader
 
 
+def await_end(start):
+    return RemoteEngine(["--runner=SparkRunner"]).await_end(
+        start, Interrupts(), PipelineOptions([])
+    )
+
+
 def test_a_lost_job_server_is_told_in_one_line_and_nothing_else(capsys):
     with pytest.raises(RunError, match="the job server does not answer any more") as raised:
-        await_end(lambda: LostJob(grpc.RpcError()), Interrupts(), PipelineOptions([]))
+        await_end(lambda: LostJob(grpc.RpcError()))
     assert "\n" not in str(raised.value)
     assert capsys.readouterr().err == ""
 
@@ -50,7 +57,7 @@ def test_a_lost_job_server_is_told_in_one_line_and_nothing_else(capsys):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_a_thread_is_shown(capsys):
     with pytest.raises(RunError):
-        await_end(lambda: LostJob(ZeroDivisionError()), Interrupts(), PipelineOptions([]))
+        await_end(lambda: LostJob(ZeroDivisionError()))
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
@@ -60,21 +67,21 @@ def test_a_job_server_that_is_gone_when_a_job_is_to_begin_is_told_in_one_line(er
         raise error
 
     with pytest.raises(RunError, match="takes no job"):
-        await_end(start, Interrupts(), PipelineOptions([]))
+        await_end(start)
 
 
 @pytest.mark.parametrize(
-    ("flags", "name"),
+    ("kind", "flags", "name"),
     [
-        ([], "earmark-r-00001"),
-        (["--job_endpoint=localhost:1"], "earmark-r-00001"),
-        (["--job_endpoint=localhost:1", "--job_name=birds"], "birds-r-00001"),
-        (["--job_name=birds"], "birds"),
+        (RemoteEngine, [], "earmark-r-00001"),
+        (RemoteEngine, ["--job_name=birds"], "birds"),
+        (FlinkEngine, [], "earmark-r-00001"),
+        (FlinkEngine, ["--job_name=birds"], "birds-r-00001"),
     ],
 )
-def test_jobs_on_flink_share_their_names_with_no_others(flags, name):
+def test_jobs_on_flink_share_their_names_with_no_others(kind, flags, name):
     """Else one run's Ctrl-C would cancel the jobs of another."""
-    options = named(PipelineOptions(flags), "R-00001")
+    options = kind(["--runner=FlinkRunner", *flags]).named("R-00001")
     assert options.view_as(GoogleCloudOptions).job_name == name
 
 

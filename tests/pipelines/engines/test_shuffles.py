@@ -16,7 +16,7 @@ from apache_beam.runners.runner import PipelineRunner
 from earmark.models.builtin.synthesis import SOUNDS, synthesise
 from earmark.pipelines.engines.local import local_runner
 from earmark.pipelines.options.model import ClassifyOptions
-from earmark.pipelines.runs.run import execute, holding_output, prepare
+from earmark.pipelines.runs import execute, holding_output, prepare
 
 LIMIT_BYTES_AN_HOUR = 200_000
 

@@ -57,7 +57,7 @@ WRONG_OPTIONS = [
     (["--runner", "FlinkRuner"], "--runner FlinkRuner: there is no such runner here; did you mean"),
     (["--events_gap_s", "inf"], "--events_gap_s inf: input should be a finite number"),
     (["--labels", ""], "--labels"),
-    (["--model", "a\0b.tflite"], "holds a NUL"),
+    (["--model", "a\0b.tflite"], "contains a NUL"),
     (["--config", "nowhere.yaml"], "--config nowhere.yaml: No such file or directory"),
     (["--sample_rate", "8000"], "8000"),
     (["--events_gap_s", "1e308"], "--events_gap_s 1e308: input should be less than or equal to 1"),
@@ -77,7 +77,7 @@ WRONG_OPTIONS = [
     (["--min_score", "1e9"], "the model gives no score above 1"),
     (["--top_k", "1_000"], "--top_k 1_000: a number is written like 600 or 0.5"),
     (["--top_k", "010"], "--top_k 010: a number is written like 600 or 0.5"),
-    (["--xnnpack", "1"], "--xnnpack 1: it is either on or off"),
+    (["--xnnpack", "1"], "--xnnpack 1: must be on or off"),
     (["--min_score", "0.1", "--min_score", "0.2"], "--min_score: given twice"),
     (["--watch", "--watch"], "--watch: given twice"),
     (["--embeddings", "--embeddings=float16"], "--embeddings: given twice"),
@@ -86,7 +86,7 @@ WRONG_OPTIONS = [
     (["--model", "builtin", "--model", "yamnet"], "--model: given twice"),
     (["--config", "a.yaml", "--config", "b.yaml"], "--config: given twice"),
     (["--locale", "\x1b[31mred\n\u202e"], "\\x1b[31mred\\n\\u202e"),
-    (["--window_s", "60"], "--window_s 60: is for a watch: add --watch, or leave it out"),
+    (["--window_s", "60"], "--window_s 60: needs --watch: add it, or leave this out"),
 ]
 
 
@@ -147,14 +147,14 @@ def test_an_output_without_permission_is_one_line(archive, tmp_path, capsys):
             "beam: {runer: DirectRunner}",
             "unknown argument --runer=DirectRunner; did you mean --runner?",
         ),
-        ("beam: [1]", "beam: holds Beam's options by name"),
-        ("- a list", "holds no options"),
-        ("top_k: 3\ntop_k: 4", "top_k stands in it twice"),
+        ("beam: [1]", "beam: must be a mapping of Beam's options"),
+        ("- a list", "contains no options"),
+        ("top_k: 3\ntop_k: 4", "top_k is given twice"),
         ("time_pattern: 2024-99-99", "time_pattern 2024-99-99: "),
         ("min_score: " + "[" * 3000, "not YAML"),
-        ('labels: "\\0"', "holds a NUL"),
+        ('labels: "\\0"', "contains a NUL"),
         ("min_score: [", "not YAML"),
-        ("", "holds no options"),
+        ("", "contains no options"),
     ],
 )
 def test_a_wrong_config_file_is_one_line(archive, tmp_path, capsys, text, message):
@@ -169,9 +169,9 @@ def test_a_wrong_config_file_is_one_line(archive, tmp_path, capsys, text, messag
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["clasify"], "no command clasify; did you mean classify?"),
-        (["classify", "--input", "x"], "--output is needed"),
-        (["classify", "--output", "x"], "--input is needed"),
+        (["clasify"], "unknown command clasify; did you mean classify?"),
+        (["classify", "--input", "x"], "--output is required"),
+        (["classify", "--output", "x"], "--input is required"),
         (["classify", "--input", "x", "--output", "y", "--model"], "expected one argument"),
         (["model"], "info|label|fetch"),
         (["model", "info", "nothing.tflite"], "nothing.tflite"),
@@ -205,8 +205,8 @@ def test_lists_may_be_repeated_and_flags_go_before_beams_part_of_a_config_file(t
 
 
 SPECIAL = {
-    "device": "is no regular file",
-    "pipe": "is no regular file",
+    "device": "is not a regular file",
+    "pipe": "is not a regular file",
     "folder": "Is a directory",
     "huge": "is larger than ",
 }
@@ -241,14 +241,14 @@ def test_what_is_no_model_is_one_line(capsys, special):
     path, message = special
     line = said(capsys, "model", "info", path)
     assert path in line
-    assert message in line or "no regular file" in line
+    assert message in line or "not a regular file" in line
 
 
 def test_a_manifest_that_is_no_list_of_lines_is_one_line(tmp_path, capsys):
     with (tmp_path / "huge.csv").open("wb") as file:
         file.truncate(10**10)
     os.mkfifo(tmp_path / "pipe.csv")
-    for name, message in {"huge": "line 1 is longer", "pipe": "is no regular file"}.items():
+    for name, message in {"huge": "line 1 is longer", "pipe": "is not a regular file"}.items():
         manifest = str(tmp_path / f"{name}.csv")
         run = ["classify", "--input", manifest, "--output", f"{tmp_path}/out"]
         assert message in said(capsys, *run, "--model", "builtin")
@@ -260,7 +260,7 @@ def test_a_labelled_model_never_takes_the_place_of_a_device_or_a_folder(tmp_path
     for name in ("pipe", "folder"):
         output = str(tmp_path / name)
         line = said(capsys, "model", "label", "builtin", "--name", "x", "--output", output)
-        assert "is no regular file; name another" in line
+        assert "is not a regular file; name another" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 

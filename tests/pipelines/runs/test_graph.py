@@ -10,11 +10,11 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.runner import PipelineRunner
 
+from earmark.pipelines.engines import remote
 from earmark.pipelines.engines.local import local_runner
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.model import ClassifyOptions
-from earmark.pipelines.runs import rounds
-from earmark.pipelines.runs.run import execute, holding_output, prepare
+from earmark.pipelines.runs import execute, holding_output, prepare
 
 TABLES = {
     "detections": "*",
@@ -94,7 +94,7 @@ def test_a_run_elsewhere_goes_on_from_what_is_there(tmp_path, archive, classify,
 def test_rounds_elsewhere_are_as_large_as_their_time_allows(
     tmp_path, archive, classify, rows, monkeypatch, commit_every_s, expected
 ):
-    monkeypatch.setattr(rounds, "FIRST_OBJECTS", 3)
+    monkeypatch.setattr(remote, "FIRST_OBJECTS", 3)
     said = classify_elsewhere(archive, tmp_path / "out", commit_every_s=commit_every_s)
     assert (said["rounds"], said["listed"]["objects"]) == (expected, 8)
     assert classify(archive, tmp_path / "local")[0] == 0

@@ -18,9 +18,9 @@ from apache_beam.portability.api import (
 )
 from apache_beam.typehints.schemas import named_tuple_from_schema
 
+from earmark.pipelines.engines import kafka
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options.command_line import CLASSIFY, parse
-from earmark.pipelines.runs import notifications
 from earmark.transforms.planning.notifications import Kafka, consumer_config
 
 KAFKA, PUBSUB = "kafka://localhost:9092/audio", "pubsub://project/new-audio"
@@ -82,7 +82,7 @@ def told(record, classify, tmp_path):
         ),
         (
             [f"--notifications={KAFKA}"],
-            f"earmark: --notifications {KAFKA}: is for a watch: add --watch, or leave it out",
+            f"earmark: --notifications {KAFKA}: needs --watch: add it, or leave this out",
         ),
         (
             ["--watch", f"--notifications={KAFKA}"],
@@ -111,7 +111,7 @@ def test_a_manifest_is_not_fed(told, tmp_path):
 
 
 def test_without_java_a_service_has_to_be_named(told, monkeypatch):
-    monkeypatch.setattr(notifications.shutil, "which", lambda _: None)
+    monkeypatch.setattr(kafka.shutil, "which", lambda _: None)
     status, line = told("--watch", f"--notifications={KAFKA}", "--runner=FlinkRunner")
     assert status == 2
     assert line == (
@@ -163,5 +163,5 @@ def test_in_a_file_of_options_it_stands_beside_the_watch(tmp_path):
     options, _ = parse(["--config", str(config)], CLASSIFY)
     assert options.notifications == KAFKA
     config.write_text(f"notifications: {KAFKA}\ninput: a\noutput: b\n")
-    with pytest.raises(UsageError, match="is for a watch"):
+    with pytest.raises(UsageError, match="needs --watch"):
         parse(["--config", str(config)], CLASSIFY)

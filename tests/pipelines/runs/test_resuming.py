@@ -18,15 +18,6 @@ import soundfile as sf
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture
-def archive(tmp_path, record) -> Path:
-    folder = tmp_path / "in"
-    for name in ("a", "b", "c"):
-        record(folder / f"{name}.wav", "tone", "hum")
-    (folder / "broken.wav").write_bytes(b"RIFF, and then nothing of the kind")
-    return folder
-
-
 def heard(rows, output: Path) -> dict[str, str]:
     """The run that each object's row is of, by the object's name."""
     both = [*rows(output, "clips", "clip, run_id"), *rows(output, "failures", "clip, run_id")]
@@ -44,7 +35,7 @@ def test_the_same_command_again_does_nothing_and_says_so(tmp_path, archive, clas
     before = sorted(path for path in (tmp_path / "out").rglob("*"))
     status, out, _ = classify(archive, tmp_path / "out")
     assert status == 0
-    assert "Nothing to do: all 4 objects have been heard before" in out
+    assert "Nothing to do: all 4 objects were processed before" in out
     assert sorted(path for path in (tmp_path / "out").rglob("*")) == before
 
 
@@ -69,8 +60,8 @@ def test_what_is_new_is_added(tmp_path, archive, classify, record, rows):
     record(archive / "new.wav", "tone")
     status, out, _ = classify(archive, tmp_path / "out")
     assert status == 0
-    assert "1 clip heard" in out
-    assert "4 others had been heard before" in out
+    assert "1 clip scored" in out
+    assert "4 others were processed before" in out
     second = heard(rows, tmp_path / "out")
     assert {name: second[name] for name in first} == first
     assert second["new.wav"] not in first.values()
@@ -85,7 +76,7 @@ def test_what_has_changed_is_heard_anew_and_its_old_rows_are_gone(
     record(archive / "broken.wav", "hum")
     status, out, _ = classify(archive, tmp_path / "out")
     assert status == 0
-    assert "2 had changed since they were heard" in out
+    assert "2 had changed since then" in out
     second = heard(rows, tmp_path / "out")
     assert {name for name in first if second[name] != first[name]} == {"b.wav", "broken.wav"}
     assert rows(tmp_path / "out", "failures") == []
@@ -101,7 +92,7 @@ def test_what_lay_in_one_file_and_is_heard_anew_in_several_rounds_is_not_doubled
     tmp_path, archive, classify, rows, monkeypatch, in_a_round
 ):
     classify(archive, tmp_path / "out")
-    monkeypatch.setattr("earmark.pipelines.runs.rounds.ROUND_OBJECTS", in_a_round)
+    monkeypatch.setattr("earmark.pipelines.engines.local.ROUND_OBJECTS", in_a_round)
     for path in archive.iterdir():
         path.touch()
     assert classify(archive, tmp_path / "out")[0] == 0
@@ -127,7 +118,7 @@ def test_recordings_in_folders_of_the_output_are_processed_like_others(
         record(archive / folder / "mine.wav", "tone")
     status, out, _ = classify(archive, archive)
     assert status == 0
-    assert "4 clips heard" in out
+    assert "4 clips scored" in out
     assert "written by earmark" in out
 
 
@@ -184,7 +175,7 @@ def test_what_rows_do_not_depend_on_may_change(tmp_path, archive, classify):
 
 
 def test_rounds_are_committed_one_by_one(tmp_path, archive, classify, rows, monkeypatch):
-    monkeypatch.setattr("earmark.pipelines.runs.rounds.ROUND_OBJECTS", 1)
+    monkeypatch.setattr("earmark.pipelines.engines.local.ROUND_OBJECTS", 1)
     assert classify(archive, tmp_path / "out")[0] == 0
     (run,) = (tmp_path / "out" / "_runs").glob("*.json")
     said = json.loads(run.read_text())
@@ -197,7 +188,7 @@ def test_rounds_are_committed_one_by_one(tmp_path, archive, classify, rows, monk
 
 
 def test_a_round_that_fails_leaves_those_before_it(tmp_path, archive, classify, rows, monkeypatch):
-    monkeypatch.setattr("earmark.pipelines.runs.rounds.ROUND_OBJECTS", 2)
+    monkeypatch.setattr("earmark.pipelines.engines.local.ROUND_OBJECTS", 2)
     with pytest.MonkeyPatch.context() as patch:
         from earmark.transforms.output import committing
 
@@ -295,7 +286,7 @@ def test_a_summary_that_cannot_be_shown_does_not_fail_the_run(tmp_path, archive,
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert "the summary cannot be shown" in done.stderr
+    assert "cannot print the summary" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(heard(rows, tmp_path / "out")) == 4
 
@@ -360,5 +351,5 @@ def test_a_changed_file_in_a_long_archive_costs_only_itself(tmp_path, record, cl
     (archive / "7.wav").unlink()
     sf.write(archive / "7.wav", samples[: rate * 3], rate)
     status, out, _ = classify(archive, output)
-    assert (status, "1 clip heard" in out) == (0, True)
+    assert (status, "1 clip scored" in out) == (0, True)
     assert len(heard(rows, output)) == 50

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 
+from earmark.pipelines.engines import engine_of
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options.model import ClassifyOptions
@@ -88,7 +88,7 @@ def test_a_watch_hears_what_comes_and_ends_whole(tmp_path, record, rows, watch):
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "2 clips heard" in out
+    assert "2 clips scored" in out
     assert committed(rows, output) == {"a.wav": 1, "broken.wav": 1, "b.flac": 1}
     (record_file,) = (output / "_runs").glob("*.json")
     said = json.loads(record_file.read_text())
@@ -143,10 +143,10 @@ def test_a_recording_that_is_still_being_written_waits(tmp_path, record, rows, w
     ("asked", "message"), [({"retry_failed": True}, "--retry_failed"), ({"num_shards": 3}, "3")]
 )
 def test_what_a_watch_on_an_engine_does_not_do_is_refused(asked, message):
-    options = ClassifyOptions(input=("in",), output="out", watch=True, **asked)
+    how = {"retry_failed": False, "num_shards": None, **asked}
     with pytest.raises(UsageError, match=message):
-        watches.check_watch(options, PipelineOptions(["--runner=FlinkRunner"]))
-    watches.check_watch(options, PipelineOptions([]))
+        engine_of(["--runner=FlinkRunner"]).check_watch(None, **how)
+    engine_of([]).check_watch(None, **how)
 
 
 def test_what_is_left_out_is_counted_once_however_many_windows_there_are(
@@ -173,8 +173,8 @@ def test_a_look_that_fails_does_not_end_a_watch(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(watches, "closing", lambda each: each)
     planner.look.side_effect = [ListingError("gs://b is not there"), KeyboardInterrupt]
     options = ClassifyOptions(input=("in",), output="out", model="builtin", watch=True, window_s=1)
-    hearing = SimpleNamespace(options=options, made_by=Mock(run_id="R"))
+    config = SimpleNamespace(options=options, made_by=Mock(run_id="R"))
     with pytest.raises(KeyboardInterrupt):
-        watches.watch_here(hearing, PipelineOptions([]), interrupts)
+        watches.watch(config, engine_of([]), interrupts)
     told = "a look for new recordings failed, the next will do: gs://b is not there"
     assert told in capsys.readouterr().err

@@ -24,7 +24,7 @@ def test_a_dry_run_tells_what_there_is_and_writes_nothing(tmp_path, archive, cla
     wav_hours = float(re.search(r"^\.wav.* ([\d.]+)$", out, re.M)[1])
     assert wav_hours == pytest.approx(sum(range(3, 15)) / 3600, abs=0.006)
     assert re.search(r"^\.mp3.* \?$", out, re.M)
-    assert "14 clips to hear" in out
+    assert "14 objects to process" in out
     assert "times real time" in out
 
 
@@ -35,9 +35,9 @@ def test_a_dry_run_tells_what_is_done_already(tmp_path, archive, classify, recor
     record(archive / "new.wav", "tone", seconds=1)
     status, out, _ = classify(archive, tmp_path / "out", "--dry_run")
     assert status == 0
-    assert "2 clips to hear" in out
-    assert "13 others have been heard before" in out
-    assert "1 of those to hear have changed" in out
+    assert "2 objects to process" in out
+    assert "13 others were processed before" in out
+    assert "1 of those to process have changed" in out
     assert sorted((tmp_path / "out").rglob("*")) == before
 
 

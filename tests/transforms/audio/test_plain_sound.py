@@ -9,8 +9,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.plain_sound import PlainDecoder
 from earmark.transforms.audio.reading import open_audio
+from earmark.transforms.errors import ReadError
 
 Samples = NDArray[np.float32]
 
@@ -98,3 +100,16 @@ def test_plain_sound_in_places_unknown_here_is_left_to_a_library(
     library, samples = hear(tmp_path / "clip")
     assert library == "libav"
     np.testing.assert_array_equal(samples, expected)
+
+
+def test_plain_sound_that_cannot_be_read_on_is_a_read_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(5, "Stale file handle")
+
+    soundfile.write(tmp_path / "clip", loud_behind_silence(1), 16000, "PCM_16", format="WAV")
+    with open_audio(str(tmp_path / "clip")) as reader:
+        monkeypatch.setattr(FilePart, "read_into", fail)
+        with pytest.raises(ReadError, match="Stale file handle"):
+            list(reader.blocks(7001))

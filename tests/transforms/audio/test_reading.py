@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 from av.audio.resampler import AudioResampler
-from numpy.typing import NDArray
 
+from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.reading import open_audio
 from earmark.transforms.elements import AudioHeader
 from earmark.transforms.errors import (
@@ -32,9 +32,20 @@ from earmark.transforms.errors import (
     TruncatedError,
     UnsupportedError,
 )
-
-Samples = NDArray[np.float32]
-RATE_HZ = 48000
+from tests.transforms.audio.files import (
+    RATE_HZ,
+    Samples,
+    add_pictures,
+    encode,
+    encode_pictures,
+    noise,
+    riff,
+    saved,
+    tones,
+    wav_format,
+    wav_with_data_size,
+    write,
+)
 
 
 class Heard(NamedTuple):
@@ -64,98 +75,6 @@ def hear_whole(path: Path) -> tuple[AudioHeader, Samples]:
     assert heard.error is None
     assert heard.header is not None
     return heard.header, heard.samples
-
-
-def tones(seconds: float = 1.0, rate_hz: int = RATE_HZ, channels: int = 2) -> Samples:
-    """A swelling tone in each channel, each of its own pitch: [n, channels]."""
-    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
-    swell = 0.2 + 0.1 * np.sin(2 * np.pi * 1.5 * time_s)
-    pitches = [swell * np.sin(2 * np.pi * (440 + 110 * c) * time_s) for c in range(channels)]
-    return np.stack(pitches, axis=1).astype(np.float32)
-
-
-def noise(samples: int, channels: int = 2) -> Samples:
-    values = np.random.default_rng(7).uniform(-1, 1, (samples, channels))
-    return values.astype(np.float32)
-
-
-def write(
-    path: Path, format_: str, subtype: str | None, samples: Samples, rate_hz: int = RATE_HZ
-) -> Path:
-    """Writes with soundfile, in pieces: its Vorbis encoder overflows its stack on long ones."""
-    channels = samples.shape[1]
-    with soundfile.SoundFile(
-        path, "w", rate_hz, channels, format=format_, subtype=subtype
-    ) as sound:
-        for start in range(0, len(samples), 4096):
-            sound.write(samples[start : start + 4096])
-    return path
-
-
-def encode(
-    path: Path,
-    muxer: str,
-    codec: str,
-    samples: Samples,
-    rate_hz: int = RATE_HZ,
-    video: bool = False,
-    options: dict[str, str] | None = None,
-) -> Path:
-    """Writes with PyAV, with or without moving pictures beside the sound."""
-    with av.open(str(path), "w", format=muxer, options=options or {}) as container:
-        pictures = _add_pictures(container) if video else None
-        layout = {1: "mono", 2: "stereo"}[samples.shape[1]]
-        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
-        stream.bit_rate = 128_000 if rate_hz > 8000 else 12_200
-        if pictures is not None:
-            _encode_pictures(container, pictures, round(len(samples) / rate_hz * 10))
-        for start in range(0, len(samples), 1024):
-            piece = np.ascontiguousarray(samples[start : start + 1024].T)
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
-            frame.sample_rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def _add_pictures(container: Any) -> Any:
-    stream = container.add_stream("mpeg4", rate=10)
-    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-    return stream
-
-
-def _encode_pictures(container: Any, stream: Any, count: int) -> None:
-    for number in range(count):
-        frame = av.VideoFrame(64, 48, "yuv420p")
-        frame.pts, frame.time_base = number, Fraction(1, 10)
-        container.mux(stream.encode(frame))
-    container.mux(stream.encode(None))
-
-
-def riff(*chunks: tuple[bytes, bytes], form: bytes = b"WAVE", size: int | None = None) -> bytes:
-    body = b"".join(
-        name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
-        for name, content in chunks
-    )
-    return b"RIFF" + struct.pack("<I", len(body) + 4 if size is None else size) + form + body
-
-
-def wav_format(
-    tag: int = 1, channels: int = 1, rate_hz: int = 16000, bits: int = 16, align: int | None = None
-) -> bytes:
-    align = channels * bits // 8 if align is None else align
-    byte_rate = rate_hz * align & 0xFFFFFFFF
-    return struct.pack("<HHIIHH", tag, channels, rate_hz, byte_rate, align & 0xFFFF, bits)
-
-
-def wav_with_data_size(sound: bytes, size: int) -> bytes:
-    head = riff((b"fmt ", wav_format()), size=0xFFFFFFFF)
-    return head + b"data" + struct.pack("<I", size) + sound
-
-
-def saved(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 PLAIN = {
@@ -417,7 +336,7 @@ def test_a_chain_that_cannot_be_read_on_is_a_read_error(
 
     content = ogg(tmp_path / "a", "VORBIS", 44100, 1) + ogg(tmp_path / "b", "OPUS", 48000, 1)
     with open_audio(str(saved(tmp_path / "chain", content))) as reader:
-        monkeypatch.setattr("earmark.transforms.audio.ogg_chains._read_at", fail)
+        monkeypatch.setattr(FilePart, "read_at", fail)
         with pytest.raises(ReadError, match="Stale file handle"):
             list(reader.blocks(4800))
 
@@ -454,7 +373,11 @@ def test_an_ogg_stream_that_begins_in_mid_file_does_not_stop_the_run(tmp_path: P
 @pytest.mark.parametrize(
     "trouble", [IndexError, KeyError, ValueError, TypeError, OverflowError, MemoryError]
 )
-@pytest.mark.parametrize("call", ["av.open", "_demux", "soundfile.SoundFile.read"])
+@pytest.mark.parametrize(
+    "call",
+    ["av.open", "earmark.transforms.audio.libav_decoder._demux", "soundfile.SoundFile.read"],
+    ids=["open", "demux", "read"],
+)
 def test_what_a_library_raises_on_hostile_content_is_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, trouble: type[Exception]
 ) -> None:
@@ -664,6 +587,18 @@ def test_an_mp3_is_heard_whatever_lies_around_it(
     assert 0 <= len(samples) - len(written) < 1152
 
 
+def test_an_mp3_s_length_may_be_declared_by_fraunhofer_s_encoder(
+    make: Callable[[str], tuple[Path, Samples]], tmp_path: Path
+) -> None:
+    bare = make("mp3-no-xing")[0].read_bytes()
+    frame = bare[bare.index(b"\xff\xfb") :][:384]
+    vbri = bytearray(frame)
+    vbri[36:54] = b"VBRI" + struct.pack(">HHHII", 1, 0, 0, 0, 50)
+    header, samples = hear_whole(saved(tmp_path / "clip", bytes(vbri) + frame * 50))
+    assert header.declared_samples == 50 * 1152
+    assert abs(len(samples) - 50 * 1152) <= 1152
+
+
 def test_mp3s_that_were_joined_end_to_end_are_heard_to_the_last(
     make: Callable[[str], tuple[Path, Samples]], tmp_path: Path
 ) -> None:
@@ -817,7 +752,7 @@ def test_a_file_without_permission_is_a_read_error(tmp_path: Path) -> None:
 
 def test_a_video_without_sound_is_said_to_have_none(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "clip"), "w", format="mp4") as container:
-        _encode_pictures(container, _add_pictures(container), 10)
+        encode_pictures(container, add_pictures(container), 10)
     heard = hear(tmp_path / "clip")
     assert isinstance(heard.error, NoAudioStreamError)
     assert "video" in str(heard.error)

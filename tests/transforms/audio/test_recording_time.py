@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.transforms.audio.recording_time import RecordedAt, check_time_pattern, recorded_at
+from earmark.transforms.audio.recording_time import RecordedAt, recorded_at
+from earmark.transforms.audio.time_names import check_time_pattern
 from earmark.transforms.errors import ReadError
 
 UTC = timezone.utc

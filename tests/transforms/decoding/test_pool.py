@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_recording_is_told_as_in_this_process(pool, tmp_pat
 CRASHES = {
     "segfault": "the decoder crashed (SIGSEGV)",
     "abort": "the decoder crashed (SIGABRT)",
-    "exit": "the decoder broke off (exit status 3)",
+    "exit": "the decoder exited early (exit status 3)",
     "memory": "the decoder ran out of memory",
 }
 
@@ -185,7 +185,7 @@ def test_one_that_is_killed_again_is_told_with_a_reason_that_is_tried_again(pool
     assert ending.trouble == (
         "decode",
         "killed",
-        "the decoder was killed (SIGKILL), perhaps since memory was short,"
+        "the decoder was killed (SIGKILL), perhaps because memory was short,"
         f" after {ending.samples / RATE_HZ:.3f} s",
     )
     assert ending.trouble.reason in PASSING_REASONS
@@ -281,7 +281,7 @@ def test_sound_without_an_end_is_damage(pool, tmp_path):
     size_bytes = path.stat().st_size
     _, ending = decode(pool, path)
     assert ending.trouble.reason == "damaged"
-    assert "no end" in ending.trouble.message
+    assert "never ends" in ending.trouble.message
     assert ending.samples == (60 + 10 * size_bytes) * 8  # each 'second' of it is eight samples
 
 
@@ -299,9 +299,7 @@ def test_a_decoder_that_was_taken_over_does_nothing_to_who_asks_it(tmp_path, mon
     blocks, ending = decode(pool, recording(tmp_path / f"{fault}_20.wav"))
     assert blocks == whole[0][:1]
     assert ending.trouble.reason == "crashed"
-    assert ending.trouble.message.startswith(
-        "the decoder gave an answer that makes no sense, after"
-    )
+    assert ending.trouble.message.startswith("the decoder returned an invalid answer, after")
     assert decode(pool, tmp_path / "whole.wav") == whole
     assert pool.length_s(str(recording(tmp_path / "takeover_open.wav"))) is None
     assert not (tmp_path / "taken_over").exists()

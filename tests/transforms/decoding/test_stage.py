@@ -10,7 +10,7 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from earmark.transforms.decoding import pool as decoder_pool
+from earmark.shared import lending
 from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.pool import DecoderPool
 from earmark.transforms.decoding.stage import DecodeFrames, decode_frames
@@ -55,10 +55,10 @@ def test_an_object_elsewhere_that_cannot_be_read_has_an_ending_that_says_so(monk
 
 
 @pytest.fixture(name="_faulty")
-def _fixture(monkeypatch):
+def _fixture():
     pool = DecoderPool(f"import runpy; runpy.run_path({str(FAULTY)!r})['main']()")
-    monkeypatch.setattr(decoder_pool, "SHARED", pool)
-    yield
+    with lending(pool):
+        yield
     pool.close()
 
 

@@ -27,7 +27,7 @@ from earmark.transforms.elements import (
     FailedClip,
     FrameScores,
     HeadLabels,
-    HeardClip,
+    ScoredClip,
     SignalLevel,
     Span,
     Trouble,
@@ -249,7 +249,7 @@ def test_frames_of_invalid_samples_make_a_clip_partial_and_are_counted():
 def test_trouble_after_some_samples_makes_a_clip_partial():
     trouble = Trouble("decode", "truncated", "ends early")
     clip = summarise([scores_block([[0.9, 0, 0]]), ending_block(1, trouble=trouble)])
-    assert isinstance(clip, HeardClip)
+    assert isinstance(clip, ScoredClip)
     assert (clip.status, clip.reason, clip.message) == ("partial", "truncated", "ends early")
 
 

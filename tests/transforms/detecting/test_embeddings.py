@@ -10,7 +10,7 @@ import pytest
 
 from earmark.transforms.detecting import embeddings
 from earmark.transforms.detecting.embeddings import (
-    Aside,
+    EmbeddingSpool,
     first_frame,
     loaded,
     mean_embedding,
@@ -23,7 +23,7 @@ from earmark.transforms.elements import (
     Span,
     StoredEmbeddings,
 )
-from earmark.transforms.storage.whole_files import write_aside
+from earmark.transforms.storage.whole_files import write_whole
 
 SPAN = Span(AudioObject("/a/naïve.wav", 1, "v"))
 SIZE = 4
@@ -40,7 +40,7 @@ def block(first: int, frames: int, channels: int = 1, nan: int | None = None) ->
     return FrameScores(SPAN, first, scores, channels=channels, embeddings=values)
 
 
-def taken(aside: Aside, blocks: list[FrameScores]) -> list:
+def taken(aside: EmbeddingSpool, blocks: list[FrameScores]) -> list:
     parts: list = []
     for each in blocks:
         parts = aside.take(parts, each)
@@ -56,7 +56,7 @@ def rows(parts: list) -> list[tuple]:
 
 
 def test_a_few_go_along_and_leave_no_file(tmp_path):
-    parts = taken(Aside(str(tmp_path / "aside"), "float32"), [block(0, 3), block(3, 2)])
+    parts = taken(EmbeddingSpool(str(tmp_path / "aside"), "float32"), [block(0, 3), block(3, 2)])
     assert [type(part) for part in parts] == [Embeddings]
     assert rows(parts) == [(i, 0, i, 0.0, i * 0.5, -i) for i in range(5)]
     assert not (tmp_path / "aside").exists()
@@ -67,7 +67,7 @@ def test_however_many_are_held_all_come_by_frame_then_by_channel(tmp_path, monke
     monkeypatch.setattr(embeddings, "ROWS_ASIDE", held)
     monkeypatch.setattr(embeddings, "BYTES_ALONG", 64)
     blocks = [block(first, 16, channels=2) for first in range(0, 160, 16)]
-    parts = taken(Aside(str(tmp_path), "float32"), blocks)
+    parts = taken(EmbeddingSpool(str(tmp_path), "float32"), blocks)
     assert all(isinstance(part, StoredEmbeddings) for part in parts)
     assert sum(map(rows_of, parts)) == 320
     got = rows(parts)
@@ -76,12 +76,12 @@ def test_however_many_are_held_all_come_by_frame_then_by_channel(tmp_path, monke
 
 
 def test_a_frame_that_was_not_scored_has_none(tmp_path):
-    parts = taken(Aside(str(tmp_path), "float32"), [block(0, 3, channels=2, nan=4)])
+    parts = taken(EmbeddingSpool(str(tmp_path), "float32"), [block(0, 3, channels=2, nan=4)])
     assert [row[:2] for row in rows(parts)] == [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1)]
 
 
 def test_the_same_done_twice_is_the_same_file(tmp_path):
-    aside = Aside(str(tmp_path), "float16")
+    aside = EmbeddingSpool(str(tmp_path), "float16")
     blocks = [block(first, 400) for first in range(0, 20_000, 400)]
     first, second = taken(aside, blocks), taken(aside, blocks)
     assert first == second
@@ -93,7 +93,7 @@ def test_what_float16_does_not_hold_becomes_the_most_that_it_does(tmp_path):
     far = block(0, 2)
     values = np.array([[1e5, -1e6, 1, 0], [65_504, 1e-9, 2, 0]], np.float32)
     ((_, _, *first), (_, _, *second)) = rows(
-        taken(Aside(str(tmp_path), "float16"), [replace(far, embeddings=values)])
+        taken(EmbeddingSpool(str(tmp_path), "float16"), [replace(far, embeddings=values)])
     )
     assert first == [65_504, -65_504, 1, 0]
     assert second[0] == 65_504
@@ -102,7 +102,8 @@ def test_what_float16_does_not_hold_becomes_the_most_that_it_does(tmp_path):
 def test_many_may_write_the_same_one_at_once(tmp_path):
     path = str(tmp_path / "aside" / "one.npz")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: write_aside(path, bytes([65 + i % 8]) * 50_000), range(200)))
+        contents = (bytes([65 + i % 8]) * 50_000 for i in range(200))
+        list(pool.map(lambda each: write_whole(path, each, outlives_power=False), contents))
     content = Path(path).read_bytes()
     assert len(content) == 50_000
     assert len(set(content)) == 1

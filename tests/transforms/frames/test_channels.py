@@ -62,7 +62,7 @@ def test_a_model_of_two_channels_gets_both_or_one_twice():
 
 
 def test_a_recording_of_another_number_of_channels_is_told_to_be_so():
-    with pytest.raises(UnsupportedError, match="it has 3 channels, and the model takes 2"):
+    with pytest.raises(UnsupportedError, match="it has 3 channels, but the model takes 2"):
         signals(seconds(3), STEREO_MODEL)
 
 

@@ -11,60 +11,46 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.io.filesystem import BeamIOError
 
-from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
-from earmark.transforms.detecting.embeddings import Aside
+from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
-    AudioHeader,
-    AudioObject,
     ClipResult,
-    Ending,
-    FailedClip,
-    FrameScores,
     HeadLabels,
     Listed,
-    Span,
     Superseded,
-    Trouble,
 )
 from earmark.transforms.frames.channels import ChannelUse
 from earmark.transforms.frames.grid import FrameGrid
-from earmark.transforms.frames.levels import measure
 from earmark.transforms.output import committing
-from earmark.transforms.output.committing import ReconcileError, commit_round, conclude, recover
-from earmark.transforms.output.folder import link_in, round_id, staging_folder
+from earmark.transforms.output.committing import ReconcileError, commit_round, recover
+from earmark.transforms.output.concluding import conclude
+from earmark.transforms.output.folder import (
+    LinkedFolderError,
+    refuse_links,
+    round_id,
+    staging_folder,
+)
 from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
 from earmark.transforms.output.journal import JournalError
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES
-from earmark.transforms.output.writing import Totals, file_name, write_shard
+from earmark.transforms.output.totals import Totals
+from earmark.transforms.output.writing import file_name, write_shard
+from earmark.transforms.storage import move_whole, whole_files
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
+from tests.transforms.output.results import GRID, HEADS, failed, scored
 
-HEADS = (HeadLabels("scores", ("wind", "bird")),)
-GRID = FrameGrid(10, 10, 10)
-ASIDE = Aside("/nowhere", "float32")
+ASIDE = EmbeddingSpool("/nowhere", "float32")
 A, B, C = (f"20261101T12000{each}Z-0000000{each}" for each in range(3))
 MADE_BY = Provenance(A, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0, embedding_size=2)
 
 
 def heard(uri: str, version: str, score: float) -> ClipResult:
-    span = Span(AudioObject(uri, 123, version))
-    level = measure(np.full((10, 1), 0.5, np.float32))
-    ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
-    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32), aside=ASIDE), Tally()
-    frames = np.full((2, 2), score, np.float32)
-    tally.add(FrameScores(span, 0, frames, embeddings=frames), settings)
-    tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
-    return summarise_clip(tally, settings)
-
-
-def failed(uri: str, version: str) -> ClipResult:
-    return FailedClip(AudioObject(uri, None, version), Trouble("read", "io", "no luck"))
+    return scored(uri, version, score, ASIDE)
 
 
 FIRST = [heard("/a", "1", 0.5), heard("/b", "1", 0.5), failed("/c", "1"), heard("/d", "1", 0.5)]
@@ -459,8 +445,9 @@ def test_a_link_in_place_of_a_runs_folder_is_not_followed(tmp_path, link):
     (output / link).parent.mkdir(exist_ok=True)
     (output / link).symlink_to(elsewhere)
     before = sorted(elsewhere.rglob("*"))
-    assert link_in(str(output)) == str(output / link)
-    with suppress(JournalError):
+    with pytest.raises(LinkedFolderError, match=f"{output / link} is a link"):
+        refuse_links(str(output))
+    with suppress(LinkedFolderError):
         recover(str(output))
     assert sorted(elsewhere.rglob("*")) == before
     assert (elsewhere / victim).read_text() == "kept"
@@ -480,12 +467,11 @@ def test_a_file_that_a_store_did_not_replace_is_not_taken_for_replaced(monkeypat
     def refuse(*_: object) -> None:
         raise BeamIOError("503 slow down")
 
-    monkeypatch.setattr(committing.FileSystems, "exists", lambda _: True)
-    monkeypatch.setattr(committing.FileSystems, "rename", refuse)
-    monkeypatch.setattr(committing, "make_folder", lambda _: None)
-    monkeypatch.setattr(committing, "_make_way", lambda _: None)
+    monkeypatch.setattr(whole_files.FileSystems, "exists", lambda _: True)
+    monkeypatch.setattr(whole_files.FileSystems, "rename", refuse)
+    monkeypatch.setattr(whole_files, "_make_way", lambda _: None)
     with pytest.raises(BeamIOError):
-        committing._move("gs://b/out", A, "clips", [f"clips/{FIRST_FILE}"])
+        move_whole(f"gs://b/out/_staging-{A}/clips", "gs://b/out/clips", [FIRST_FILE])
 
 
 def test_rows_are_taken_out_of_files_that_somebody_has_renamed(tmp_path):
@@ -542,7 +528,7 @@ def test_a_runs_file_sums_up_its_rounds_and_takes_their_place(tmp_path):
 
 
 def test_reconciling_counts_both_clips_and_failures():
-    totals = Totals(clips=2, failures={"io": 1})
+    totals = Totals(rows={"clips": 2, "failures": 1})
     committing.reconcile(Listed(3, {}), totals)
     with pytest.raises(ReconcileError):
         committing.reconcile(Listed(2, {}), totals)

@@ -193,7 +193,7 @@ def test_a_lock_is_renewed_while_it_is_held(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", ["", "{}", "no json", "[]", "7", "[" * 9_000])
 def test_what_is_no_lock_is_told(tmp_path, content):
     lock_file(tmp_path).write_text(content)
-    assert_refused(tmp_path, rf"{OTHER}\.json is no lock")
+    assert_refused(tmp_path, rf"{OTHER}\.json is not a valid lock")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_what_is_no_lock_is_told(tmp_path, content):
 )
 def test_a_lock_with_odd_content_is_told(tmp_path, said):
     lock_file(tmp_path, **said)
-    assert_refused(tmp_path, rf"{OTHER}\.json is no lock")
+    assert_refused(tmp_path, rf"{OTHER}\.json is not a valid lock")
 
 
 def test_names_of_hosts_cannot_write_on_the_terminal(tmp_path):

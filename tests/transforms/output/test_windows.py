@@ -7,28 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
-import numpy as np
 import pytest
 from apache_beam.transforms.window import FixedWindows, IntervalWindow, TimestampedValue
 
 from earmark.pipelines.engines.local import local_runner
-from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
-from earmark.transforms.detecting.embeddings import Aside
+from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
-    AudioHeader,
-    AudioObject,
     ClipResult,
-    Ending,
-    FailedClip,
-    FrameScores,
-    HeadLabels,
     Listed,
     PlannedObject,
-    Span,
-    Trouble,
 )
-from earmark.transforms.frames.grid import FrameGrid
-from earmark.transforms.frames.levels import measure
 from earmark.transforms.output import committing
 from earmark.transforms.output.committing import (
     OutputTakenError,
@@ -40,31 +28,16 @@ from earmark.transforms.output.folder import STREAM, aside_folder, round_id, sta
 from earmark.transforms.output.history import read_history
 from earmark.transforms.output.lock import locked
 from earmark.transforms.output.provenance import Provenance
-from earmark.transforms.output.superseding import read_uris
+from earmark.transforms.output.rows import read_uris
 from earmark.transforms.output.windows import CommitWindows, commit_window
 from earmark.transforms.output.writing import file_name, write_shard
+from tests.transforms.output.results import GRID, HEADS, failed, scored
 
-HEADS = (HeadLabels("scores", ("wind", "bird")),)
-GRID = FrameGrid(10, 10, 10)
 RUN = "20261101T120000Z-0123abcd"
 MADE_BY = Provenance(RUN, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0)
 BEGAN = 1_793_534_400  # 2026-11-01T12:00:00Z
 WINDOW = IntervalWindow(BEGAN, BEGAN + 300)
 NEXT = IntervalWindow(BEGAN + 300, BEGAN + 600)
-
-
-def heard(uri: str, version: str = "1") -> ClipResult:
-    span = Span(AudioObject(uri, 123, version))
-    level = measure(np.full((10, 1), 0.5, np.float32))
-    ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
-    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32)), Tally()
-    tally.add(FrameScores(span, 0, np.full((2, 2), 0.5, np.float32)), settings)
-    tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
-    return summarise_clip(tally, settings)
-
-
-def failed(uri: str) -> ClipResult:
-    return FailedClip(AudioObject(uri, None, "1"), Trouble("read", "io", "no luck"))
 
 
 @pytest.fixture
@@ -85,17 +58,17 @@ def there(output: Path) -> Counter[tuple[str, str]]:
 
 
 def test_the_same_window_again_changes_nothing(tmp_path, commit):
-    assert len(commit(heard("/a"), failed("/b"))) == 1
+    assert len(commit(scored("/a"), failed("/b"))) == 1
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
-    assert commit(heard("/a"), failed("/b")) == []
+    assert commit(scored("/a"), failed("/b")) == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == files
     assert there(tmp_path) == {("/a", "1"): 1, ("/b", "1"): 1}
 
 
 def test_of_a_window_that_comes_again_with_more_in_it_only_that_is_new(tmp_path, commit):
-    commit(heard("/a"), heard("/b"))
-    assert len(commit(heard("/a"), heard("/b"), heard("/c"))) == 1
-    assert commit(heard("/a"), heard("/c")) == []
+    commit(scored("/a"), scored("/b"))
+    assert len(commit(scored("/a"), scored("/b"), scored("/c"))) == 1
+    assert commit(scored("/a"), scored("/c")) == []
     assert there(tmp_path) == {("/a", "1"): 1, ("/b", "1"): 1, ("/c", "1"): 1}
 
 
@@ -119,9 +92,9 @@ def test_a_commit_that_was_cut_off_is_finished_before_its_window_comes_again_wit
     with monkeypatch.context() as patch:
         patch.setattr(committing, "_move", move)
         with pytest.raises(InterruptedError):
-            commit(heard("/a"), heard("/b"), failed("/f"))
-    commit(heard("/a"), failed("/f"), heard("/c"))
-    commit(heard("/b"), window=NEXT)
+            commit(scored("/a"), scored("/b"), failed("/f"))
+    commit(scored("/a"), failed("/f"), scored("/c"))
+    commit(scored("/b"), window=NEXT)
     recover(str(tmp_path))
     assert rows(tmp_path, "clips") == {"/a": 1, "/b": 1, "/c": 1}
     assert rows(tmp_path, "failures") == {"/f": 1}
@@ -130,23 +103,23 @@ def test_a_commit_that_was_cut_off_is_finished_before_its_window_comes_again_wit
 
 def test_an_earlier_version_that_comes_again_is_left_out(tmp_path, commit):
     """The engine went back to a snapshot of before both versions were committed."""
-    commit(heard("/a", "1"), heard("/b"))
+    commit(scored("/a", "1"), scored("/b"))
     (old,) = (tmp_path / "clips").iterdir()
-    commit(heard("/a", "2"), window=NEXT, old_file=old.name)
-    assert commit(heard("/a", "1"), heard("/b")) == []
+    commit(scored("/a", "2"), window=NEXT, old_file=old.name)
+    assert commit(scored("/a", "1"), scored("/b")) == []
     assert there(tmp_path) == {("/a", "2"): 1, ("/b", "1"): 1}
 
 
 def test_what_comes_again_in_an_earlier_window_is_known(tmp_path, commit):
-    commit(heard("/a"), window=NEXT)
-    assert commit(heard("/a"), window=WINDOW) == []
+    commit(scored("/a"), window=NEXT)
+    assert commit(scored("/a"), window=WINDOW) == []
     assert there(tmp_path) == {("/a", "1"): 1}
 
 
 def test_what_a_run_between_has_heard_is_known(tmp_path, commit):
     """A stream stopped with a snapshot; an ordinary run heard what it had not committed."""
     other = replace(MADE_BY, run_id="20261101T130000Z-4567cdef")
-    planned, results = [PlannedObject(heard("/a").clip)], [heard("/a")]
+    planned, results = [PlannedObject(scored("/a").clip)], [scored("/a")]
     staging = staging_folder(str(tmp_path), other.run_id)
     name = file_name(round_id(other.run_id, "00001"), 0, 1)
     shard = write_shard(results, staging, name, other)
@@ -157,15 +130,15 @@ def test_what_a_run_between_has_heard_is_known(tmp_path, commit):
 
 
 def test_a_changed_recording_takes_the_place_of_its_old_rows(tmp_path, commit):
-    commit(heard("/a"), heard("/b"))
+    commit(scored("/a"), scored("/b"))
     (old,) = (tmp_path / "clips").iterdir()
-    commit(heard("/a", "2"), window=NEXT, old_file=old.name)
+    commit(scored("/a", "2"), window=NEXT, old_file=old.name)
     assert there(tmp_path) == {("/a", "2"): 1, ("/b", "1"): 1}
 
 
 def test_of_two_versions_in_a_window_the_earlier_was_committed_before(tmp_path):
     """The engine went back to a snapshot, and has looked since, in the same window."""
-    versions = [heard("/a", "1"), heard("/a", "2")]
+    versions = [scored("/a", "1"), scored("/a", "2")]
     with locked(str(tmp_path), RUN):
         first = [PlannedObject(versions[0].clip)]
         list(commit_window(first, versions[:1], WINDOW, str(tmp_path), MADE_BY))
@@ -176,21 +149,21 @@ def test_of_two_versions_in_a_window_the_earlier_was_committed_before(tmp_path):
             assert there(tmp_path) == {("/a", "2"): 1}
 
 
-@pytest.mark.parametrize("results", [[], [heard("/b")], [heard("/a"), heard("/a")]])
+@pytest.mark.parametrize("results", [[], [scored("/b")], [scored("/a"), scored("/a")]])
 def test_an_object_without_its_one_result_fails_the_window(tmp_path, results):
     with (
         locked(str(tmp_path), RUN),
-        pytest.raises(ReconcileError, match="1 objects were to be heard"),
+        pytest.raises(ReconcileError, match="1 objects were planned"),
     ):
         list(
             commit_window(
-                [PlannedObject(heard("/a").clip)], results, WINDOW, str(tmp_path), MADE_BY
+                [PlannedObject(scored("/a").clip)], results, WINDOW, str(tmp_path), MADE_BY
             )
         )
 
 
 def test_a_stream_whose_folder_was_taken_over_commits_nothing(tmp_path):
-    planned, results = [PlannedObject(heard("/a").clip)], [heard("/a")]
+    planned, results = [PlannedObject(scored("/a").clip)], [scored("/a")]
     with pytest.raises(OutputTakenError):
         list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY))
     assert not (tmp_path / "clips").exists()
@@ -202,10 +175,10 @@ def test_each_window_is_a_round(tmp_path):
         planned = (
             pipeline
             | beam.Create(list(moments.items()))
-            | beam.MapTuple(lambda uri, at: TimestampedValue(PlannedObject(heard(uri).clip), at))
+            | beam.MapTuple(lambda uri, at: TimestampedValue(PlannedObject(scored(uri).clip), at))
             | beam.WindowInto(FixedWindows(300))
         )
-        results = planned | "Hear" >> beam.Map(lambda each: heard(each.object.uri))
+        results = planned | "Hear" >> beam.Map(lambda each: scored(each.object.uri))
         _ = results | CommitWindows(str(tmp_path), MADE_BY, planned)
     rounds = {path.name.split("-")[0] for path in (tmp_path / "_runs" / RUN).iterdir()}
     assert rounds == {str(BEGAN), str(BEGAN + 300)}
@@ -213,7 +186,7 @@ def test_each_window_is_a_round(tmp_path):
 
 
 def test_the_embeddings_of_a_window_wait_no_longer_once_it_is_committed(tmp_path, commit):
-    aside = Aside(aside_folder(str(tmp_path), RUN, STREAM), "float32")
+    aside = EmbeddingSpool(aside_folder(str(tmp_path), RUN, STREAM), "float32")
     waiting = {}
     for window in (WINDOW, NEXT):
         folder = Path(aside.of_window(window).folder)
@@ -226,8 +199,8 @@ def test_the_embeddings_of_a_window_wait_no_longer_once_it_is_committed(tmp_path
             path.touch()
 
     leave()
-    commit(heard("/a"))
+    commit(scored("/a"))
     assert [path.exists() for path in waiting.values()] == [False, True]
     leave()
-    assert commit(heard("/a")) == []  # the engine went back, and heard it again
+    assert commit(scored("/a")) == []  # the engine went back, and heard it again
     assert [path.exists() for path in waiting.values()] == [False, True]

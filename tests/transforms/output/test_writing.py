@@ -27,11 +27,12 @@ from earmark.transforms.elements import (
 )
 from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.frames.levels import measure
-from earmark.transforms.output.committing import CommitRound, conclude
+from earmark.transforms.output.columns import CLIPS, DETECTIONS, EVENTS, FAILURES
+from earmark.transforms.output.committing import CommitRound
+from earmark.transforms.output.concluding import conclude
 from earmark.transforms.output.folder import round_id, staging_folder
 from earmark.transforms.output.lock import locked
 from earmark.transforms.output.provenance import Provenance
-from earmark.transforms.output.tables import CLIPS, DETECTIONS, EVENTS, FAILURES
 from earmark.transforms.output.writing import WriteParquet, shard_of
 
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
@@ -172,7 +173,10 @@ def test_a_run_with_nothing_heard_leaves_tables_that_can_be_read(tmp_path):
 
 
 def test_a_run_that_lost_an_object_fails_and_commits_nothing(tmp_path):
-    with pytest.raises(RuntimeError, match="5 objects were listed, but 3 have a row in clips/"):
+    with pytest.raises(
+        RuntimeError,
+        match="5 objects were listed, but 3 have a row in clips/ and 1 in failures/; they are",
+    ):
         write(RESULTS, tmp_path, 5, None)
     assert not list(tmp_path.glob("clips/*"))
     assert not list(tmp_path.glob("_runs/*"))

@@ -341,7 +341,7 @@ def test_of_pubsub_those_objects_come_that_patterns_mean(monkeypatch, caplog):
         "other_events": 1,
         "not_understood": 1,
     }
-    assert "a notification is not understood, and left out: 'password='" in caplog.text
+    assert "ignoring a notification that is not understood: 'password='" in caplog.text
 
 
 def test_of_kafka_those_objects_come_that_patterns_mean(monkeypatch):

@@ -86,5 +86,7 @@ def test_a_full_disk_is_told_in_one_line_wherever_it_is_met():
     plan = resources.enter_context(new_plan())
     with resources:
         plan._database.execute("pragma max_page_count = 12")
-        with pytest.raises(PlanError, match="cannot list in the folder for temporary files"):
+        with pytest.raises(
+            PlanError, match="cannot store the list of objects in the temporary folder"
+        ):
             plan.look(found(f"/{'long' * 100}{number}.wav") for number in range(1000))

@@ -1,0 +1,210 @@
+"""Executing a run: holding its output, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from itertools import count
+from typing import Any, NamedTuple
+
+from earmark.models.errors import ModelError
+from earmark.models.sources import BUILTIN
+from earmark.pipelines.errors import RunError, UsageError
+from earmark.pipelines.interrupts import Interrupts, StoppedError, watch_signals
+from earmark.pipelines.runs.graph import RunConfig, scope
+from earmark.pipelines.runs.preparing import Run
+from earmark.pipelines.runs.records import run_record
+from earmark.pipelines.runs.rounds import retry, run_in_rounds
+from earmark.pipelines.runs.watches import watch
+from earmark.transforms import workers
+from earmark.transforms.errors import ExpectedError
+from earmark.transforms.output import (
+    JournalError,
+    LockedError,
+    check_history,
+    committed_objects,
+    conclude,
+    leave_locked,
+    locked,
+    recover,
+    refuse_links,
+    release,
+    run_file,
+    staging_folder,
+)
+from earmark.transforms.planning import Planned, Planner
+from earmark.transforms.storage import (
+    STORE_ERRORS,
+    UNUSABLE_ERRORS,
+    join,
+    read_uri,
+    reason,
+    shown,
+    write_whole,
+)
+from earmark.transforms.text import printable
+
+_EXPECTED: tuple[type[Exception], ...] = (ExpectedError, ModelError, *STORE_ERRORS)
+"""What a run may end with, besides bugs; troubles of recordings never get so far."""
+
+_TROUBLE: tuple[type[Exception], ...] = (RuntimeError, *_EXPECTED)
+"""The same; of a worker's Beam makes a RuntimeError."""
+
+_UNUSABLE_OUTPUT = (LockedError, ExpectedError)
+
+_UNREADABLE: tuple[type[Exception], ...] = (*UNUSABLE_ERRORS, JournalError)
+
+
+class Outcome(NamedTuple):
+    """What came of a run.
+
+    Attributes:
+      planned: what there was to hear, and what had been heard before.
+      record: the content of the run's file; None if there was nothing to do, or if it is left to
+        an engine, which will write it.
+      is_left: whether an engine ends the run, without us.
+    """
+
+    planned: Planned
+    record: dict[str, Any] | None = None
+    is_left: bool = False
+
+
+@contextmanager
+def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Have the output for this run alone, with all that earlier runs had begun to commit.
+
+    Args:
+      run: what is to write to it.
+      say: told, in a line, why it takes a while.
+
+    Raises:
+      UsageError: it cannot be written to, another run is writing to it, or it holds something else.
+    """
+    output = run.options.output
+    named = f"--output {shown(output)}"
+    if os.path.isfile(output):
+        raise UsageError(f"{named}: is a file; name a folder")
+    with ExitStack() as stack:
+        try:
+            refuse_links(output)
+            stack.enter_context(locked(output, run.made_by.run_id, say))
+            recover(output)
+            check_history(output, run.made_by.settings())
+        except _UNUSABLE_OUTPUT as error:
+            raise UsageError(f"{named}: {error}") from error
+        except UNUSABLE_ERRORS as error:
+            raise UsageError(f"{named}: cannot be written to: {reason(error)}") from error
+        yield
+
+
+def execute(run: Run) -> Outcome:
+    """Carry a run out, in an output that is held.
+
+    Raises:
+      RunError: a manifest broke on the way, the output could not be written, or rows are missing.
+      StoppedError: a signal came; what had been heard by then is committed.
+    """
+    how, notice = (_watch, "ending the watch") if run.options.watch else (_run, run.engine.notice)
+    try:
+        with watch_signals(notice) as interrupts:
+            return how(run, interrupts)
+    except _TROUBLE as error:
+        message = _expected_trouble(error)
+        if message is None:
+            raise
+        with suppress(*_EXPECTED, ValueError):  # else the next run will
+            _recover(run)
+        raise RunError(f"{printable(message, 1000)}; {_committed(run)}") from None
+
+
+def _run(run: Run, interrupts: Interrupts) -> Outcome:
+    options, engine = run.options, run.engine
+    with closing(Planner(scope(options, run.made_by))) as planner:
+        planner.look(lambda: interrupts.number is not None)
+        planned, due = planner.plan.count(retry(options)), planner.plan.due(retry(options))
+        workers.board(run.made_by.run_id).listed(planned.objects, planned.size_bytes)
+        record = {**_record(run), "heard_before": planned.done}
+        if planned.objects and interrupts.number is None:
+            skipped, config = planner.plan.skipped(), _with_shipped_model(run)
+            ending = record if engine.is_left else None
+            run_in_rounds(config, engine, due, skipped, interrupts, count(1), ending)
+    if interrupts.number is not None:
+        _recover(run)
+        raise StoppedError(_committed(run), interrupts.number)
+    if not planned.objects:
+        return Outcome(planned)
+    return _left(run, planned) if engine.is_left else _concluded(run, planned, record)
+
+
+def _watch(run: Run, interrupts: Interrupts) -> Outcome:
+    nothing = Planned(0, 0, 0, 0, 0)
+    watch(_with_shipped_model(run), run.engine, interrupts)
+    if run.engine.is_left:
+        return _left(run, nothing)
+    _recover(run)
+    heard = committed_objects(run.options.output, run.made_by.run_id)
+    if not heard:
+        return Outcome(nothing)
+    return _concluded(run, nothing._replace(objects=heard), _record(run))
+
+
+def _record(run: Run) -> dict[str, Any]:
+    source = run.config.load.source
+    return run_record(
+        run.options, run.beam_flags, run.made_by, run.started_at, source, run.classifier
+    )
+
+
+def _left(run: Run, planned: Planned) -> Outcome:
+    leave_locked(run.options.output, run.made_by.run_id)
+    return Outcome(planned, is_left=True)
+
+
+def _concluded(run: Run, planned: Planned, record: dict[str, Any]) -> Outcome:
+    output, run_id = run.options.output, run.made_by.run_id
+    conclude(output, run_id, record)
+    return Outcome(planned, json.loads(read_uri(run_file(output, run_id))))
+
+
+def _recover(run: Run) -> None:
+    """Finish what the run has begun to commit, and undo the rest.
+
+    A worker elsewhere may be at it after its job has ended. Without the lock it begins nothing
+    more, and what it has begun is in a journal.
+    """
+    output = run.options.output
+    if not run.engine.shares_process:
+        release(output, run.made_by.run_id)
+    recover(output, run.made_by.run_id)
+
+
+def _with_shipped_model(run: Run) -> RunConfig:
+    """The run's, with a model that workers can read: a copy beside the output."""
+    source = run.config.load.source
+    is_anywhere = source.location == BUILTIN or "://" in source.location
+    if is_anywhere or run.engine.shares_process:
+        return run.config
+    copy = join(staging_folder(run.options.output, run.made_by.run_id), f"{source.name}.tflite")
+    write_whole(copy, source.read())
+    return replace(run.config, load=replace(run.config.load, source=replace(source, location=copy)))
+
+
+def _committed(run: Run) -> str:
+    """What there is of a run that did not come to its end, in words."""
+    try:
+        objects = committed_objects(run.options.output, run.made_by.run_id)
+    except _UNREADABLE:
+        return "the same command again goes on from what is committed"
+    if not objects:
+        return "nothing was committed"
+    return f"{objects:,} objects are committed; the same command again goes on from there"
+
+
+def _expected_trouble(error: Exception) -> str | None:
+    """What an error says in a line, if it is no bug, of a worker's or of this thread's."""
+    said = workers.told_by_worker(str(error))
+    return " ".join(str(error).split()) if said is None and isinstance(error, _EXPECTED) else said

@@ -1,0 +1,108 @@
+"""Files of audio, made with soundfile or PyAV, or byte by byte."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+RATE_HZ = 48000
+
+
+def tones(seconds: float = 1.0, rate_hz: int = RATE_HZ, channels: int = 2) -> Samples:
+    """A swelling tone in each channel, each of its own pitch: [n, channels]."""
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    swell = 0.2 + 0.1 * np.sin(2 * np.pi * 1.5 * time_s)
+    pitches = [swell * np.sin(2 * np.pi * (440 + 110 * c) * time_s) for c in range(channels)]
+    return np.stack(pitches, axis=1).astype(np.float32)
+
+
+def noise(samples: int, channels: int = 2) -> Samples:
+    values = np.random.default_rng(7).uniform(-1, 1, (samples, channels))
+    return values.astype(np.float32)
+
+
+def write(
+    path: Path, format_: str, subtype: str | None, samples: Samples, rate_hz: int = RATE_HZ
+) -> Path:
+    """Writes with soundfile, in pieces: its Vorbis encoder overflows its stack on long ones."""
+    channels = samples.shape[1]
+    with soundfile.SoundFile(
+        path, "w", rate_hz, channels, format=format_, subtype=subtype
+    ) as sound:
+        for start in range(0, len(samples), 4096):
+            sound.write(samples[start : start + 4096])
+    return path
+
+
+def encode(
+    path: Path,
+    muxer: str,
+    codec: str,
+    samples: Samples,
+    rate_hz: int = RATE_HZ,
+    video: bool = False,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Writes with PyAV, with or without moving pictures beside the sound."""
+    with av.open(str(path), "w", format=muxer, options=options or {}) as container:
+        pictures = add_pictures(container) if video else None
+        layout = {1: "mono", 2: "stereo"}[samples.shape[1]]
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        stream.bit_rate = 128_000 if rate_hz > 8000 else 12_200
+        if pictures is not None:
+            encode_pictures(container, pictures, round(len(samples) / rate_hz * 10))
+        for start in range(0, len(samples), 1024):
+            piece = np.ascontiguousarray(samples[start : start + 1024].T)
+            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def add_pictures(container: Any) -> Any:
+    stream = container.add_stream("mpeg4", rate=10)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+    return stream
+
+
+def encode_pictures(container: Any, stream: Any, count: int) -> None:
+    for number in range(count):
+        frame = av.VideoFrame(64, 48, "yuv420p")
+        frame.pts, frame.time_base = number, Fraction(1, 10)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def riff(*chunks: tuple[bytes, bytes], form: bytes = b"WAVE", size: int | None = None) -> bytes:
+    body = b"".join(
+        name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+        for name, content in chunks
+    )
+    return b"RIFF" + struct.pack("<I", len(body) + 4 if size is None else size) + form + body
+
+
+def wav_format(
+    tag: int = 1, channels: int = 1, rate_hz: int = 16000, bits: int = 16, align: int | None = None
+) -> bytes:
+    align = channels * bits // 8 if align is None else align
+    byte_rate = rate_hz * align & 0xFFFFFFFF
+    return struct.pack("<HHIIHH", tag, channels, rate_hz, byte_rate, align & 0xFFFF, bits)
+
+
+def wav_with_data_size(sound: bytes, size: int) -> bytes:
+    head = riff((b"fmt ", wav_format()), size=0xFFFFFFFF)
+    return head + b"data" + struct.pack("<I", size) + sound
+
+
+def saved(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path

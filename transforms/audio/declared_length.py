@@ -1,0 +1,93 @@
+"""How much sound the header of a file declares, held against what was decoded.
+
+Decoders shorten a recording in silence where its file was cut.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from earmark.transforms.errors import AudioError, DamagedError, NoSamplesError, TruncatedError
+
+
+class DeclaredLength(NamedTuple):
+    """How much sound a header declares, as far as it says, and what else decoders must know of it.
+
+    Attributes:
+      samples: per channel; None where unsaid.
+      seconds: the same as a time; None where unsaid.
+      sound_start: where in the file the sound begins, where it is in one piece; None where unsaid.
+      sound_bytes: the size of the encoded sound; None where unsaid.
+      missing_bytes: how much of what was declared lies beyond the end of the file.
+      ended: False where the mark that ends every whole file of this format is missing.
+      locked: the sound is encrypted.
+      is_mpeg: MPEG audio lies in a container that usually holds plain sound.
+      lead_in: samples that the container counts and a decoder drops.
+      tolerance: samples by which a whole file may fall short.
+    """
+
+    samples: int | None = None
+    seconds: float | None = None
+    sound_start: int | None = None
+    sound_bytes: int | None = None
+    missing_bytes: int = 0
+    ended: bool = True
+    locked: bool = False
+    is_mpeg: bool = False
+    lead_in: int = 0
+    tolerance: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether, by the container's own bookkeeping, nothing of the file is missing."""
+        return self.ended and not self.missing_bytes
+
+    def pcm_samples(self, codec: str, channels: int) -> int | None:
+        """How many samples the encoded sound has, where it is uncompressed and its size known."""
+        sample_bytes = pcm_sample_bytes(codec)
+        if self.sound_bytes is None or not sample_bytes:
+            return None
+        return self.sound_bytes // (sample_bytes * channels)
+
+    def check_end(self, decoded: int, reached: int, sample_rate_hz: int) -> None:
+        """Hold what was decoded against it.
+
+        Args:
+          decoded: samples per channel that were.
+          reached: the sample position, on the container's clock, where the last of them ended.
+          sample_rate_hz: of both.
+
+        Raises:
+          TruncatedError: the file ends before its time.
+        """
+        could = f"{decoded / sample_rate_hz:.3f} s could be decoded"
+        if self.samples is not None:
+            short_by = self.samples - reached
+            if short_by > (self.tolerance if self.is_whole else 0):
+                declared_s = self.samples / sample_rate_hz
+                raise TruncatedError(f"the header promises {declared_s:.3f} s, {could}")
+        elif not self.is_whole:
+            raise TruncatedError(f"{self._shortfall}, {could}")
+
+    def nothing_decoded(self) -> AudioError:
+        """Tell a recording of no length from one whose header declares sound that isn't there."""
+        if not self.is_whole:
+            return DamagedError(f"{self._shortfall}, no sound could be decoded")
+        if self.samples or self.seconds or self.sound_bytes:
+            return DamagedError("the header promises sound, none could be decoded")
+        return NoSamplesError("there is not one sample in it")
+
+    @property
+    def _shortfall(self) -> str:
+        if self.missing_bytes:
+            return f"the file is {self.missing_bytes} bytes shorter than its header says"
+        return "the page that ends the stream is missing"
+
+
+def pcm_sample_bytes(codec: str) -> int | None:
+    """Returns the size of a sample of uncompressed sound, None for other codecs."""
+    if codec in ("pcm_alaw", "pcm_mulaw"):
+        return 1
+    match = re.fullmatch(r"pcm_[suf](\d+)", codec)
+    return int(match[1]) // 8 if match else None

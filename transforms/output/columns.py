@@ -1,0 +1,310 @@
+"""The columns of each table, and making rows from the results of clips.
+
+docs/output.md is the reference for readers. A change of a column changes SCHEMA_VERSION.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from earmark.transforms.detecting import loaded, mean_embedding, merge_events
+from earmark.transforms.elements import (
+    ClipResult,
+    Detections,
+    Embeddings,
+    Events,
+    FailedClip,
+    HeadLabels,
+    ScoredClip,
+    all_labels,
+)
+
+if TYPE_CHECKING:
+    from earmark.transforms.output.provenance import Provenance
+
+_MOMENT = pa.timestamp("ms", tz="UTC")
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+_WHERE = {
+    "clip": pa.string(),
+    "channel": pa.int32(),
+    "start_s": pa.float64(),
+    "end_s": pa.float64(),
+    "start_time": _MOMENT,
+}
+
+_WHAT = {
+    "head": pa.string(),
+    "label": pa.string(),
+    "display_name": pa.string(),
+    "label_index": pa.int32(),
+}
+
+DETECTIONS = _schema(
+    **_WHERE,
+    **_WHAT,
+    score=pa.float32(),
+    score_raw=pa.float32(),
+)
+
+EVENTS = _schema(
+    **_WHERE,
+    **_WHAT,
+    max_score=pa.float32(),
+    mean_score=pa.float32(),
+    frames=pa.int32(),
+)
+
+_LABEL = pa.struct(
+    {
+        "label": pa.string(),
+        "head": pa.string(),
+        "label_index": pa.int32(),
+        "max_score": pa.float32(),
+        "mean_score": pa.float32(),
+        "seconds": pa.float64(),
+    }
+)
+
+CLIPS = _schema(
+    clip=pa.string(),
+    version=pa.string(),
+    size_bytes=pa.int64(),
+    status=pa.string(),
+    reason=pa.string(),
+    message=pa.string(),
+    format=pa.string(),
+    codec=pa.string(),
+    sample_rate_hz=pa.int32(),
+    channels=pa.int32(),
+    duration_s=pa.float64(),
+    frames=pa.int64(),
+    recorded_at=_MOMENT,
+    recorded_at_source=pa.string(),
+    rms_dbfs=pa.float32(),
+    peak_dbfs=pa.float32(),
+    clipped_fraction=pa.float32(),
+    silent_fraction=pa.float32(),
+    labels=pa.list_(_LABEL),
+    embedding=pa.list_(pa.float32()),
+    run_id=pa.string(),
+    model_sha256=pa.string(),
+)
+
+FAILURES = _schema(
+    clip=pa.string(),
+    version=pa.string(),
+    size_bytes=pa.int64(),
+    stage=pa.string(),
+    reason=pa.string(),
+    message=pa.string(),
+    run_id=pa.string(),
+)
+
+
+def embeddings_schema(made_by: Provenance) -> pa.Schema:
+    """The columns of embeddings/."""
+    number = {"float32": pa.float32(), "float16": pa.float16()}[made_by.embedding_dtype]
+    return _schema(**_WHERE, embedding=pa.list_(number, made_by.embedding_size))
+
+
+def detection_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+    """Rows of detections/, of results sorted by URI, as all of these are."""
+    clips, grid = _scored(results), made_by.grid
+    parts = [clip.detections for clip in clips]
+    start_s = [grid.start_s(part.frame) for part in parts]
+    end_s = [grid.end_s(clip.detections.frame, clip.duration_s) for clip in clips]
+    columns, order = _common_columns(clips, parts, start_s, end_s, made_by)
+    columns["score"] = _stacked(parts, "score", np.float32)
+    columns["score_raw"] = _raw_scores(parts)
+    yield _table(columns, DETECTIONS, order)
+
+
+def event_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+    """Rows of events/."""
+    clips = _scored(results)
+    parts = [
+        merge_events(clip.detections, made_by.grid, made_by.events_gap_s, clip.duration_s)
+        for clip in clips
+    ]
+    start_s, end_s = [part.start_s for part in parts], [part.end_s for part in parts]
+    columns, order = _common_columns(clips, parts, start_s, end_s, made_by)
+    columns["max_score"] = _stacked(parts, "max_score", np.float32)
+    columns["mean_score"] = _stacked(parts, "mean_score", np.float32)
+    columns["frames"] = _stacked(parts, "frames", np.int32)
+    yield _table(columns, EVENTS, order)
+
+
+def embedding_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+    """Rows of embeddings/, part by part."""
+    for clip in _scored(results):
+        for part in loaded(clip.embeddings):
+            yield _embedding_part(clip, part, made_by)
+
+
+def _embedding_part(clip: ScoredClip, part: Embeddings, made_by: Provenance) -> pa.Table:
+    rows, size = part.values.shape
+    start_s = made_by.grid.start_s(part.frame)
+    columns = {
+        "clip": pa.repeat(pa.scalar(clip.clip.uri, pa.string()), rows),
+        "channel": _channels(part.channel, made_by),
+        "start_s": start_s,
+        "end_s": made_by.grid.end_s(part.frame, clip.duration_s),
+        "start_time": _moments(np.repeat(_began_ms([clip]), rows), start_s),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(part.values.reshape(-1)), size),
+    }
+    return pa.table(columns, schema=embeddings_schema(made_by))
+
+
+def clip_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+    """Rows of clips/."""
+    yield pa.Table.from_pylist([_clip_row(clip, made_by) for clip in _scored(results)], CLIPS)
+
+
+def failure_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+    """Rows of failures/."""
+    rows = [
+        {**_object_columns(result), **result.trouble._asdict(), "run_id": made_by.run_id}
+        for result in results
+        if isinstance(result, FailedClip)
+    ]
+    yield pa.Table.from_pylist(rows, FAILURES)
+
+
+def _clip_row(clip: ScoredClip, made_by: Provenance) -> dict[str, object]:
+    return {
+        **_object_columns(clip),
+        "status": clip.status,
+        "reason": clip.reason,
+        "message": clip.message,
+        "format": clip.header.format,
+        "codec": clip.header.codec,
+        "sample_rate_hz": clip.header.sample_rate_hz,
+        "channels": clip.header.channels,
+        "duration_s": clip.duration_s,
+        "frames": clip.frames,
+        "recorded_at": clip.recorded_at,
+        "recorded_at_source": clip.recorded_at_source,
+        "rms_dbfs": _rounded(clip.level.rms_dbfs),
+        "peak_dbfs": _rounded(clip.level.peak_dbfs),
+        "clipped_fraction": clip.level.clipped_fraction,
+        "silent_fraction": clip.level.silent_fraction,
+        "labels": [label._asdict() for label in clip.labels],
+        "embedding": mean_embedding(clip.embeddings),
+        "run_id": made_by.run_id,
+        "model_sha256": made_by.model_sha256,
+    }
+
+
+def _rounded(level_dbfs: float | None) -> float | None:
+    return None if level_dbfs is None else round(level_dbfs, 2)
+
+
+def _object_columns(result: ClipResult) -> dict[str, object]:
+    clip = result.clip
+    return {"clip": clip.uri, "version": clip.version, "size_bytes": clip.size_bytes}
+
+
+def _scored(results: Sequence[ClipResult]) -> list[ScoredClip]:
+    return [result for result in results if isinstance(result, ScoredClip)]
+
+
+def _common_columns(
+    clips: Sequence[ScoredClip],
+    parts: Sequence[Detections] | Sequence[Events],
+    starts_s: Sequence[NDArray[np.float64]],
+    ends_s: Sequence[NDArray[np.float64]],
+    made_by: Provenance,
+) -> tuple[dict[str, pa.Array], NDArray[np.intp]]:
+    """The columns that detections and events share, and the order in which rows are to lie.
+
+    Clips come sorted by URI, so their position stands for it when rows are sorted.
+    """
+    lengths = [len(part.label_index) for part in parts]
+    clip = np.repeat(np.arange(len(clips), dtype=np.int32), lengths)
+    start_s = np.concatenate([np.empty(0), *starts_s])
+    label_index = _stacked(parts, "label_index", np.int32)
+    channel = _stacked(parts, "channel", np.int32)
+    columns = {
+        "clip": _named(clip, [each.clip.uri for each in clips]),
+        "channel": _channels(channel, made_by),
+        "start_s": start_s,
+        "end_s": np.concatenate([np.empty(0), *ends_s]),
+        "start_time": _moments(np.repeat(_began_ms(clips), lengths), start_s),
+        **_what_columns(label_index, made_by.heads),
+    }
+    rank = _alphabetical_rank(made_by.labels)[label_index]
+    return columns, np.lexsort((label_index, channel, start_s, clip, rank))
+
+
+def _what_columns(
+    label_index: NDArray[np.int32], heads: Sequence[HeadLabels]
+) -> dict[str, pa.Array]:
+    """The columns of labels: label_index is the label's place among those of all heads."""
+    sizes = [len(head.labels) for head in heads]
+    head = np.repeat(np.arange(len(heads), dtype=np.int32), sizes)
+    in_head = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+    shown = [name for each in heads for name in each.display_names or [None] * len(each.labels)]
+    return {
+        "head": _named(head[label_index], [each.name for each in heads]),
+        "label": _named(label_index, all_labels(heads)),
+        "display_name": _named(label_index, shown),
+        "label_index": in_head[label_index],
+    }
+
+
+def _named(index: NDArray[np.int32], names: Sequence[str | None]) -> pa.Array:
+    if None in names:  # a dictionary that holds nulls is one that not every reader takes
+        return pa.array(names, pa.string()).take(pa.array(index))
+    return pa.DictionaryArray.from_arrays(index, pa.array(names, pa.string()))
+
+
+def _channels(channel: NDArray[np.int32], made_by: Provenance) -> pa.Array:
+    if made_by.channels.each:
+        return pa.array(channel, pa.int32())
+    return pa.nulls(len(channel), pa.int32())
+
+
+def _raw_scores(parts: Sequence[Detections]) -> pa.Array:
+    raw_scores = [part.raw_score for part in parts if part.raw_score is not None]
+    rows = sum(len(part.score) for part in parts)
+    if sum(map(len, raw_scores)) < rows:
+        return pa.nulls(rows, pa.float32())
+    return pa.array(np.concatenate([np.empty(0, np.float32), *raw_scores]), pa.float32())
+
+
+def _stacked(parts: Sequence[object], column: str, dtype: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, dtype), *(getattr(part, column) for part in parts)])
+
+
+def _alphabetical_rank(labels: Sequence[str]) -> NDArray[np.int64]:
+    """Each label's place among all, sorted; the same for labels of the same name."""
+    places = {label: place for place, label in enumerate(sorted(set(labels)))}
+    return np.array([places[label] for label in labels], np.int64)
+
+
+def _began_ms(clips: Iterable[ScoredClip]) -> NDArray[np.float64]:
+    began = (clip.recorded_at for clip in clips)
+    began_ms = [np.nan if at is None else round(at.timestamp() * 1000) for at in began]
+    return np.array(began_ms, np.float64)
+
+
+def _moments(began_ms: NDArray[np.float64], start_s: NDArray[np.generic]) -> pa.Array:
+    moments_ms = began_ms + np.asarray(start_s, np.float64) * 1000
+    known = np.isfinite(moments_ms)
+    rounded = np.rint(np.where(known, moments_ms, 0)).astype(np.int64)
+    return pa.array(rounded, mask=~known, type=pa.int64()).cast(_MOMENT)
+
+
+def _table(columns: dict[str, object], schema: pa.Schema, order: NDArray[np.intp]) -> pa.Table:
+    """A table with the columns in the schema's order; strings may stay dictionary-encoded."""
+    return pa.table({name: columns[name] for name in schema.names}).take(order)
