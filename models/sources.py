@@ -178,7 +178,7 @@ def read_file(path: Path) -> bytes:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             # a pipe would wait, a device has no end
-            raise ModelError(f"cannot read the model {path}: it is no regular file")
+            raise ModelError(f"cannot read the model {path}: it is not a regular file")
         if path.stat().st_size > LARGEST_BYTES:
             raise ModelError(f"cannot read the model {path}: it is larger than 2 GB")
         return path.read_bytes()

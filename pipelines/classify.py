@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def process(arguments: Sequence[str], asked: Command) -> None:
     if options.dry_run:
         _look_ahead(run)
     else:
-        carry_out(run)
+        show_run(run)
 
 
 def _look_ahead(run: Run) -> None:
@@ -60,23 +60,30 @@ def _look_ahead(run: Run) -> None:
         raise UsageError(str(error)) from error
 
 
-def carry_out(run: Run) -> dict[str, Any] | None:
+def show_run(run: Run) -> dict[str, Any] | None:
     """Execute a run and show its progress and summary.
 
     Returns:
       The content of the run's file; None if there was nothing to do.
     """
     from earmark.pipelines.console import say, screen
-    from earmark.pipelines.runs import execute, holding_output
-    from earmark.pipelines.screen import show_end, show_start, watch
+    from earmark.pipelines.runs import carry_out
+    from earmark.pipelines.screen import show_end
+
+    outcome = carry_out(run, say, _shown(run))
+    _print_to_stdout(lambda: show_end(outcome, screen()))
+    return outcome.record
+
+
+@contextmanager
+def _shown(run: Run) -> Iterator[None]:
+    from earmark.pipelines.console import screen
+    from earmark.pipelines.screen import show_start, watch
 
     console = screen(errors=True)
-    with holding_output(run, say):
-        show_start(run, console)
-        with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
-            outcome = execute(run)
-        _print_to_stdout(lambda: show_end(outcome, screen()))
-    return outcome.record
+    show_start(run, console)
+    with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
+        yield
 
 
 def _print_to_stdout(show: Callable[[], None]) -> None:

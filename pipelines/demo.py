@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from earmark.models.builtin import synthesise
-from earmark.pipelines.classify import carry_out
+from earmark.pipelines.classify import show_run
 from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions, Parser
@@ -93,7 +93,7 @@ def command(arguments: Sequence[str]) -> None:
         markup=False,
     )
     options = ClassifyOptions(input=(str(archive),), output=str(labels), model="builtin")
-    carry_out(prepare(options, []))
+    show_run(prepare(options, []))
     console.print(_comparison(archive, labels))
     console.print(
         "\n[dim]builtin is a small model of synthetic sounds, for trying earmark out. "

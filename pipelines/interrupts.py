@@ -106,7 +106,9 @@ def _heeded() -> list[signal.Signals]:
 
 @contextmanager
 def watch_signals(saying: str) -> Iterator[Interrupts]:
-    """Have the first signal request a clean end, and the second end the process.
+    """Have the first signal request a clean end, and the second end the command's process.
+
+    In a process that belongs to somebody else, the second raises a KeyboardInterrupt.
 
     Args:
       saying: the message on the first.
@@ -115,7 +117,10 @@ def watch_signals(saying: str) -> Iterator[Interrupts]:
 
     def on_signal(number: int, _: FrameType | None) -> None:
         if interrupts.number is not None:
-            _say("stopped at once; unfinished work is not committed")
+            said = "stopped at once; unfinished work is not committed"
+            _say(said)
+            if before[number] is not _end:
+                raise KeyboardInterrupt(said)
             os._exit(128 + number)
         _say(f"{saying}; interrupt again to stop at once")
         interrupts.note(number)
@@ -123,7 +128,9 @@ def watch_signals(saying: str) -> Iterator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupts  # Python lets only the main thread have a say in signals
         return
-    before = {number: signal.signal(number, on_signal) for number in _heeded()}
+    before = {int(number): signal.getsignal(number) for number in _heeded()}
+    for number in before:
+        signal.signal(number, on_signal)
     try:
         yield interrupts
     finally:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
@@ -20,7 +19,7 @@ from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
 from earmark.pipelines.screen import facts, show_facts
-from earmark.transforms.storage import read_uri, write_whole
+from earmark.transforms.storage import read_uri, use_options, write_whole
 from earmark.transforms.text import printable_json
 
 _SAID = (
@@ -39,7 +38,7 @@ def command(arguments: Sequence[str]) -> None:
       UsageError: there is no such model, or it cannot be used, labelled or fetched.
     """
     asked = _parser().parse_args(arguments)
-    FileSystems.set_options(PipelineOptions([]))
+    use_options(PipelineOptions([]))
     try:
         _ACTIONS[asked.action](asked, screen())
     except ModelError as error:

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from earmark.pipelines.console import say, show
@@ -33,6 +32,7 @@ from earmark.transforms.storage import (
     reason,
     run_id_of,
     shown,
+    use_options,
 )
 from earmark.transforms.text import printable
 
@@ -51,7 +51,7 @@ def command(arguments: Sequence[str]) -> None:
     output = asked.output if path is None else normal_path(path)
     if path is not None and not os.path.isdir(output):
         raise UsageError(f"{shown(output)}: no such folder")
-    FileSystems.set_options(PipelineOptions([]))
+    use_options(PipelineOptions([]))
     try:
         refuse_links(output)
         if not has_tables(output):

@@ -53,6 +53,7 @@ PIPELINES = {
     "options": "console engines errors",
     "runs": "console engines errors interrupts limits options",
     "screen": "console options runs",
+    "library": "console errors interrupts options runs screen",
     "cli": "console errors interrupts limits streams",
     "classify": "cli console errors options runs screen streams",
     "embed": "classify options",

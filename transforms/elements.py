@@ -17,9 +17,10 @@ class AudioObject(NamedTuple):
     """An object as a listing found it: a file, an object in a store, or a member of an archive.
 
     Attributes:
-      uri: where it is: an absolute path, or a URI of any filesystem that Beam knows.
+      uri: where it is: an absolute path, or a URI of a store.
       size_bytes: its size, None where the listing could not tell.
-      version: changes whenever the content does: its size and the time of its last change.
+      version: changes whenever the content does: its size, the time of its last change,
+        and in stores its etag; see `is_same_version`.
     """
 
     uri: str

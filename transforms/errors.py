@@ -117,6 +117,12 @@ def trouble_of(error: AudioError, reached_s: float = 0.0) -> Trouble:
     return Trouble(stage, error.reason, message)
 
 
+def error_of(trouble: Trouble) -> AudioError:
+    """The error that a trouble of decoding tells of."""
+    kinds = {kind.reason: kind for kind in AudioError.__subclasses__()}
+    return kinds[trouble.reason](trouble.message)
+
+
 _STORE_ERRORS = (
     ("apache_beam.io.aws.clients.s3.messages", "S3ClientError"),
     ("botocore.exceptions", "BotoCoreError"),

@@ -1,4 +1,4 @@
-"""Where pipelines run: in this process, or on an engine elsewhere. No other room asks which."""
+"""Where pipelines run: in this process, or on a remote engine. No other room asks which."""
 
 from earmark.pipelines.engines.base import Dealt, Engine, Round, RoundSize
 from earmark.pipelines.engines.choosing import engine_of

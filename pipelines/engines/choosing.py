@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from earmark.pipelines.engines.base import Engine
@@ -12,6 +11,7 @@ from earmark.pipelines.engines.dataflow import DataflowEngine
 from earmark.pipelines.engines.flink import FlinkEngine, job_server
 from earmark.pipelines.engines.local import LocalEngine
 from earmark.pipelines.engines.remote import RemoteEngine
+from earmark.transforms.storage import use_options
 
 _LOCAL = ("direct", "switchingdirect", "fnapi")
 
@@ -27,7 +27,7 @@ def engine_of(flags: Sequence[str], *, is_stream: bool = False) -> Engine:
       UsageError: there is no such engine, or it cannot be had so.
     """
     engine = kind_of(PipelineOptions(list(flags)))(flags, is_stream)
-    FileSystems.set_options(engine.options)
+    use_options(engine.options)
     return engine
 
 

@@ -33,7 +33,7 @@ _STREAM_FLAGS = {
 """What a stream needs of Flink, unless other values are given."""
 
 _BATCH_FLAGS = {
-    # what dies costs its own slot's hearing: by default all slots would begin anew
+    # a worker that dies costs its own slot's work: by default all slots would begin anew
     "--execution_mode_for_batch": "BATCH_FORCED",
 }
 """What a run that ends needs of Flink, unless other values are given."""
@@ -78,7 +78,7 @@ def known_flags(options: PipelineOptions) -> Mapping[str, bool]:
     With each goes whether it may be given several times. There are none without a job server.
 
     Raises:
-      UsageError: no job server answers there.
+      UsageError: no job server answers.
     """
     endpoint = job_server(options)
     return _flags_behind(endpoint) if endpoint else {}
@@ -94,7 +94,7 @@ def _flags_behind(endpoint: str) -> Mapping[str, bool]:
                 request, timeout=_TIMEOUT_S, wait_for_ready=True
             )
         except grpc.RpcError as error:
-            raise UsageError(f"--job_endpoint {endpoint}: no job server answers there") from error
+            raise UsageError(f"--job_endpoint {endpoint}: no job server answers") from error
     array = beam_job_api_pb2.PipelineOptionType.ARRAY
     return {f"--{option.name}": option.type == array for option in described.options}
 

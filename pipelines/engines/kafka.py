@@ -53,5 +53,5 @@ def describing_kafka(notifications: str | None, options: PipelineOptions) -> Ite
             raise
         said = " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())
         raise RunError(
-            f"--notifications {notifications}: Beam's reader of Kafka can't be had: {said:.300}"
+            f"--notifications {notifications}: Beam's Kafka reader is not available: {said:.300}"
         ) from error

@@ -53,7 +53,7 @@ class LocalEngine(Engine):
 
     shares_process = True
     has_streams = False
-    notice = "finishing what is under way, and committing it"
+    notice = "finishing the recordings in progress, and committing"
     commit_every_s = 120.0
     num_shards = 1
 
@@ -81,8 +81,8 @@ class LocalEngine(Engine):
         """Check that it isn't to be notified."""
         if notifications is not None:
             raise UsageError(
-                f"--notifications {notifications}: a watch on this machine looks for itself; leave "
-                "it out, or name a --runner"
+                f"--notifications {notifications}: a local watch lists its inputs itself; leave "
+                "this out, or name a --runner"
             )
 
     def run_round(self, this: Round, graph: Graph, interrupts: Interrupts) -> set[str] | None:

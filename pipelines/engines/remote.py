@@ -1,4 +1,4 @@
-"""Engines elsewhere: a round is a job of theirs, a watch is one job that goes on for ever."""
+"""Remote engines: a round is a job of theirs, a watch is one job without an end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RemoteEngine(Engine):
 
     shares_process = False
     has_streams = True
-    notice = "cancelling the job; what was heard since the last commit is heard again next time"
+    notice = "cancelling the job; the next run repeats what was done since the last commit"
     commit_every_s = 1800.0  # it takes a while to begin a job
     num_shards = None
     reads_pubsub = False
@@ -83,16 +83,18 @@ class RemoteEngine(Engine):
     ) -> None:
         """Check what a stream does not do, and whether the topic can be read."""
         if retry_failed:
-            raise UsageError("--retry_failed: a watch on an engine tries nothing again; a run does")
+            raise UsageError(
+                "--retry_failed: a watch on an engine does not retry; a run without --watch does"
+            )
         if num_shards is not None:
             raise UsageError(
-                f"--num_shards {num_shards}: each window of a watch on an engine is a file"
+                f"--num_shards {num_shards}: a watch on an engine writes one file per window"
             )
         if notifications is None:
             return
         is_pubsub = isinstance(parse_source(notifications), PubSub)
         if is_pubsub and not self.reads_pubsub:
-            said = "only Dataflow reads Pub/Sub; name a topic of Kafka's"
+            said = "only Dataflow reads Pub/Sub; name a Kafka topic"
             raise UsageError(f"--notifications {notifications}: {said}")
         if not is_pubsub:
             check_reader_of_kafka(notifications, self.options)
@@ -111,7 +113,7 @@ class RemoteEngine(Engine):
         if interrupts.number is not None:
             return None
         if state != PipelineState.DONE:
-            raise RunError(f"the job has ended, and not by itself: {state}")
+            raise RunError(f"the job did not finish by itself: {state}")
         return set()
 
     def next_size(self, last: RoundSize, took_s: float, seconds: float) -> RoundSize:
@@ -171,7 +173,7 @@ class RemoteEngine(Engine):
         try:
             begun = start()
         except (grpc.RpcError, grpc.FutureTimeoutError) as error:
-            raise RunError("the job server does not answer any more, and takes no job") from error
+            raise RunError("the job server no longer answers, and did not take the job") from error
         with interrupts.stopping(partial(self._cancel, begun, job)):
             try:
                 begun.wait_until_finish()
@@ -180,8 +182,8 @@ class RemoteEngine(Engine):
                     return str(PipelineState.CANCELLED)
                 if isinstance(error, grpc.RpcError):
                     raise RunError(
-                        "the job server does not answer any more; the job may go on: cancel it"
-                        " before the same command is given again"
+                        "the job server no longer answers; the job may still be running: cancel it"
+                        " before running the same command again"
                     ) from error
                 if not _is_of_the_job(error):
                     raise
@@ -236,7 +238,7 @@ def _runner(name: str) -> PipelineRunner:
         return create_runner(name)
     except (ValueError, ImportError, AttributeError, TypeError) as error:
         hint = nearest(name, StandardOptions.KNOWN_RUNNER_NAMES)
-        raise UsageError(f"--runner {name}: there is no such runner here{hint}") from error
+        raise UsageError(f"--runner {name}: no such runner{hint}") from error
 
 
 def _quiet_reader(failed: threading.ExceptHookArgs) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
@@ -67,14 +68,62 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
     Raises:
       UsageError: a flag, a key or a value is unknown or invalid.
     """
-    known = [name for name in ClassifyOptions.model_fields if name not in command.without]
+    known = _known(command)
     given, beam_flags = _parser(command, known).parse_known_args(list(arguments))
     flags = {name: value for name, value in vars(given).items() if value is not None}
-    config, config_beam_flags = _read_config(flags.pop("config", None), known)
+    return _together(command, flags, beam_flags, from_flags=set(flags))
+
+
+def parse_keywords(
+    given: Mapping[str, object], beam: Mapping[str, object], command: Command
+) -> tuple[ClassifyOptions, list[str]]:
+    """Read options that were given in Python.
+
+    Args:
+      given: by name; config is a file of more. What is None counts as not given.
+      beam: Beam's own, by name.
+      command: what they are for.
+
+    Returns:
+      earmark's options, and Beam's as flags.
+
+    Raises:
+      UsageError: a name or a value that isn't known or doesn't fit.
+    """
+    known = [name for name in ("config", *_known(command)) if name not in command.without]
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{command.name} has no option {name}{nearest(name, known)}")
+    values = {name: _plain(name, value) for name, value in given.items() if value is not None}
+    return _together(command, values, list(_as_flags(beam)), from_flags=set())
+
+
+def _known(command: Command) -> list[str]:
+    return [name for name in ClassifyOptions.model_fields if name not in command.without]
+
+
+def _plain(name: str, value: object) -> object:
+    """A value as config files have it: paths as text, and a list where there may be several."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if name == "config" or not is_list(name):
+        return value
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, Iterable):
+        return value
+    return [os.fspath(each) if isinstance(each, os.PathLike) else each for each in several]
+
+
+def _together(
+    command: Command, given: dict[str, Any], beam_flags: list[str], from_flags: set[str]
+) -> tuple[ClassifyOptions, list[str]]:
+    """Options that were given, those of the config file that they name, and the defaults."""
+    known = _known(command)
+    config, config_beam_flags = _read_config(given.pop("config", None), known)
     for each in (config_beam_flags, beam_flags):  # each by itself: flags go before the config file
         _check_beam_flags(each, command, known, config_beam_flags + beam_flags)
-    values = {**command.defaults, **config, **flags, **command.fixed}
-    return _validated(values, from_flags=set(flags)), config_beam_flags + beam_flags
+    values = {**command.defaults, **config, **given, **command.fixed}
+    return _validated(values, from_flags), config_beam_flags + beam_flags
 
 
 def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
@@ -232,7 +281,8 @@ def _refuse_twice(words: Iterable[str], engine: Mapping[str, bool]) -> None:
 
 def _beams_parser(command: Command) -> Parser:
     """A parser of all flags of the installed Beam."""
-    parser = Parser(prog=command.name, allow_abbrev=False)
+    # a notebook may have made a class of options twice
+    parser = Parser(prog=command.name, allow_abbrev=False, conflict_handler="resolve")
     for kind in _subclasses(PipelineOptions):
         if "_add_argparse_args" in vars(kind):
             kind._add_argparse_args(parser)

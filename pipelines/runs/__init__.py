@@ -1,8 +1,22 @@
 """Runs: preparing and executing them, round by round or as a watch."""
 
-from earmark.pipelines.runs.executing import Outcome, execute, holding_output
-from earmark.pipelines.runs.graph import scope
-from earmark.pipelines.runs.preparing import Run, prepare
+from earmark.pipelines.runs.executing import Outcome, carry_out, execute, holding_output
+from earmark.pipelines.runs.graph import Process, RunConfig, scope
+from earmark.pipelines.runs.grids import framing
+from earmark.pipelines.runs.preparing import Run, configure, prepare
 from earmark.pipelines.runs.rounds import retry
 
-__all__ = ["Outcome", "Run", "execute", "holding_output", "prepare", "retry", "scope"]
+__all__ = [
+    "Outcome",
+    "Process",
+    "Run",
+    "RunConfig",
+    "carry_out",
+    "configure",
+    "execute",
+    "framing",
+    "holding_output",
+    "prepare",
+    "retry",
+    "scope",
+]

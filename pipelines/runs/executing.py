@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     """What came of a run.
 
     Attributes:
-      planned: what there was to hear, and what had been heard before.
+      planned: what there was to process, and what had been before.
       record: the content of the run's file; None if there was nothing to do, or if it is left to
         an engine, which will write it.
       is_left: whether an engine ends the run, without us.
@@ -71,6 +71,25 @@ class Outcome(NamedTuple):
     planned: Planned
     record: dict[str, Any] | None = None
     is_left: bool = False
+
+
+def carry_out(
+    run: Run, tell: Callable[[str], None], shown: AbstractContextManager[object]
+) -> Outcome:
+    """Carry a run out, from a command line or from Python.
+
+    Args:
+      run: what was prepared.
+      tell: told, in a line, why it takes a while until it begins.
+      shown: shows how it goes, once the output is held for it.
+
+    Raises:
+      UsageError: the output cannot be used.
+      RunError: it was begun, and failed.
+      StoppedError: a signal came; what had been heard by then is committed.
+    """
+    with holding_output(run, tell), shown:
+        return execute(run)
 
 
 @contextmanager
@@ -106,7 +125,7 @@ def execute(run: Run) -> Outcome:
 
     Raises:
       RunError: a manifest broke on the way, the output could not be written, or rows are missing.
-      StoppedError: a signal came; what had been heard by then is committed.
+      StoppedError: a signal came; what was finished by then is committed.
     """
     how, notice = (_watch, "ending the watch") if run.options.watch else (_run, run.engine.notice)
     try:
@@ -146,10 +165,10 @@ def _watch(run: Run, interrupts: Interrupts) -> Outcome:
     if run.engine.is_left:
         return _left(run, nothing)
     _recover(run)
-    heard = committed_objects(run.options.output, run.made_by.run_id)
-    if not heard:
+    objects = committed_objects(run.options.output, run.made_by.run_id)
+    if not objects:
         return Outcome(nothing)
-    return _concluded(run, nothing._replace(objects=heard), _record(run))
+    return _concluded(run, nothing._replace(objects=objects), _record(run))
 
 
 def _record(run: Run) -> dict[str, Any]:
@@ -173,8 +192,8 @@ def _concluded(run: Run, planned: Planned, record: dict[str, Any]) -> Outcome:
 def _recover(run: Run) -> None:
     """Finish what the run has begun to commit, and undo the rest.
 
-    A worker elsewhere may be at it after its job has ended. Without the lock it begins nothing
-    more, and what it has begun is in a journal.
+    A remote worker may go on after its job has ended. Without the lock it begins no other commit,
+    and one that it has begun is in a journal.
     """
     output = run.options.output
     if not run.engine.shares_process:
@@ -198,10 +217,10 @@ def _committed(run: Run) -> str:
     try:
         objects = committed_objects(run.options.output, run.made_by.run_id)
     except _UNREADABLE:
-        return "the same command again goes on from what is committed"
+        return "the same command resumes from what is committed"
     if not objects:
         return "nothing was committed"
-    return f"{objects:,} objects are committed; the same command again goes on from there"
+    return f"{objects:,} objects are committed; the same command resumes from there"
 
 
 def _expected_trouble(error: Exception) -> str | None:

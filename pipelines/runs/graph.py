@@ -47,10 +47,10 @@ class RunConfig:
     """How recordings are processed.
 
     Attributes:
-      options: what counts as heard, and where it goes.
+      options: of the run.
       load: gives the classifier, in each worker.
       made_by: the run, and the model that load gives.
-      score_thresholds: float32 [classes], of all heads one after another: what counts as heard.
+      score_thresholds: the lowest score of each class that is a detection, float32 [classes].
     """
 
     options: ClassifyOptions
@@ -61,7 +61,7 @@ class RunConfig:
 
 def scope(options: ClassifyOptions, made_by: Provenance) -> Scope:
     """What a run is to process."""
-    patterns = tuple(map(anywhere, options.input))  # workers elsewhere are in folders of their own
+    patterns = tuple(map(anywhere, options.input))  # remote workers are in folders of their own
     return Scope(patterns, options.all_files, options.output, made_by.settings())
 
 
@@ -95,7 +95,7 @@ class ClassifyRound(beam.PTransform):  # type: ignore[misc]
         obsolete = planned | "Superseded" >> beam.FlatMap(superseded)
         committed = (
             spans
-            | _Process(self.config, self.name)
+            | Process(self.config, self.name)
             | WriteParquet(staging, number, made_by, self.num_shards)
             | CommitRound(output, made_by.run_id, self.name, listed, obsolete)
         )
@@ -128,7 +128,7 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
             | "Objects" >> beam.Map(lambda each: each.object)
             | SplitLongClips(options.span_s)
             | "SpreadSpans" >> beam.Reshuffle()
-            | _Process(self.config, STREAM)
+            | Process(self.config, STREAM)
             | CommitWindows(options.output, made_by, planned)
         )
 
@@ -154,30 +154,32 @@ class ClassifyStream(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclass
-class _Process(beam.PTransform):  # type: ignore[misc]
-    """From spans to what is heard in each clip.
+class Process(beam.PTransform):  # type: ignore[misc]
+    """From spans to the result of each clip.
 
     Attributes:
       config: how recordings are processed.
-      name: of the round in the run.
+      name: of the round in the run; None where nothing is written, and embeddings stay in memory.
     """
 
     config: RunConfig
-    name: str
+    name: str | None
 
     def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[ClipResult]:
         """Apply the transform."""
         options, made_by = self.config.options, self.config.made_by
         clock = Clock(options.time_pattern, ZoneInfo(options.time_zone))
+        board = "" if self.name is None else made_by.run_id
         spool = None
         if made_by.embedding_size is not None:
-            folder = aside_folder(options.output, made_by.run_id, self.name)
+            run_id, name = made_by.run_id, self.name
+            folder = "" if name is None else aside_folder(options.output, run_id, name)
             spool = EmbeddingSpool(folder, made_by.embedding_dtype)
         thresholds = self.config.score_thresholds
         detecting = Detecting(made_by.grid, made_by.heads, thresholds, options.top_k, spool)
         return (
             spans
-            | DecodeFrames(made_by.grid, clock, made_by.run_id, made_by.channels)
+            | DecodeFrames(made_by.grid, clock, board, made_by.channels)
             | ScoreFrames(self.config.load.in_worker)
             | AggregateClips(detecting)
         )

@@ -23,8 +23,8 @@ from earmark.pipelines.options import (
     read_model_use,
 )
 from earmark.pipelines.runs.graph import RunConfig
+from earmark.pipelines.runs.grids import framing
 from earmark.transforms.elements import HeadLabels
-from earmark.transforms.frames import ChannelUse, FrameGrid
 from earmark.transforms.listing import check_patterns, is_manifest
 from earmark.transforms.output import Provenance
 from earmark.transforms.storage import ListingError, check_store, local_path, run_id_of, shown
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def options(self) -> ClassifyOptions:
-        """What to process, and what counts as heard."""
+        """What to process, and how."""
         return self.config.options
 
     @property
@@ -72,18 +72,30 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     check_open_files(engine.open_files, threads)
     if options.watch:
         _check_watch(options, engine)
+    started_at = datetime.now(timezone.utc)
+    config, classifier = configure(options, started_at)
+    try:
+        check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
+    except ListingError as error:
+        raise UsageError(str(error)) from error
+    return Run(config, engine, tuple(beam_flags), classifier, started_at)
+
+
+def configure(options: ClassifyOptions, started_at: datetime) -> tuple[RunConfig, AudioClassifier]:
+    """How recordings are processed by options, with the model that these name.
+
+    Raises:
+      UsageError: the model cannot be used, or not so.
+    """
     use = read_model_use(options)
     try:
         load = ModelLoader(find_model(options.model), use.options)
         classifier = load()
         score_thresholds = use.score_thresholds(classifier)
-        check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
-    except (ModelError, ListingError) as error:
+    except ModelError as error:
         raise UsageError(str(error)) from error
-    started_at = datetime.now(timezone.utc)
     made_by = _made_by(options, use, classifier, started_at)
-    config = RunConfig(options, load, made_by, score_thresholds)
-    return Run(config, engine, tuple(beam_flags), classifier, started_at)
+    return RunConfig(options, load, made_by, score_thresholds), classifier
 
 
 def _output(output: str, engine: Engine) -> str:
@@ -91,10 +103,10 @@ def _output(output: str, engine: Engine) -> str:
     path = local_path(output)
     if path is not None:
         if not _is_utf_8(path):
-            raise UsageError("--output: its name is no UTF-8; name another folder")
+            raise UsageError("--output: its name is not UTF-8; name another folder")
         return engine.path(path)
     try:
-        check_store(output)
+        check_store(output, to_write=True)
     except ListingError as error:
         raise UsageError(f"--output {error}") from error
     return output
@@ -114,21 +126,15 @@ def _check_watch(options: ClassifyOptions, engine: Engine) -> None:
     )
     for pattern in filter(is_manifest, options.input if options.notifications else ()):
         raise UsageError(
-            f"--input {shown(pattern)}: of a manifest nothing is notified; name a folder or a "
-            "pattern, or leave out --notifications"
+            f"--input {shown(pattern)}: there are no notifications for a manifest; name a folder "
+            "or a pattern, or leave out --notifications"
         )
 
 
 def _made_by(
     options: ClassifyOptions, use: ModelUse, classifier: AudioClassifier, started_at: datetime
 ) -> Provenance:
-    rate = classifier.sample_rate_hz
-    hop = classifier.hop_samples if options.hop_s is None else round(options.hop_s * rate)
-    if hop < 1:
-        raise UsageError(f"--hop_s {options.hop_s}: shorter than a sample at {rate} Hz")
-    is_each = options.channels == "each"
-    if is_each and classifier.channels > 1:
-        raise UsageError(f"--channels each: the model takes {classifier.channels} channels at once")
+    grid, channels = framing(classifier, options.hop_s, options.channels)
     return Provenance(
         run_id=_run_id(options, classifier, started_at),
         earmark_version=__version__,
@@ -137,13 +143,13 @@ def _made_by(
         heads=tuple(
             HeadLabels(head.name, head.labels, head.display_names) for head in classifier.heads
         ),
-        grid=FrameGrid(rate, classifier.frame_samples, hop, classifier.window_samples),
+        grid=grid,
         min_score=use.min_score_of(classifier),
         top_k=options.top_k,
         events_gap_s=options.events_gap_s,
         time_pattern=options.time_pattern,
         time_zone=options.time_zone,
-        channels=ChannelUse(classifier.channels, is_each),
+        channels=channels,
         embedding_size=classifier.embedding_size,
         embedding_dtype=options.embeddings or "float32",
         scoring=use.settings(),

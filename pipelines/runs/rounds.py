@@ -100,7 +100,7 @@ def _size_bytes(members: Iterable[PlannedObject]) -> int:
 
 
 def _show(committed: RoundRecord, size: RoundSize, run_id: str) -> None:
-    """Note how far a run is that workers elsewhere carry out."""
+    """Note how far a run on a remote engine is."""
     totals = committed.totals
     failed = sum(totals.failures.values())
     workers.board(run_id).committed(size.objects, int(size.size_bytes), failed, totals.audio_s)
@@ -112,7 +112,7 @@ def _check_committed(config: RunConfig, name: str, planned: int) -> RoundRecord:
     committed = read_round_file(round_file(output, run_id, name))
     objects = committed.listed.objects
     if objects != planned:
-        raise RunError(f"{planned} objects were to be heard, but {objects} were")
+        raise RunError(f"{planned} objects were planned, but {objects} were processed")
     if config.made_by.embedding_size is not None:
         discard_folder(aside_folder(output, run_id, name))
     return committed

@@ -55,7 +55,7 @@ def watch_in_rounds(config: RunConfig, engine: Engine, interrupts: Interrupts) -
                     over.wait(look_every_s(options))
                 planner.look(is_over)
             except FAILED_LOOKS as error:
-                say(f"a look for new recordings failed, the next will do: {reason(error)}")
+                say(f"looking for new recordings failed, and will be tried again: {reason(error)}")
             else:
                 planned = planner.plan.count(again, settled=True)
                 board.listed(planned.objects, planned.size_bytes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,22 +20,42 @@ LINE_EVERY_S = 30.0
 """How often a line is printed where there is no terminal."""
 
 _REFRESH_S = 0.2
+_NOTEBOOK_REFRESH_S = 1.0
 
 
 @contextmanager
-def watch(run_id: str, console: Console) -> Iterator[None]:
-    """Show the progress of a run of this process: a bar on a terminal, else periodic lines."""
+def watch(run_id: str, console: Console | None) -> Iterator[None]:
+    """Show the progress of a run of this process.
+
+    Args:
+      run_id: of the run.
+      console: has a bar where it is a terminal or a notebook, else a line now and then; None to
+        show nothing.
+    """
     board = workers.board(run_id)
-    show = _show_bar if console.is_terminal else _print_lines
     over = threading.Event()
-    watcher = threading.Thread(target=show, args=(board, console, over), daemon=True)
-    watcher.start()
+    threads = [] if console is None else [_watcher(board, console, over)]
     try:
         yield
     finally:
         over.set()
-        watcher.join()
+        for thread in threads:
+            thread.join()
         forget(run_id)
+
+
+def is_notebook() -> bool:
+    """Whether this process belongs to a notebook, which can show HTML."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
+def _watcher(board: Board, console: Console, over: threading.Event) -> threading.Thread:
+    in_a_terminal = _show_bar if console.is_terminal else _print_lines
+    show = _show_in_notebook if is_notebook() else in_a_terminal
+    watcher = threading.Thread(target=show, args=(board, console, over), daemon=True)
+    watcher.start()
+    return watcher
 
 
 def describe(now: Snapshot, elapsed_s: float) -> str:
@@ -81,6 +103,24 @@ def _show_bar(board: Board, console: Console, over: threading.Event) -> None:
                     completed=now.finished_bytes,
                     description=describe(now, time.monotonic() - began),
                 )
+
+
+def _show_in_notebook(board: Board, console: Console, over: threading.Event) -> None:
+    """A bar that a notebook draws by itself, without a library of widgets."""
+    from IPython.display import display
+
+    began = time.monotonic()
+    handle = display(_as_html(board.snapshot(), 0.0), raw=True, display_id=True)
+    while not over.wait(_NOTEBOOK_REFRESH_S):
+        handle.update(_as_html(board.snapshot(), time.monotonic() - began), raw=True)
+    handle.update(_as_html(board.snapshot(), time.monotonic() - began), raw=True)
+
+
+def _as_html(now: Snapshot, elapsed_s: float) -> dict[str, str]:
+    """Progress in the forms that notebooks and their exports show."""
+    line = describe(now, elapsed_s) if now.listed else "listing"
+    at = f' value="{now.finished_bytes}" max="{now.listed_bytes}"' if now.listed_bytes else ""
+    return {"text/plain": line, "text/html": f"<progress{at}></progress> {html.escape(line)}"}
 
 
 def _print_lines(board: Board, console: Console, over: threading.Event) -> None:

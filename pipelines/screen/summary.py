@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from textwrap import indent
 from typing import Any
 
 from rich.console import Console
@@ -169,8 +170,5 @@ def _show_where(record: Mapping[str, Any], console: Console) -> None:
     table, glance = next((table.name, table.glance) for table in tables if table.glance)
     files = f"{output}/{table}/*.parquet".replace("'", "''")
     console.print(f"\nThe rows are in [bold]{plain(output)}/[/bold]. To take a look, in DuckDB:\n")
-    console.print(
-        f"  select {glance.columns}\n  from '{plain(files)}' order by {glance.order} limit 20;\n",
-        highlight=False,
-        soft_wrap=True,
-    )
+    query = indent(glance.format(files=plain(files)), "  ")
+    console.print(f"{query};\n", highlight=False, soft_wrap=True)

@@ -1,3 +1,92 @@
-"""Listens to large archives of audio and writes down, in Parquet, what is heard where."""
+"""Listens to large archives of audio and writes down, in Parquet, what is heard where.
+
+What `__all__` names is the library: docs/python.md explains it. Each name is imported when it is
+first used, since what it needs takes a second or two; `import earmark` itself takes none.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from earmark.models.classifier import AudioClassifier, Prediction
+    from earmark.models.errors import ModelError
+    from earmark.pipelines.errors import RunError, UsageError
+    from earmark.pipelines.library.frames import Frame, LabelledFrame, ScoredLabel, frames, label
+    from earmark.pipelines.library.graph import (
+        ClassifiedClip,
+        Classify,
+        ClipEmbeddings,
+        Detection,
+        Event,
+        load_classifier,
+    )
+    from earmark.pipelines.library.runs import RunSummary, classify, embed
+    from earmark.transforms.audio import AudioReader, RecordedAt, open_audio, recorded_at
+    from earmark.transforms.elements import AudioHeader, LabelSummary, SignalLevel
+    from earmark.transforms.errors import AudioError
+    from earmark.transforms.output import Rows, Tables, read
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AudioClassifier",
+    "AudioError",
+    "AudioHeader",
+    "AudioReader",
+    "ClassifiedClip",
+    "Classify",
+    "ClipEmbeddings",
+    "Detection",
+    "Event",
+    "Frame",
+    "LabelSummary",
+    "LabelledFrame",
+    "ModelError",
+    "Prediction",
+    "RecordedAt",
+    "Rows",
+    "RunError",
+    "RunSummary",
+    "ScoredLabel",
+    "SignalLevel",
+    "Tables",
+    "UsageError",
+    "__version__",
+    "classify",
+    "embed",
+    "frames",
+    "label",
+    "load_classifier",
+    "open_audio",
+    "read",
+    "recorded_at",
+]
+
+_HOMES = {
+    "models.classifier": "AudioClassifier Prediction",
+    "models.errors": "ModelError",
+    "pipelines.errors": "RunError UsageError",
+    "pipelines.library.frames": "Frame LabelledFrame ScoredLabel frames label",
+    "pipelines.library.graph": (
+        "Classify ClassifiedClip ClipEmbeddings Detection Event load_classifier"
+    ),
+    "pipelines.library.runs": "RunSummary classify embed",
+    "transforms.audio": "AudioReader RecordedAt open_audio recorded_at",
+    "transforms.elements": "AudioHeader LabelSummary SignalLevel",
+    "transforms.errors": "AudioError",
+    "transforms.output": "Rows Tables read",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # else checkers would take every name for one that there is
+
+    def __getattr__(name):
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"earmark.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

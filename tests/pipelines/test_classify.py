@@ -54,7 +54,7 @@ def test_an_archive_of_known_content_comes_out_as_it_is(tmp_path, record, classi
     ]
     assert "5 clips scored" in out
     assert "1 failed (1 not_audio)" in out
-    assert "1 file left out" in out
+    assert "1 file skipped" in out
     assert f"'{output}/events/*.parquet'" in out
     assert "Traceback" not in err
     assert "WARNING" not in err

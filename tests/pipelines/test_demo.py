@@ -41,7 +41,7 @@ def test_the_demo_accounts_for_what_is_damaged_and_what_is_no_recording(demo, ro
         ("shopping list.wav", "not_audio")
     ]
     assert "skipped by its name" in out
-    assert "1 file left out" in out
+    assert "1 file skipped" in out
 
 
 def test_the_demos_archive_has_several_formats_rates_and_channel_counts(demo):

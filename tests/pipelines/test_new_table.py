@@ -15,7 +15,7 @@ from earmark.transforms.elements import ClipResult, FailedClip
 from earmark.transforms.output import read
 from earmark.transforms.output.folder import is_written_by_runs
 from earmark.transforms.output.provenance import Provenance
-from earmark.transforms.output.tables import TABLES, Glance, Table
+from earmark.transforms.output.tables import TABLES, Table
 
 
 class KilledError(BaseException):
@@ -38,7 +38,7 @@ def _known(monkeypatch) -> None:
         *("lengths", ("clip",)),
         schema=lambda _: LENGTHS,
         rows=length_rows,
-        glance=Glance("clip, length_s", "length_s"),
+        glance="select clip, length_s\nfrom '{files}'",
     )
     for name, module in list(sys.modules.items()):
         if name.startswith("earmark.transforms.output.") and hasattr(module, "TABLES"):

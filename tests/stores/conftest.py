@@ -1,4 +1,4 @@
-"""Stores on loopback: moto's S3 and gcp-storage-emulator's GCS, each behind a faulty proxy."""
+"""Stores on loopback, each behind a faulty proxy: moto's S3, the same as GCS, and Azurite."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils import retry
 
+from earmark.transforms.storage import use_options
 from tests.pipelines.conftest import classify, record  # noqa: F401 (fixtures)
+from tests.stores.azurite import Azurite, program
 from tests.stores.faults import SECRET, FaultyProxy, Store
 
 
@@ -27,34 +28,32 @@ def moto() -> Iterator[tuple[str, int]]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
-def gcs_emulator() -> Iterator[tuple[str, int]]:
-    server = pytest.importorskip(
-        "gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed"
-    )
-    pytest.importorskip("google.cloud.storage", reason="earmark[gcp] is not installed")
-    logging.getLogger("gcp_storage_emulator").setLevel(logging.ERROR)
-    running = server.create_server("127.0.0.1", 0, in_memory=True, default_bucket="archive")
-    running.start()
-    yield running._api._httpd.server_address[:2]
-    running.stop()
-
-
 @pytest.fixture
 def s3(moto: tuple[str, int], environment: pytest.MonkeyPatch) -> Iterator[Store]:
-    import boto3
-
-    host, port = moto
-    keys = {"aws_access_key_id": "tester", "aws_secret_access_key": SECRET}
-    resource = boto3.resource(
-        "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **keys
-    )
-    bucket = resource.create_bucket(Bucket="archive")
     proxy = FaultyProxy(moto)
     environment.setenv("AWS_ENDPOINT_URL", proxy.url)
     environment.setenv("AWS_ACCESS_KEY_ID", "tester")
     environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    yield from _filled_by_boto3("s3://archive", moto, proxy)
+
+
+@pytest.fixture
+def gcs(moto: tuple[str, int], environment: pytest.MonkeyPatch) -> Iterator[Store]:
+    pytest.importorskip("google.auth", reason="earmark[gcp] is not installed")
+    proxy = FaultyProxy(moto, is_gcs=True)
+    proxy.page_size = 100
+    environment.setenv("STORAGE_EMULATOR_HOST", proxy.url)
+    yield from _filled_by_boto3("gs://archive", moto, proxy)
+
+
+def _filled_by_boto3(url: str, moto: tuple[str, int], proxy: FaultyProxy) -> Iterator[Store]:
+    import boto3
+
+    keys = {"aws_access_key_id": "tester", "aws_secret_access_key": SECRET}
+    endpoint = "http://{}:{}".format(*moto)
+    resource = boto3.resource("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
+    bucket = resource.create_bucket(Bucket="archive")
 
     def put(name: str, content: bytes) -> None:
         bucket.put_object(Key=name, Body=content)
@@ -62,46 +61,39 @@ def s3(moto: tuple[str, int], environment: pytest.MonkeyPatch) -> Iterator[Store
     def get_all() -> dict[str, bytes]:
         return {each.key: each.get()["Body"].read() for each in bucket.objects.all()}
 
-    FileSystems.set_options(PipelineOptions([]))
-    yield Store("s3://archive", proxy, put, get_all)
+    use_options(PipelineOptions([]))
+    yield Store(url, proxy, put, get_all)
     proxy.close()
     bucket.objects.all().delete()
 
 
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    if program() is None:
+        pytest.skip("azurite-blob is not installed: npm install azurite")
+    running = Azurite(tmp_path_factory.mktemp("azurite"))
+    yield running
+    running.close()
+
+
 @pytest.fixture
-def gcs(gcs_emulator: tuple[str, int], environment: pytest.MonkeyPatch) -> Iterator[Store]:
-    from apache_beam.internal.gcp import auth
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import storage
-
-    host, port = gcs_emulator
-    client = storage.Client(
-        project="tests",
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": f"http://{host}:{port}"},
+def azure(azurite: Azurite, environment: pytest.MonkeyPatch) -> Iterator[Store]:
+    azurite.make_container("archive")
+    proxy = FaultyProxy(azurite.address)
+    environment.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
+    environment.setenv("AZURITE_BLOB_STORAGE_URL", proxy.url)
+    use_options(PipelineOptions([]))
+    yield Store(
+        "az://archive",
+        proxy,
+        lambda name, content: azurite.put("archive", name, content),
+        lambda: azurite.get_all("archive"),
     )
-    proxy = FaultyProxy((host, port))
-    proxy.page_size = 100
-    # as if there were none: those of a service account would be looked up at Google
-    environment.setattr(auth._Credentials, "_credentials_init", True)
-    environment.setattr(auth._Credentials, "_credentials", None)
-    environment.setenv("STORAGE_EMULATOR_HOST", proxy.url)
-    bucket = client.bucket("archive")
-
-    def put(name: str, content: bytes) -> None:
-        bucket.blob(name).upload_from_string(content)
-
-    def get_all() -> dict[str, bytes]:
-        return {each.name: each.download_as_bytes() for each in client.list_blobs("archive")}
-
-    FileSystems.set_options(PipelineOptions([]))
-    yield Store("gs://archive", proxy, put, get_all)
     proxy.close()
-    for blob in client.list_blobs("archive"):
-        blob.delete()
+    azurite.delete_all("archive")
 
 
-@pytest.fixture(params=["s3", "gcs"])
+@pytest.fixture(params=["s3", "gcs", "azure"])
 def store(request: pytest.FixtureRequest) -> Store:
     found: Store = request.getfixturevalue(request.param)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import random
 import threading
 import time
@@ -11,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
 
 SECRET = "a-secret-that-must-not-be-seen"
 
@@ -43,15 +41,20 @@ class FaultyProxy:
       faults: may be changed at any time.
       done: how many requests were answered well or went wrong, by how.
       requests: method and path of each.
-      page_size: how many objects a page of a GCS listing holds; None for all.
+      page_size: how many objects a page of a listing holds; None for as many as the store likes.
+
+    Args:
+      store: where the store listens.
+      is_gcs: it is to pass for GCS, whose XML API is S3's but for the names of some headers.
     """
 
-    def __init__(self, store: tuple[str, int]) -> None:
+    def __init__(self, store: tuple[str, int], *, is_gcs: bool = False) -> None:
         self.faults = Faults()
         self.done: Counter[str] = Counter()
         self.requests: list[str] = []
         self.page_size: int | None = None
         self._store = store
+        self._is_gcs = is_gcs
         self._dice = random.Random(0)
         self._lock = threading.Lock()
         proxy = self
@@ -99,13 +102,7 @@ class FaultyProxy:
             status = 503 if self._dice.random() < 0.5 else 500
             _send(request, (status, [("Content-Type", "text/plain")], b"try again"))
             return
-        answer = self._ask(request, body)
-        _send(
-            request,
-            answer if request.command != "GET" else self._paged(request.path, answer),
-            fault,
-            self.faults.slow_s,
-        )
+        _send(request, self._ask(request, body), fault, self.faults.slow_s)
 
     def _roll(self) -> str:
         value, faults = self._dice.random(), self.faults
@@ -122,26 +119,17 @@ class FaultyProxy:
     def _ask(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(*self._store, timeout=60)
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _OWN}
+        if self._is_gcs:
+            headers = dict(_of_s3(*each) for each in headers.items()) | _SOMEBODY
+        path = request.path
+        if self.page_size is not None and "list-type" in path:
+            path += f"&max-keys={self.page_size}"
         try:
-            connection.request(request.command, request.path, body, headers)
+            connection.request(request.command, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
         finally:
             connection.close()
-
-    def _paged(self, path: str, answer: Answer) -> Answer:
-        """A GCS listing a page at a time, which the emulator gives all at once."""
-        url = urlsplit(path)
-        if self.page_size is None or not url.path.endswith("/o") or "/b/" not in url.path:
-            return answer
-        status, headers, body = answer
-        listing = json.loads(body)
-        start = int(parse_qs(url.query).get("pageToken", ["0"])[0])
-        items = listing.get("items", [])
-        listing["items"] = items[start : start + self.page_size]
-        if start + self.page_size < len(items):
-            listing["nextPageToken"] = str(start + self.page_size)
-        return status, headers, json.dumps(listing).encode()
 
 
 @dataclass
@@ -164,6 +152,18 @@ class Store:
         return f"{self.url}/{name}"
 
 
+def _of_s3(name: str, value: str) -> tuple[str, str]:
+    """A header of GCS as S3 has it."""
+    if name.lower() == "x-goog-if-generation-match":
+        assert value == "0", "a generation, which the store behind has none of"
+        return "If-None-Match", "*"
+    return name.lower().replace("x-goog-", "x-amz-"), value
+
+
+_SOMEBODY = {
+    "authorization": "AWS4-HMAC-SHA256 Credential=tester/20260101/us-east-1/s3/aws4_request, "
+    "SignedHeaders=host, Signature=none"
+}
 _OWN = {"connection", "transfer-encoding", "expect", "content-length"}
 
 

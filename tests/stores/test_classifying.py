@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.output import read
+from earmark.transforms.storage import whole_files
 from tests.stores.faults import SECRET, Faults, Store
 
 COMPARED = {
@@ -101,17 +101,17 @@ def test_a_commit_that_was_cut_off_is_finished_by_the_next_run(
 ) -> None:
     assert classify(archive, tmp_path / "local")[0] == 0
     upload(archive, store)
-    renamed: list[list[str]] = []
+    renamed: list[object] = []
 
-    def rename_once(sources: list[str], destinations: list[str]) -> None:
-        renamed.append(sources)
+    def rename_once(moves: list[tuple[str, str]]) -> None:
+        renamed.append(moves)
         if len(renamed) == 2:
             raise RuntimeError("killed")
-        rename(sources, destinations)
+        rename(moves)
 
-    rename = FileSystems.rename
+    rename = whole_files.rename
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FileSystems, "rename", staticmethod(rename_once))
+        patch.setattr(whole_files, "rename", rename_once)
         with pytest.raises(RuntimeError, match="killed"):
             classify(store.uri("in"), store.uri("out"))
     assert any("/_staging-" in name for name in store.get_all())

@@ -11,9 +11,6 @@ from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, Protocol
 from urllib.parse import quote
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
 from earmark.shared import shared
 from earmark.transforms.archives.bounded_files import HOSTILE_ARCHIVE_ERRORS
 from earmark.transforms.archives.gzip_streams import GzipReader
@@ -27,9 +24,16 @@ from earmark.transforms.errors import (
     EmptyFileError,
     ReadError,
     UnsupportedError,
-    store_errors,
 )
-from earmark.transforms.storage import APPLE_DOUBLE, file_kind, local_path, look_up, temporary_copy
+from earmark.transforms.storage import (
+    APPLE_DOUBLE,
+    STORE_ERRORS,
+    file_kind,
+    local_path,
+    look_up,
+    open_file,
+    temporary_copy,
+)
 
 MAX_MEMBERS = 10_000_000
 """Members beyond this number are refused."""
@@ -41,7 +45,6 @@ INDEX_BYTES = 256 << 20
 """About how much memory a process spends on indexes of archives."""
 
 _CHUNK_BYTES = 1 << 20
-_STORE_ERRORS: tuple[type[Exception], ...] = (OSError, *store_errors())
 _ARCHIVE_END = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)(?=!/|\Z)", re.IGNORECASE)
 
 
@@ -204,7 +207,7 @@ class _Scan:
 
     def __iter__(self) -> Iterator[Member]:
         try:
-            with _open(self._archive.uri) as file:
+            with open_file(self._archive.uri) as file:
                 for member in self._members(file):
                     if len(self._builder) == MAX_MEMBERS:
                         raise UnsupportedError(f"refused: more than {MAX_MEMBERS:,} members")
@@ -216,7 +219,7 @@ class _Scan:
                     yield member
         except AudioError as error:
             self._stop(error)
-        except _STORE_ERRORS as error:
+        except STORE_ERRORS as error:
             self._stop(ReadError(_words(error)))
         except HOSTILE_ARCHIVE_ERRORS as error:
             self._stop(DamagedError(_words(error)))
@@ -250,14 +253,14 @@ class _Scan:
 def _content(archive: str, index: ArchiveIndex, member: Member) -> Iterator[bytes]:
     left = member.size_bytes
     try:
-        with _open(archive) as file:
+        with open_file(archive) as file:
             source = _opened(file, index, member)
             while chunk := source.read(min(left, _CHUNK_BYTES)):
                 left -= len(chunk)
                 yield chunk
             if isinstance(source, GzipReader):
                 index.note(source.fresh)
-    except _STORE_ERRORS as error:
+    except STORE_ERRORS as error:
         raise ReadError(_words(error)) from error
     except HOSTILE_ARCHIVE_ERRORS as error:
         raise DamagedError(f"damaged in the archive: {_words(error)}") from error
@@ -276,14 +279,6 @@ def _opened(file: BinaryIO, index: ArchiveIndex, member: Member) -> _Source:
 
 class _Source(Protocol):
     def read(self, size: int, /) -> bytes: ...
-
-
-def _open(archive: str) -> BinaryIO:
-    path = local_path(archive)
-    if path is not None:
-        return open(path, "rb")
-    file: BinaryIO = FileSystems.open(archive, compression_type=CompressionTypes.UNCOMPRESSED)
-    return file
 
 
 def _words(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import deque
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from earmark.transforms.errors import (
 
 
 @contextmanager
-def open_audio(path: str) -> Iterator[AudioReader]:
+def open_audio(path: str | os.PathLike[str]) -> Iterator[AudioReader]:
     """Opens a local audio or video file; its format is told by its content, not by its name.
 
     Raises:
@@ -146,7 +147,7 @@ def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _open_file(path: str) -> BinaryIO:
+def _open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a file for the two libraries, which share its descriptor: hence without a buffer."""
     try:
         status = Path(path).stat()

@@ -6,6 +6,7 @@ The time that a file system keeps for a file is never asked: it is that of the l
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from datetime import datetime, timezone, tzinfo
@@ -32,7 +33,11 @@ class RecordedAt(NamedTuple):
 
 
 def recorded_at(
-    path: str, uri: str, *, time_pattern: str | None = None, time_zone: tzinfo = timezone.utc
+    path: str | os.PathLike[str],
+    uri: str | None = None,
+    *,
+    time_pattern: str | None = None,
+    time_zone: tzinfo = timezone.utc,
 ) -> RecordedAt | None:
     """Find out when a recording began.
 
@@ -58,7 +63,7 @@ def recorded_at(
 
     Args:
       path: the local file with the content; its name means nothing.
-      uri: the object's URI, whose base name may hold the time.
+      uri: the object's URI, whose base name may hold the time; None where it is the path.
       time_pattern: how names hold the time, in place of the usual ways; see check_time_pattern.
       time_zone: of times that name none.
 
@@ -68,6 +73,7 @@ def recorded_at(
     Raises:
       ReadError: the file could not be read.
     """
+    uri = os.fspath(path) if uri is None else uri
     try:
         notes = _notes_in(path)
     except OSError as error:
@@ -79,7 +85,7 @@ def recorded_at(
     return RecordedAt(named, "name") if named else None
 
 
-def _notes_in(path: str) -> list[Note]:
+def _notes_in(path: str | os.PathLike[str]) -> list[Note]:
     with Path(path).open("rb", buffering=0) as file:
         try:
             format_, content = sniff(FilePart(file))

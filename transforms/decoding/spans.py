@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,8 @@ from earmark.transforms.frames import (
     MIXED,
     ChannelUse,
     FrameGrid,
-    by_channel,
-    channel_signals,
     channels_heard,
-    cut_channel_frames,
-    frames_in_block,
+    frames_of,
     full_scale,
     measure,
 )
@@ -78,19 +75,19 @@ class SpanDecoding:
           The index of a block's first frame in the clip, and its frames, float32
           [channels * n, values]: all frames of the first channel, then those of the next.
         """
-        grid, stop_s = self._grid, self._span.stop_s
-        stop = None if stop_s is None else grid.first_from(stop_s)
+        start_s, stop_s = self._span.start_s, self._span.stop_s
+        stop = None if stop_s is None else self._grid.first_from(stop_s)
         try:
             with open_audio(path) as reader:
-                self._header = reader.header
+                self._header = header = reader.header
                 self._recorded_at = self._time(path)
-                signals = max(self._use.in_frame, self.channels)
-                chunks = self._signals(reader, Path(path).stat().st_size)
-                for at, frames in cut_channel_frames(
-                    chunks, grid, signals, frames_in_block(signals), self._first_frame, stop
+                seconds = self._seconds(reader, endless_s(Path(path).stat().st_size))
+                rate_hz, channels = header.sample_rate_hz, header.channels
+                for at, frames in frames_of(
+                    seconds, channels, rate_hz, self._grid, self._use, start_s, stop
                 ):
-                    self._end_frame = at + len(frames)
-                    yield at, by_channel(frames, self.channels)
+                    self._end_frame = at + len(frames) // self.channels
+                    yield at, frames
         except AudioError as error:
             self._stop(error)
 
@@ -107,19 +104,6 @@ class SpanDecoding:
             return None
         pattern, zone = self._clock.time_pattern, self._clock.time_zone
         return recorded_at(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
-
-    def _signals(self, reader: AudioReader, size_bytes: int) -> Iterator[NDArray[np.float32]]:
-        """The span's signals, float32 [any, signals] each, to the end of its last frame.
-
-        NaNs are kept.
-        """
-        grid, start_s = self._grid, self._span.start_s
-        seconds = self._seconds(reader, endless_s(size_bytes))
-        rates_hz = reader.header.sample_rate_hz, grid.sample_rate_hz
-        channels = reader.header.channels
-        resampled = channel_signals(seconds, self._use, channels, rates_hz, start_s)
-        start = self._first_frame * grid.hop_samples - start_s * grid.sample_rate_hz
-        return _without_first(resampled, start)
 
     def _seconds(self, reader: AudioReader, endless_s: int) -> Iterator[NDArray[np.float32]]:
         """Read second by second, from some before the span to some behind it.
@@ -167,11 +151,3 @@ class SpanDecoding:
 def _check_end(second: int, endless_s: int) -> None:
     if second >= endless_s:
         raise DamagedError("the audio never ends: there is far more of it than the file can hold")
-
-
-def _without_first(
-    chunks: Iterable[NDArray[np.float32]], samples: int
-) -> Iterator[NDArray[np.float32]]:
-    for chunk in chunks:
-        yield chunk[samples:]
-        samples = max(0, samples - len(chunk))

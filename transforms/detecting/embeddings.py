@@ -37,7 +37,8 @@ class EmbeddingSpool:
     """Where embeddings wait until rows are written.
 
     Attributes:
-      folder: of the files, which are to go when their rows are committed.
+      folder: of the files, which are to go when their rows are committed; empty where
+        nothing is written, and they are held in memory.
       dtype: float32 or float16, as rows will have it.
     """
 
@@ -46,7 +47,7 @@ class EmbeddingSpool:
 
     def of_window(self, window: BoundedWindow) -> EmbeddingSpool:
         """Where those of a stream's window wait; in a run that ends there are no others."""
-        if not isinstance(window, IntervalWindow):
+        if not self.folder or not isinstance(window, IntervalWindow):
             return self
         return replace(self, folder=join(self.folder, f"{window.start.micros // 1_000_000:010d}"))
 
@@ -54,7 +55,7 @@ class EmbeddingSpool:
         """A span's embeddings with those of a block; none of a frame that was not scored."""
         more = [*parts, self._of(block)]
         held = [part for part in more if isinstance(part, Embeddings)]
-        if sum(len(part.frame) for part in held) < ROWS_ASIDE:
+        if not self.folder or sum(len(part.frame) for part in held) < ROWS_ASIDE:
             return more
         stored = [part for part in more if not isinstance(part, Embeddings)]
         return [*stored, self._store(_joined(held), block.span)]
@@ -66,7 +67,7 @@ class EmbeddingSpool:
         if not held:
             return stored
         rest = _joined(held)
-        if not stored and rest.values.nbytes <= BYTES_ALONG:
+        if not self.folder or (not stored and rest.values.nbytes <= BYTES_ALONG):
             return [rest]
         return [*stored, self._store(rest, span)]
 

@@ -3,11 +3,9 @@
 from earmark.transforms.frames.channels import (
     MIXED,
     ChannelUse,
-    by_channel,
-    channel_signals,
     channels_heard,
-    cut_channel_frames,
     frames_in_block,
+    frames_of,
 )
 from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.frames.levels import full_scale, measure
@@ -19,11 +17,9 @@ __all__ = [
     "SEGMENT_S",
     "ChannelUse",
     "FrameGrid",
-    "by_channel",
-    "channel_signals",
     "channels_heard",
-    "cut_channel_frames",
     "frames_in_block",
+    "frames_of",
     "full_scale",
     "measure",
 ]

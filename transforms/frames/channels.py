@@ -49,6 +49,44 @@ def frames_in_block(signals: int) -> int:
     return max(1, BLOCK_FRAMES * _BLOCK_SIGNALS // max(_BLOCK_SIGNALS, signals))
 
 
+def frames_of(
+    seconds: Iterable[NDArray[np.float32]],
+    channels: int,
+    rate_hz: int,
+    grid: FrameGrid,
+    use: ChannelUse = MIXED,
+    start_s: int = 0,
+    stop_frame: int | None = None,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Mix down, resample and cut a recording, or the part of it that begins at start_s.
+
+    Args:
+      seconds: float32 [n, channels] each, second by second; the first of them is the one before
+        start_s, or, where that is 0, the recording's first.
+      channels: of the recording.
+      rate_hz: of the recording.
+      grid: where the frames lie, at the rate wanted.
+      use: how channels become frames.
+      start_s: where the frames that are wanted begin: see earmark.transforms.frames.resampling.
+      stop_frame: the first frame not wanted any more; None for all.
+
+    Yields:
+      The index of a block's first frame, and its frames, float32 [channels * n, values]: all frames
+      of the first channel, then those of the next.
+
+    Raises:
+      UnsupportedError: the recording has another number of channels than the model takes.
+    """
+    heard = channels_heard(use, channels)
+    signals, first = max(use.in_frame, heard), grid.first_from(start_s)
+    resampled = channel_signals(seconds, use, channels, (rate_hz, grid.sample_rate_hz), start_s)
+    chunks = _without_first(resampled, first * grid.hop_samples - start_s * grid.sample_rate_hz)
+    for at, frames in cut_channel_frames(
+        chunks, grid, signals, frames_in_block(signals), first, stop_frame
+    ):
+        yield at, by_channel(frames, heard)
+
+
 def channel_signals(
     seconds: Iterable[NDArray[np.float32]],
     use: ChannelUse,
@@ -141,3 +179,11 @@ def by_channel(frames: NDArray[np.float32], channels: int) -> NDArray[np.float32
 def _channel(seconds: Iterable[NDArray[np.float32]], index: int) -> Iterator[NDArray[np.float32]]:
     for samples in seconds:
         yield np.ascontiguousarray(samples[:, index])
+
+
+def _without_first(
+    chunks: Iterable[NDArray[np.float32]], samples: int
+) -> Iterator[NDArray[np.float32]]:
+    for chunk in chunks:
+        yield chunk[samples:]
+        samples = max(0, samples - len(chunk))

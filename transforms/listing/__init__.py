@@ -1,7 +1,15 @@
 """From patterns and manifests to the objects that they name."""
 
 from earmark.transforms.listing.manifests import is_manifest
-from earmark.transforms.listing.member_listing import is_meant, list_meant
+from earmark.transforms.listing.member_listing import is_meant, list_meant, look_up_with_members
 from earmark.transforms.listing.objects import anywhere, check_patterns, list_audio
 
-__all__ = ["anywhere", "check_patterns", "is_manifest", "is_meant", "list_audio", "list_meant"]
+__all__ = [
+    "anywhere",
+    "check_patterns",
+    "is_manifest",
+    "is_meant",
+    "list_audio",
+    "list_meant",
+    "look_up_with_members",
+]

@@ -13,11 +13,16 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.listing.globs import is_glob
-from earmark.transforms.storage import ListingError, file_kind, local_path, local_uri, shown
+from earmark.transforms.storage import (
+    ListingError,
+    file_kind,
+    local_path,
+    local_uri,
+    open_file,
+    shown,
+)
 from earmark.transforms.text import printable
 
 _BATCH_ROWS = 4096
@@ -70,10 +75,7 @@ def _open(manifest: str) -> BinaryIO:
     path = local_path(manifest)
     if path is not None and not stat.S_ISREG(os.stat(path).st_mode):
         raise ListingError(f"manifest {shown(manifest)} is not a regular file")  # a pipe would wait
-    file: BinaryIO = FileSystems.open(
-        manifest if path is None else path, compression_type=CompressionTypes.UNCOMPRESSED
-    )
-    return file
+    return open_file(manifest if path is None else path)
 
 
 def _kind_by_content(start: bytes) -> str:

@@ -8,9 +8,6 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from itertools import chain
 
-from apache_beam.io.filesystem import FileMetadata
-from apache_beam.io.filesystems import FileSystems
-
 from earmark.transforms.audio import AUDIO_EXTENSIONS
 from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob
@@ -18,9 +15,12 @@ from earmark.transforms.storage import (
     APPLE_DOUBLE,
     STORE_ERRORS,
     ListingError,
+    Stored,
     absolute,
     check_reachable,
     file_kind,
+    is_web,
+    list_below,
     local_object,
     local_path,
     local_uri,
@@ -162,6 +162,8 @@ def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
     itself = AudioObject(uri, None, "") if uri.endswith("/") else look_up(uri)
     if itself.size_bytes or (itself.size_bytes == 0 and is_glob(uri)):
         return iter([Found(itself)])
+    if is_web(uri) and not is_glob(uri):  # it is in no folder that could be listed
+        return iter([Found(itself)])
     if is_glob(uri):
         return _list_below(Glob(f"{uri}**" if uri.endswith("/") else uri), all_files)
     folder = uri if uri.endswith("/") else f"{uri}/"
@@ -170,33 +172,13 @@ def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
 
 
 def _list_below(pattern: Glob, all_files: bool) -> Iterator[Found]:
-    for file in _files_below(pattern.prefix):
-        if pattern.matches(file.path):
-            yield Found(remote_object(file), _skipped_as(file.path, pattern, all_files))
+    for stored in _stored_below(pattern.prefix):
+        if pattern.matches(stored.uri):
+            yield Found(remote_object(stored), _skipped_as(stored.uri, pattern, all_files))
 
 
-def _files_below(prefix: str) -> Iterator[FileMetadata]:
-    """All objects whose URIs begin like this, at any depth.
-
-    Not with Beam's match, which can't escape wildcards, keeps the whole list in memory, and finds
-    nothing in subfolders on filesystems that have folders (HDFS).
-    """
-    filesystem = FileSystems.get_filesystem(prefix)
-    has_folders = filesystem.has_dirs()
-    start = prefix[: prefix.rindex("/") + 1] if has_folders else prefix
+def _stored_below(beginning: str) -> Iterator[Stored]:
     try:
-        for file in filesystem._list(start):
-            if has_folders and not file.size_in_bytes:  # so it shows folders, too
-                yield from _inside(file)
-            elif not file.path.endswith("/"):  # an object store's stand-in for a folder
-                yield file
+        yield from list_below(beginning)
     except STORE_ERRORS as error:
-        raise ListingError(f"{shown(prefix)} cannot be listed: {reason(error)}") from error
-
-
-def _inside(file: FileMetadata) -> list[FileMetadata]:
-    """The files in what may be a folder; itself if it is none."""
-    try:
-        return list(_files_below(f"{file.path}/")) or [file]
-    except ListingError:
-        return [file]
+        raise ListingError(f"{shown(beginning)} cannot be listed: {reason(error)}") from error

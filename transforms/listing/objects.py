@@ -35,7 +35,7 @@ def list_audio(
     """List the objects that patterns and manifests name; one for each pattern that matches it.
 
     A pattern is a file, a folder, which means everything below it, a glob (see pattern_regex), or a
-    URI of any filesystem that Beam knows, where the same goes. What exists locally by exactly that
+    URI of a store or a web server, where the same goes. What exists locally by exactly that
     name is meant, whatever signs are in it; elsewhere that goes for single objects. A single file
     that is a manifest by its name (see is_manifest) stands for the objects that it names.
 
@@ -58,8 +58,8 @@ def list_audio(
     Folders in which earmark keeps a run's unfinished output, _staging-RUN, are left out uncounted,
     unless a pattern begins in one.
 
-    The version of an object is its size and the time of its last change: SIZE-NANOSECONDS for a
-    local one, SIZE-MILLISECONDS for others; it is empty where the object couldn't be looked up.
+    The version of an object is SIZE-NANOSECONDS for a local one, with the time of its last change,
+    and SIZE-MILLISECONDS-ETAG for others; it is empty where the object couldn't be looked up.
 
     Args:
       patterns: what to list.

@@ -35,7 +35,7 @@ from earmark.transforms.output.rows import (
     read,
 )
 from earmark.transforms.output.superseding import is_since_planned, superseded
-from earmark.transforms.output.tables import written_tables
+from earmark.transforms.output.tables import made_tables, written_tables
 from earmark.transforms.output.windows import CommitWindows
 from earmark.transforms.output.writing import WriteParquet
 
@@ -71,6 +71,7 @@ __all__ = [
     "is_written_by_runs",
     "leave_locked",
     "locked",
+    "made_tables",
     "read",
     "read_history",
     "read_round_file",

@@ -23,11 +23,9 @@ import apache_beam as beam
 from earmark.transforms.elements import Listed, Superseded
 from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import (
-    discard_staging,
+    clear_away,
     journal_file,
     refuse_links,
-    remove_empty_folders,
-    remove_parts,
     round_file,
     run_file,
     staged_journals,
@@ -153,9 +151,7 @@ def recover(output: str, run_id: str | None = None) -> int:
       LinkedFolderError: a folder of the output is a link.
     """
     finished = sum(finish(output, path) for path in staged_journals(output, run_id))
-    discard_staging(output, run_id)
-    remove_parts(output)
-    remove_empty_folders(output)
+    clear_away(output, run_id)
     return finished
 
 

@@ -13,9 +13,8 @@ import apache_beam as beam
 
 from earmark.transforms.output.folder import (
     RUNS,
-    discard_staging,
+    clear_away,
     matching,
-    remove_empty_folders,
     run_file,
 )
 from earmark.transforms.output.journal import RoundRecord, read_round_file
@@ -65,8 +64,7 @@ def conclude(output: str, run_id: str, record: Mapping[str, Any]) -> str:
         said = _run_record(record, list(map(read_round_file, rounds)))
         write_whole(path, json.dumps(said, indent=2, ensure_ascii=False))
     delete_files(rounds)
-    discard_staging(output, run_id)
-    remove_empty_folders(output)
+    clear_away(output, run_id)
     return path
 
 

@@ -1,8 +1,4 @@
-"""The output folder: the paths of its files, and cleaning up in it.
-
-Beam interprets characters like `[` as patterns when it matches or deletes. Local paths may contain
-any character, so for them Beam isn't used.
-"""
+"""The output folder: the paths of its files, and cleaning up in it."""
 
 from __future__ import annotations
 
@@ -11,9 +7,8 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
-
-from apache_beam.io.filesystems import FileSystems
 
 from earmark.transforms.elements import Found
 from earmark.transforms.errors import ExpectedError
@@ -27,12 +22,16 @@ from earmark.transforms.storage import (
     is_round,
     is_staging_folder,
     join,
+    list_below,
     local_path,
     shown,
 )
 
 RUNS = "_runs"
 LOCKS = "_locks"
+TURN = "turn"
+"""Beside the locks in a store: whose turn it is to look for them."""
+
 SET_ASIDE = "_set_aside"
 """The folder for files that a repair has set aside."""
 
@@ -97,7 +96,7 @@ def is_written_by_runs(uri: str, output: str) -> bool:
 _WRITTEN_BY_RUNS = re.compile(
     rf"(?:{SET_ASIDE}/{RUN_ID}/)?(?:(?P<table>\w+)/{TABLE_FILE}|{STAGING_PREFIX}{RUN_ID}/{ROUND}\.json)"
     rf"|{RUNS}/{RUN_ID}(?:/{ROUND})?\.json"
-    rf"|{LOCKS}/{RUN_ID}\.json"
+    rf"|{LOCKS}/(?:{RUN_ID}\.json|{TURN})"
 )
 
 
@@ -108,9 +107,18 @@ def matching(output: str, folder: str, name: str) -> Iterator[str]:
         there = (path.name for path in Path(where).glob(name) if path.is_file())
         yield from (join(where, each) for each in sorted(there))
         return
-    quoted = re.sub(r"([\[*?])", r"[\1]", where)
-    for result in FileSystems.match([join(quoted, name)]):
-        yield from sorted(found.path for found in result.metadata_list)
+    beginning = f"{where}/{name.partition('*')[0]}"
+    with suppress(FileNotFoundError):  # a filesystem that has folders
+        yield from sorted(
+            each.uri
+            for each in list_below(beginning)
+            if _is_named(each.uri[len(where) + 1 :], name)
+        )
+
+
+def _is_named(path: str, pattern: str) -> bool:
+    """Whether a path in a folder matches: * stands for any signs of a name, ** for any at all."""
+    return ("**" in pattern or "/" not in path) and fnmatchcase(path, pattern.replace("**", "*"))
 
 
 def has_tables(output: str) -> bool:
@@ -147,10 +155,14 @@ def staging_folders(output: str, run_id: str | None = None) -> list[str]:
     return [join(output, name) for name in names if is_staging_folder(name)]
 
 
-def discard_staging(output: str, run_id: str | None = None) -> None:
-    """Delete the staging folders of one run, or of all."""
+def clear_away(output: str, run_id: str | None = None) -> None:
+    """Delete what a run, or any, has left unfinished, and the folders that hold nothing then."""
     for folder in staging_folders(output, run_id):
         discard_folder(folder)
+    if local_path(output) is not None:
+        for part in Path(output).glob(f"{RUNS}/**/.*.part"):  # of a small file, when cut off
+            part.unlink(missing_ok=True)
+    remove_empty_folders(output)
 
 
 def discard_folder(folder: str) -> None:
@@ -169,13 +181,6 @@ def remove_empty_folders(output: str) -> None:
         if not each.is_symlink():
             with suppress(OSError):  # it holds other things, or was never made
                 each.rmdir()
-
-
-def remove_parts(output: str) -> None:
-    """Remove partly written small files of a local output."""
-    if local_path(output) is not None:
-        for part in Path(output).glob(f"{RUNS}/**/.*.part"):
-            part.unlink(missing_ok=True)
 
 
 def refuse_links(output: str) -> None:

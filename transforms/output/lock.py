@@ -30,18 +30,20 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from earmark.shared import shared
-from earmark.transforms.output.folder import LOCKS, matching, remove_empty_folders
+from earmark.transforms.output.folder import LOCKS, TURN, matching, remove_empty_folders
 from earmark.transforms.storage import (
     STORE_ERRORS,
+    StoreError,
+    create_if_absent,
     delete_files,
     exists,
     is_run_id,
     join,
     local_path,
+    look,
     make_folder,
     read_uri,
     shown,
-    stat_object,
     write_whole,
 )
 
@@ -133,7 +135,7 @@ def _enter(output: str, run_id: str, say: Callable[[str], None]) -> None:
     for _ in range(_TRIES):
         # a run that ends at this moment removes the folder, since its own was the last lock
         with suppress(FileNotFoundError):
-            with _taking_turns(output):
+            with _taking_turns(output, run_id):
                 _renew(path, run_id)
                 _refuse_if_taken(output, path, say)
             return
@@ -173,10 +175,11 @@ class _Locks:
 
 
 @contextmanager
-def _taking_turns(output: str) -> Iterator[None]:
-    """Make runs that start at once in a local folder check for each other one after the other."""
+def _taking_turns(output: str, run_id: str) -> Iterator[None]:
+    """Have runs that come at once look for each other one after the other."""
     if local_path(output) is None:
-        yield
+        with _holding_token(join(output, LOCKS, TURN), run_id):
+            yield
         return
     make_folder(join(output, LOCKS))
     descriptor = os.open(join(output, LOCKS), os.O_RDONLY)
@@ -187,6 +190,28 @@ def _taking_turns(output: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _holding_token(path: str, run_id: str) -> Iterator[None]:
+    """In a store, it is the turn of the run whose token lies there.
+
+    Nobody waits long for it: it only spares runs from refusing each other, and one that died may
+    have left it.
+    """
+    is_known = True
+    with suppress(StoreError):
+        is_known = False
+        until = time.monotonic() + _TURN_S
+        while not create_if_absent(path, run_id.encode()) and time.monotonic() < until:
+            time.sleep(_LOOK_S / 2)
+        is_known = True
+    try:
+        yield
+    finally:
+        if is_known:
+            with suppress(*STORE_ERRORS):
+                delete_files([path])
 
 
 def _is_locked(descriptor: int) -> bool:
@@ -304,7 +329,7 @@ def _changed_s(path: str) -> float:
     with suppress(*STORE_ERRORS):
         if local_path(path) is not None:
             return os.stat(path).st_mtime
-        return stat_object(path).last_updated_in_seconds or 0.0
+        return look(path).changed_s
     return 0.0
 
 

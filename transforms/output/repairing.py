@@ -15,8 +15,7 @@ from typing import NamedTuple
 from earmark.transforms.output.committing import ReconcileError, finish, is_begun, lost_file
 from earmark.transforms.output.folder import (
     SET_ASIDE,
-    discard_staging,
-    remove_empty_folders,
+    clear_away,
     staged_journals,
     table_files,
 )
@@ -80,8 +79,7 @@ def repair(output: str, run_id: str) -> list[Damage]:
     found = list(find_damage(output))
     for damage in found:
         _set_aside(output, run_id, damage)
-    discard_staging(output)
-    remove_empty_folders(output)
+    clear_away(output)
     return found
 
 
@@ -103,52 +101,36 @@ def _damaged_rounds(output: str, suspects: dict[str, str]) -> Iterator[Damage]:
     for table, path in table_files(output):
         tables.setdefault(PurePath(path).name, []).append(table)
     for name, there in sorted(tables.items()):
-        checked = _Round(output, name, there)
-        if why := suspects.get(name) or checked.trouble:
-            files = tuple(f"{table.name}/{name}" for table in there)
-            yield Damage(files, why, frozenset(checked.clips))
+        trouble, clips = _read_round(output, name, there)
+        if why := suspects.get(name) or trouble:
+            yield Damage(tuple(f"{table.name}/{name}" for table in there), why, frozenset(clips))
 
 
-class _Round:
-    """The files of one name, read whole.
-
-    Attributes:
-      trouble: what is wrong with them, in a line; None if nothing is.
-      clips: the recordings that have a row in a table of objects.
-    """
-
-    def __init__(self, output: str, name: str, tables: Sequence[Table]) -> None:
-        self.clips: set[str] = set()
-        self.trouble: str | None = None
-        self._expected: set[str] = set()
-        self._has_rows = False
-        for table in sorted(tables, key=lambda table: not table.is_of_objects):
-            self._read(join(output, table.name, name), table)
-        there = {table.name for table in tables}
-        for missing in sorted(self._expected - there if self._has_rows else ()):
-            self._note(f"{missing}/{name} is missing")
-
-    def _read(self, path: str, table: Table) -> None:
+def _read_round(output: str, name: str, tables: Sequence[Table]) -> tuple[str | None, set[str]]:
+    """What is wrong with the files of one name, in a line, and the objects that have a row."""
+    clips: set[str] = set()
+    with_rows: set[str] = set()
+    expected: set[str] = set()
+    troubles: list[str] = []
+    for table in sorted(tables, key=lambda table: not table.is_of_objects):
+        path = join(output, table.name, name)
+        there = clips if table.is_of_objects else set[str]()
         try:
             with open_table(path) as file:
                 said = said_of_itself(file.metadata)
-                self._expected |= set(filter(None, said.get(f"{PREFIX}tables", "").split(", ")))
+                expected |= set(filter(None, said.get(f"{PREFIX}tables", "").split(", ")))
                 for batch in file.iter_batches():
-                    self._has_rows |= batch.num_rows > 0
-                    self._compare(path, table, set(batch.column("clip").unique().to_pylist()))
+                    there |= set(batch.column("clip").unique().to_pylist())
         except BrokenTableError as error:
-            self._note(_why(error))
+            troubles.append(_why(error))
         except KeyError:
-            self._note(f"{shown(path)} has no column clip")
-
-    def _compare(self, path: str, table: Table, clips: set[str]) -> None:
-        if table.is_of_objects:
-            self.clips |= clips
-        elif self.trouble is None and not clips <= self.clips:
-            self._note(f"{shown(path)} has rows of recordings that have none in clips/")
-
-    def _note(self, trouble: str) -> None:
-        self.trouble = self.trouble or trouble
+            troubles.append(f"{shown(path)} has no column clip")
+        if not there <= clips:
+            troubles.append(f"{shown(path)} has rows of recordings that have none in clips/")
+        with_rows |= there
+    missing = expected - {table.name for table in tables} if with_rows else set()
+    troubles += [f"{table}/{name} is missing" for table in sorted(missing)]
+    return next(iter(troubles), None), clips
 
 
 def _set_aside(output: str, run_id: str, damage: Damage) -> None:

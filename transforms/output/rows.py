@@ -19,9 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 from pyarrow import fs
 
 from earmark.transforms.errors import ExpectedError
@@ -29,10 +26,12 @@ from earmark.transforms.output.folder import RUNS, matching
 from earmark.transforms.output.provenance import PREFIX
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.storage import (
+    StoreError,
     check_known,
     check_reachable,
     local_path,
     normal_path,
+    open_file,
     read_uri,
     shown,
 )
@@ -146,8 +145,6 @@ def read(output: str | os.PathLike[str]) -> Tables:
     path = local_path(uri)
     if path is None:
         check_known(uri)
-        if FileSystems._pipeline_options is None:
-            FileSystems.set_options(PipelineOptions([]))
         check_reachable(uri)
     tables = Tables(uri if path is None else normal_path(path))
     if not tables:
@@ -247,10 +244,7 @@ def _opened(path: str) -> AbstractContextManager[pa.NativeFile | BinaryIO]:
     local = local_path(path)
     if local is not None:
         return pa.OSFile(local)  # type: ignore[no-any-return]
-    opened: AbstractContextManager[BinaryIO] = FileSystems.open(
-        path, compression_type=CompressionTypes.UNCOMPRESSED
-    )
-    return opened
+    return open_file(path)
 
 
 @contextmanager
@@ -268,6 +262,6 @@ def _told_with(path: str) -> Iterator[None]:
 
 def _is_of_the_content(error: Exception) -> bool:
     """Whether a file's content is the trouble; of a damaged page Arrow raises an OSError, too."""
-    if isinstance(error, BeamIOError):
+    if isinstance(error, StoreError):
         return False
     return not isinstance(error, OSError) or error.errno in (None, EIO)

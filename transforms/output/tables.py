@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -32,13 +32,6 @@ EMBEDDINGS_PER_GROUP = 4096
 """16 MB of YAMNet's."""
 
 
-class Glance(NamedTuple):
-    """A query that gives a first look at a table: the columns, and how their rows are ordered."""
-
-    columns: str
-    order: str
-
-
 @dataclass(frozen=True)
 class Table:
     """One of the tables of the output.
@@ -51,7 +44,8 @@ class Table:
       is_made: whether a run makes the table.
       is_of_objects: whether its rows are of objects, with their `version` and a `reason`. Each
         object has one row in one of these tables. They are moved into place after the others.
-      glance: the query shown at the end of a run, where no table before this one has one.
+      glance: a query that gives a first look at it, {files} being its files; that of the first
+        table that has one is shown at the end of a run.
       rows_per_group: in a file.
       keeps_schema: whether readers that know Arrow are told its types, beyond Parquet's.
     """
@@ -62,7 +56,7 @@ class Table:
     rows: Callable[[Sequence[ClipResult], Provenance], Iterable[pa.Table]]
     is_made: Callable[[Provenance], bool] = lambda _: True
     is_of_objects: bool = False
-    glance: Glance | None = None
+    glance: str | None = None
     rows_per_group: int = ROWS_PER_GROUP
     keeps_schema: bool = False
 
@@ -100,7 +94,8 @@ TABLES: tuple[Table, ...] = (
         schema=lambda _: EVENTS,
         rows=event_rows,
         is_made=_has_scores,
-        glance=Glance("label, clip, start_s, end_s, max_score", "max_score desc"),
+        glance="select label, clip, start_s, end_s, max_score\n"
+        "from '{files}' order by max_score desc limit 20",
     ),
     Table(
         "embeddings",
@@ -108,7 +103,8 @@ TABLES: tuple[Table, ...] = (
         schema=embeddings_schema,
         rows=embedding_rows,
         is_made=_has_embeddings,
-        glance=Glance("clip, start_s, end_s, embedding", "clip, start_s"),
+        glance="select clip, start_s, end_s, embedding\n"
+        "from '{files}' order by clip, start_s limit 20",
         rows_per_group=EMBEDDINGS_PER_GROUP,
         keeps_schema=True,
     ),

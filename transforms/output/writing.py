@@ -117,7 +117,7 @@ def write_table(
     parts: Callable[[], Iterable[pa.Table]],
     metadata: Mapping[str, str],
 ) -> int:
-    """Write one Parquet file to any filesystem that Beam knows.
+    """Write one Parquet file locally or to a store.
 
     Args:
       path: where; what is there is replaced.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from earmark.transforms.elements import AudioObject, Found, PlannedObject
 from earmark.transforms.errors import PASSING_REASONS, ExpectedError
 from earmark.transforms.output import Processed, is_since_planned
-from earmark.transforms.storage import KINDS, OTHERS
+from earmark.transforms.storage import KINDS, OTHERS, is_same_version
 
 
 class PlanError(ExpectedError):
@@ -81,6 +81,7 @@ class Plan:
         self._kinds: set[str] = set()
         self._look = 0
         database.execute("pragma synchronous = off")
+        database.create_function("same_version", 2, is_same_version, deterministic=True)
         database.execute(
             "create table found (uri blob primary key, size integer, version text, kind text,"
             " look integer, version_before text) without rowid"
@@ -128,8 +129,8 @@ class Plan:
         """How much is due, and how much is done; arguments as of `due`."""
         (counts,) = self._database.execute(
             "select sum(state = 'due'), sum(size * (state = 'due')),"
-            " sum(state in ('processed', 'failed')), sum(state = 'due' and old_version != version),"
-            f" sum(state = 'due' and old_version = version) from ({_STATES})",
+            " sum(state in ('processed', 'failed')), sum(state = 'due' and not is_same),"
+            f" sum(state = 'due' and is_same) from ({_STATES})",
             {"retry": retry.value, "settled": settled},
         )
         return Planned(*(each or 0 for each in counts))
@@ -142,7 +143,7 @@ class Plan:
         if found is None:
             return False
         version, file = found
-        is_same: bool = version == planned.object.version
+        is_same = is_same_version(version, planned.object.version)
         return is_same or is_since_planned(file, planned.old_file)
 
     def skipped(self) -> dict[str, int]:
@@ -171,15 +172,20 @@ class Plan:
 
 
 _STATES = f"""
-    select uri, size, found.version, file, processed.version as old_version, case
+    select uri, size, version, file, is_same, case
         when kind is not null then '{State.SKIPPED.value}'
-        when processed.version = found.version and reason is null then '{State.PROCESSED.value}'
-        when processed.version = found.version and not (:retry = '{Retry.FAILED.value}'
+        when is_same and reason is null then '{State.PROCESSED.value}'
+        when is_same and not (:retry = '{Retry.FAILED.value}'
             or (:retry = '{Retry.UNREADABLE.value}' and reason in {PASSING_REASONS}))
             then '{State.FAILED.value}'
-        when :settled and version_before is not found.version then '{State.SETTLING.value}'
+        when :settled and version_before is not version then '{State.SETTLING.value}'
         else '{State.DUE.value}' end as state
-    from found left join processed using (uri)
+    from (
+        select uri, size, kind, found.version as version, version_before, reason, file,
+            iif(processed.version is null, null,
+                same_version(processed.version, found.version)) as is_same
+        from found left join processed using (uri)
+    )
 """
 
 

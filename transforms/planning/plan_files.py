@@ -18,7 +18,7 @@ class ReadPlan(beam.PTransform):  # type: ignore[misc]
     """Read what a round is to process, from the file that `write_plan` wrote; gives PlannedObject.
 
     Attributes:
-      path: where the file is; any filesystem that Beam knows.
+      path: where the file is, locally or in a store.
     """
 
     path: str

@@ -246,7 +246,9 @@ class _LookFn(beam.DoFn):  # type: ignore[misc]
                 found = self._list(under_way, is_listed)
         except FAILED_LOOKS as error:
             Metrics.counter(WatchAudio, "failed_looks").inc()
-            _log.warning("a look for new recordings failed, the next will do: %s", reason(error))
+            _log.warning(
+                "looking for new recordings failed, and will be tried again: %s", reason(error)
+            )
             return
         yield from found
 

@@ -1,6 +1,7 @@
 """Paths, URIs and object stores: looking objects up, reading them, and writing files whole."""
 
 from earmark.transforms.storage.checking import check_store
+from earmark.transforms.storage.clients import use_options
 from earmark.transforms.storage.lookup import (
     find,
     local_object,
@@ -16,12 +17,14 @@ from earmark.transforms.storage.paths import (
     ListingError,
     absolute,
     file_kind,
+    is_web,
     local_path,
     local_uri,
     normal_path,
     scheme,
     shown,
 )
+from earmark.transforms.storage.reachability import check_known, check_reachable
 from earmark.transforms.storage.reading import fetched, read_small, read_uri
 from earmark.transforms.storage.run_names import (
     ROUND,
@@ -33,20 +36,26 @@ from earmark.transforms.storage.run_names import (
     is_staging_folder,
     run_id_of,
 )
-from earmark.transforms.storage.stores import (
+from earmark.transforms.storage.stored import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
-    check_known,
-    check_reachable,
-    persisting,
+    Stored,
+    StoreError,
+    is_same_version,
     reason,
-    stat_object,
+)
+from earmark.transforms.storage.stores import (
+    create_if_absent,
+    exists,
+    list_below,
+    look,
+    open_file,
+    persisting,
 )
 from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
     create_file,
     delete_files,
-    exists,
     join,
     make_folder,
     move_whole,
@@ -65,11 +74,14 @@ __all__ = [
     "TABLE_FILE",
     "UNUSABLE_ERRORS",
     "ListingError",
+    "StoreError",
+    "Stored",
     "absolute",
     "check_known",
     "check_reachable",
     "check_store",
     "create_file",
+    "create_if_absent",
     "delete_files",
     "exists",
     "fetched",
@@ -77,15 +89,20 @@ __all__ = [
     "find",
     "is_round",
     "is_run_id",
+    "is_same_version",
     "is_staging_folder",
+    "is_web",
     "join",
+    "list_below",
     "local_object",
     "local_path",
     "local_uri",
+    "look",
     "look_up",
     "make_folder",
     "move_whole",
     "normal_path",
+    "open_file",
     "persisting",
     "read_small",
     "read_uri",
@@ -94,10 +111,10 @@ __all__ = [
     "run_id_of",
     "scheme",
     "shown",
-    "stat_object",
     "status_of",
     "sync",
     "temporary_copy",
     "trouble_with",
+    "use_options",
     "write_whole",
 ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import stat
 
-from apache_beam.io.filesystem import FileMetadata
-
 from earmark.transforms.elements import AudioObject
 from earmark.transforms.storage.paths import local_path, local_uri
-from earmark.transforms.storage.stores import UNUSABLE_ERRORS, is_missing, stat_object, version_of
+from earmark.transforms.storage.stored import UNUSABLE_ERRORS, Stored, is_missing
+from earmark.transforms.storage.stores import look
 from earmark.transforms.text import holds_credentials, masked
 
 
@@ -21,7 +20,7 @@ def look_up(uri: str) -> AudioObject:
     if holds_credentials(uri):  # no store takes a password in a URI, and no row should hold one
         return AudioObject(masked(uri), None, "")
     try:
-        return remote_object(stat_object(uri))
+        return remote_object(look(uri))
     except UNUSABLE_ERRORS:
         return AudioObject(uri, None, "")
 
@@ -50,7 +49,7 @@ def trouble_with(uri: str) -> str:
 def _is_missing(uri: str) -> bool:
     path = local_path(uri)
     try:
-        _ = stat_object(uri) if path is None else os.lstat(path)
+        _ = look(uri) if path is None else os.lstat(path)
     except UNUSABLE_ERRORS as error:
         return is_missing(error)
     return False
@@ -73,6 +72,6 @@ def status_of(path: str) -> os.stat_result | None:
         return None
 
 
-def remote_object(file: FileMetadata) -> AudioObject:
-    """An object of a store as it was listed."""
-    return AudioObject(file.path, file.size_in_bytes, version_of(file))
+def remote_object(stored: Stored) -> AudioObject:
+    """An object of a store as it was listed or looked up."""
+    return AudioObject(stored.uri, stored.size_bytes, stored.version)

@@ -71,6 +71,11 @@ def scheme(uri: str) -> str | None:
     return match[1] if match else None
 
 
+def is_web(uri: str) -> bool:
+    """Whether a URI is of a file on a web server, where there are no folders to be listed."""
+    return (scheme(uri) or "").lower() in ("http", "https")
+
+
 def shown(uri: str) -> str:
     """A URI or pattern made safe to print, without secrets."""
     return printable(uri)

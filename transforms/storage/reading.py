@@ -9,26 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
 from earmark.transforms.errors import ReadError
 from earmark.transforms.storage.paths import local_path, shown
-from earmark.transforms.storage.stores import (
-    READ_BYTES,
-    STORE_ERRORS,
-    check_reachable,
-    open_object,
-    reason,
-    retrying,
-    stat_object,
-    version_of,
-)
+from earmark.transforms.storage.reachability import check_reachable
+from earmark.transforms.storage.stored import STORE_ERRORS, is_same_version, reason
+from earmark.transforms.storage.stores import look, read
 from earmark.transforms.storage.temporary_copies import TemporaryCopy, temporary_copy
 
 
 def read_uri(uri: str) -> bytes:
-    """The whole content at a URI of any filesystem that Beam knows; for small files.
+    """The whole content at a URI in any store; for what is small.
 
     Raises:
       OSError: it cannot be read, or there is no room for a copy of it.
@@ -36,8 +26,7 @@ def read_uri(uri: str) -> bytes:
     """
     path = local_path(uri)
     if path is not None:
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
-            return bytes(source.read())
+        return Path(path).read_bytes()
     try:
         with fetched(uri, "") as copy:
             return Path(copy.name).read_bytes()
@@ -48,7 +37,7 @@ def read_uri(uri: str) -> bytes:
 
 
 def read_small(uri: str, at_most: int) -> bytes:
-    """The content of a file or URI of any filesystem that Beam knows.
+    """The content of a file, or of what lies at a URI in any store.
 
     Args:
       uri: a path or a URI.
@@ -62,45 +51,29 @@ def read_small(uri: str, at_most: int) -> bytes:
     if path is not None:
         return _read_local(path, at_most)
     check_reachable(uri)
-    _check_size(stat_object(uri).size_in_bytes, at_most)
+    _check_size(look(uri).size_bytes, at_most)
     return read_uri(uri)
 
 
 @contextmanager
 def fetched(uri: str, version: str) -> Iterator[TemporaryCopy]:
-    """A copy of an object, all of one version."""
-    version = version or _version_now(uri)
-    with temporary_copy(_size_bytes(version)) as copy:
-        for attempt in retrying():
-            with attempt:
-                _read_on(uri, copy)
-        now = _version_now(uri)
-        if now != version:
-            raise ReadError(f"{shown(uri)}: has changed since it was listed")
-        if copy.written_bytes != _size_bytes(now):
-            raise OSError(f"{copy.written_bytes} bytes were received, not {_size_bytes(now)}")
-        yield copy
+    """A copy of an object, all of one version.
 
+    Args:
+      uri: of the object.
+      version: the one that it must still have; empty for any.
 
-def _read_on(uri: str, copy: TemporaryCopy) -> None:
-    """Append the rest of an object."""
-    with open_object(uri) as remote:
-        remote.seek(copy.written_bytes)
-        while chunk := remote.read(READ_BYTES):
+    Raises:
+      ReadError: it has another, or there is no room for a copy.
+      StoreError: it cannot be read.
+    """
+    stored, chunks = read(uri)
+    if version and not is_same_version(version, stored.version):
+        raise ReadError(f"{shown(uri)}: has changed since it was listed")
+    with temporary_copy(stored.size_bytes) as copy:
+        for chunk in chunks:
             copy.write(chunk)
-
-
-def _size_bytes(version: str) -> int | None:
-    """An object's size by its version: see `version_of`."""
-    size = version.partition("-")[0]
-    return int(size) if size.isdecimal() else None
-
-
-def _version_now(uri: str) -> str:
-    for attempt in retrying():
-        with attempt:
-            file = stat_object(uri)
-    return version_of(file)
+        yield copy
 
 
 def _read_local(path: str, at_most: int) -> bytes:

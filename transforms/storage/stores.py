@@ -1,110 +1,109 @@
-"""Objects in stores such as S3 and GCS, through Beam's filesystems, with patience.
+"""The one door to stores: whatever is read, written or listed elsewhere goes through here.
 
-Beam and the stores' own libraries try failed requests again; this adds what they leave out.
+S3, GCS, Azure and web servers are reached by obstore. Beam's filesystems serve other URIs, such as
+hdfs://, and objects in S3 and GCS whose names obstore can't take.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
-import ssl
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from importlib.util import find_spec
-from typing import Any, BinaryIO, cast
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
-from apache_beam.io.filesystems import FileSystems
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential_jitter,
-)
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from earmark.shared import shared
-from earmark.transforms.errors import store_errors
-from earmark.transforms.storage.paths import ListingError, local_path, scheme, shown
-from earmark.transforms.text import printable
-
-STORE_ERRORS: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, *store_errors())
-"""What reading and writing objects raises."""
-
-UNUSABLE_ERRORS: tuple[type[Exception], ...] = (*STORE_ERRORS, ValueError)
-"""The same, and what a URI raises that no store can take."""
-
-READ_BYTES = 8 << 20
-"""How much of an object is asked for at once."""
-
-_EXTRAS = {
-    "gs": ("google.cloud.storage", "earmark[gcp]"),
-    "s3": ("boto3", "earmark[aws]"),
-    "azfs": ("azure.storage.blob", "apache-beam[azure]"),
-    "hdfs": ("hdfs", "apache-beam[hadoop]"),
-}
-
-_GCS = "https://storage.googleapis.com"
-_ANSWER_S = 5.0
-"""How long a store may take to answer that it is there."""
+from earmark.transforms.storage.beam_files import BeamFiles
+from earmark.transforms.storage.clients import is_object_store
+from earmark.transforms.storage.object_stores import ObjectStores, OddNameError
+from earmark.transforms.storage.paths import local_path, scheme
+from earmark.transforms.storage.stored import STORE_ERRORS, Reading, Store, Stored
 
 _TRIES = 4
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 20.0
 
 
-def open_object(uri: str) -> BinaryIO:
-    """An object, to be read from any position; its bytes as they are stored.
-
-    Raises:
-      STORE_ERRORS: it cannot be opened.
-      ValueError: no filesystem is known for it.
-    """
-    filesystem = FileSystems.get_filesystem(uri)
-    if _is_s3(filesystem):
-        opened = _s3(filesystem).open(uri, "rb", read_buffer_size=READ_BYTES)
-    else:
-        opened = filesystem.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
-    return cast(BinaryIO, opened)
-
-
-def stat_object(uri: str) -> FileMetadata:
-    """An object's size and the time of its last change, by one request.
+def look(uri: str) -> Stored:
+    """What there is at a URI.
 
     Raises:
-      STORE_ERRORS: it cannot be looked up, or isn't there.
+      FileNotFoundError: nothing.
+      StoreError: it cannot be looked up.
       ValueError: no filesystem is known for it.
     """
-    filesystem = FileSystems.get_filesystem(uri)
-    if not _is_s3(filesystem):
-        return filesystem.metadata(uri)
-    status = _s3(filesystem)._status(uri)
-    return FileMetadata(uri, status["size"], status["last_updated"])
+    return _store(uri).look(uri)
 
 
-def version_of(file: FileMetadata) -> str:
-    """What changes when an object does: SIZE-MILLISECONDS.
+def exists(path: str) -> bool:
+    """Whether there is a file at a path or a URI; raises as look."""
+    local = local_path(path)
+    if local is not None:
+        return os.path.exists(local)
+    try:
+        look(path)
+    except FileNotFoundError:
+        return False
+    return True
 
-    On S3 in whole seconds, since some S3-like stores say less when they are asked for one object
-    than when they list it.
+
+def list_below(beginning: str) -> Iterator[Stored]:
+    """All objects whose URIs begin like this, at any depth; raises as look."""
+    last = None
+    try:
+        for last in _store(beginning).list_below(beginning):
+            yield last
+    except OddNameError:
+        if scheme(beginning) not in ("s3", "gs"):
+            raise
+        # these list by names, so what has come is known
+        for each in _BEAM.list_below(beginning):
+            if last is None or each.uri > last.uri:
+                yield each
+
+
+def read(uri: str) -> Reading:
+    """An object, to be read once from its beginning to its end; raises as look."""
+    return _store(uri).read(uri)
+
+
+def open_file(path: str) -> BinaryIO:
+    """A file or an object, to be read from any position; raises OSError, or as look."""
+    local = local_path(path)
+    return _store(path).open(path) if local is None else open(local, "rb")
+
+
+def create(uri: str) -> AbstractContextManager[BinaryIO]:
+    """An object to be written, which is there once the context ends well; raises as look."""
+    return _store(uri).create(uri)
+
+
+def create_if_absent(uri: str, content: bytes) -> bool:
+    """Write an object unless one of that name is there; of several that try at once, one does.
+
+    Raises:
+      StoreError: it cannot be written, or the store knows no way to do that.
     """
-    changed_s = file.last_updated_in_seconds or 0
-    changed_ms = int(changed_s) * 1000 if scheme(file.path) == "s3" else round(changed_s * 1000)
-    return f"{file.size_in_bytes}-{changed_ms}"
+    return _store(uri).create_if_absent(uri, content)
 
 
-def retrying() -> Retrying:
-    """Tries again what failed in a way that passes, after longer and longer waits.
+def make_store_folder(folder: str) -> None:
+    """Make a folder in a store that has such things."""
+    _store(folder).make_folder(folder)
 
-    Not what Beam or a store's library has tried for minutes, nor what the store refuses.
+
+def rename(moves: Sequence[tuple[str, str]]) -> None:
+    """Give objects other names in their bucket; objects that have these are replaced.
+
+    Raises:
+      FileNotFoundError: one isn't there.
+      StoreError: one cannot be renamed.
     """
-    return Retrying(
-        retry=retry_if_exception(_passes),
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S),
-        reraise=True,
-    )
+    _store(moves[0][0]).rename(moves)
+
+
+def delete_objects(uris: Sequence[str]) -> None:
+    """Delete objects; where the store minds, those that aren't there are an error."""
+    if uris:
+        _store(uris[0]).delete(uris)
 
 
 def persisting(path: str) -> Retrying:
@@ -116,165 +115,13 @@ def persisting(path: str) -> Retrying:
     return Retrying(
         retry=retry_if_exception_type(STORE_ERRORS),
         stop=stop_after_attempt(1 if local_path(path) is not None else _TRIES),
-        wait=wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S),
+        wait=wait_exponential_jitter(0.5, 20.0),
         reraise=True,
     )
 
 
-def check_known(uri: str) -> None:
-    """Check that there is a filesystem for a URI, and what it needs is installed.
-
-    Raises:
-      ListingError: there isn't; the message says what to install.
-    """
-    name = scheme(uri)
-    if name is None or local_path(uri) is not None:
-        return
-    module, extra = _EXTRAS.get(name, ("", ""))
-    if module and not _is_installed(module):
-        raise ListingError(f"{shown(uri)}: {name}:// needs an extra: pip install '{extra}'")
-    known = {filesystem.scheme() for filesystem in FileSystem.get_all_subclasses()}
-    if name not in known:
-        there = ", ".join(f"{each}://" for each in sorted({*_EXTRAS, *known} - {None}))
-        raise ListingError(
-            f"{shown(uri)}: no filesystem is known for it; known are paths, file:///, {there}"
-        )
+def _store(uri: str) -> Store:
+    return _OBJECTS if is_object_store(uri) else _BEAM
 
 
-def check_reachable(uri: str) -> None:
-    """Ask a store whether it is there; Beam would try for minutes, even without credentials.
-
-    Raises:
-      ListingError: nobody answers there, or there are no credentials, or no such bucket.
-    """
-    if scheme(uri) == "gs":
-        _check_answers(os.environ.get("STORAGE_EMULATOR_HOST") or _GCS, uri)
-    elif scheme(uri) == "s3":
-        _check_bucket(uri)
-
-
-def _check_bucket(uri: str) -> None:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket = uri.partition("://")[2].partition("/")[0]
-    try:
-        client = _s3(FileSystems.get_filesystem(uri)).client.client
-        _check_answers(client.meta.endpoint_url, uri)
-        client.head_bucket(Bucket=bucket)
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in ("404", "NoSuchBucket"):
-            raise ListingError(f"{shown(uri)}: there is no bucket {printable(bucket)}") from error
-    except ListingError:
-        raise
-    except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no URL
-        raise ListingError(f"{shown(uri)}: {reason(error)}") from error
-
-
-def _check_answers(endpoint: str, uri: str) -> None:
-    """See once whether anybody answers at an endpoint, whatever it is; nothing secret is sent."""
-    endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"
-    if endpoint in shared(_Answered):
-        return
-    try:
-        request = urllib.request.Request(endpoint, method="HEAD")
-        _asking().open(request, timeout=_ANSWER_S).close()
-    except urllib.error.HTTPError:  # an answer
-        pass
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        cause = getattr(error, "reason", error)
-        cause = getattr(cause, "strerror", None) or cause
-        raise ListingError(
-            f"{shown(uri)}: nobody answers at {printable(endpoint)}: {printable(cause, 200)}"
-        ) from error
-    shared(_Answered).add(endpoint)
-
-
-def _asking() -> urllib.request.OpenerDirector:
-    """Asks without following to other places, or checking certificates: the library does that."""
-    return urllib.request.build_opener(
-        _Stay, urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
-    )
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Take a redirection as an answer."""
-
-
-class _Answered(set[str]):
-    """Endpoints that are there."""
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def is_missing(error: BaseException) -> bool:
-    """Whether a store says with an error that there is no such object."""
-    return any(
-        isinstance(each, (FileNotFoundError, NotADirectoryError))
-        or getattr(each, "code", None) == http.client.NOT_FOUND
-        for each in _causes(error)
-    )
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong: the first line of the first thing, without secrets."""
-    said = str(_causes(error)[0]).strip().partition("\n")[0]
-    return printable(" ".join(said.split()))
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """What Beam has wrapped into an error; itself if nothing."""
-    return list((getattr(error, "exception_details", None) or {"": error}).values())
-
-
-class _Kept(threading.local):
-    """What a thread asks S3 through, and the options that it was made with."""
-
-    s3: Any = None
-    options: Any = None
-
-
-def _is_s3(filesystem: FileSystem) -> bool:
-    return bool(filesystem.scheme() == "s3")
-
-
-def _s3(filesystem: FileSystem) -> Any:
-    """Beam's S3IO, one for each thread.
-
-    Beam's filesystem makes one for each call, which takes 0.1 s, a new connection, and on EC2 two
-    requests for credentials.
-    """
-    from apache_beam.io.aws.s3io import S3IO
-
-    options = filesystem._options
-    kept = shared(_Kept)
-    if kept.s3 is None or kept.options is not options:
-        kept.options, kept.s3 = options, S3IO(options=options)
-    return kept.s3
-
-
-def _passes(error: BaseException) -> bool:
-    """Whether it can be another time; a connection that broke can."""
-    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
-        return False
-    if getattr(error, "exception_details", None):  # Beam's: it has tried what can be tried
-        return False
-    passing: tuple[type[Exception], ...] = (
-        OSError,
-        http.client.HTTPException,
-        *_connection_errors(),
-    )
-    return isinstance(error, passing)
-
-
-def _connection_errors() -> Iterator[type[Exception]]:
-    try:
-        from urllib3.exceptions import HTTPError
-    except ImportError:
-        return
-    yield HTTPError
+_OBJECTS, _BEAM = ObjectStores(), BeamFiles()

@@ -10,21 +10,23 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
 from earmark.transforms.storage.paths import local_path
-from earmark.transforms.storage.stores import persisting
+from earmark.transforms.storage.stores import (
+    create,
+    delete_objects,
+    exists,
+    make_store_folder,
+    persisting,
+    rename,
+)
 
 
 def join(*parts: str) -> str:
     """A path or URI joined from its parts."""
-    return str(FileSystems.join(*parts))
-
-
-def exists(path: str) -> bool:
-    """Whether a file or an object exists at a path or URI."""
-    return bool(FileSystems.exists(path))
+    beginning, *others = parts
+    if local_path(beginning) is not None:
+        return os.path.join(*parts)
+    return "/".join([beginning.rstrip("/"), *(each.strip("/") for each in others if each)])
 
 
 def make_folder(folder: str) -> None:
@@ -32,8 +34,8 @@ def make_folder(folder: str) -> None:
     local = local_path(folder)
     if local is not None:
         _make_locally(local)
-    elif not exists(folder):
-        FileSystems.mkdirs(folder)
+    else:
+        make_store_folder(folder)
 
 
 def write_whole(path: str, content: str | bytes, *, outlives_power: bool = True) -> None:
@@ -65,11 +67,7 @@ def create_file(path: str) -> AbstractContextManager[BinaryIO]:
     """
     local = local_path(path)
     if local is None:
-        uncompressed = CompressionTypes.UNCOMPRESSED
-        created: AbstractContextManager[BinaryIO] = FileSystems.create(
-            path, compression_type=uncompressed
-        )
-        return created
+        return create(path)
     os.makedirs(os.path.dirname(local), exist_ok=True)
     with suppress(FileNotFoundError):
         os.unlink(local)
@@ -137,8 +135,7 @@ def delete_files(paths: Iterable[str]) -> None:
         with attempt:
             if attempt.retry_state.attempt_number > 1:  # not before, since they may be many
                 remote = [path for path in remote if exists(path)]
-            if remote:
-                FileSystems.delete(remote)
+            delete_objects(remote)
 
 
 def _move_locally(moves: Sequence[tuple[str, str]]) -> None:
@@ -188,23 +185,16 @@ def _move_remotely(moves: Sequence[tuple[str, str]]) -> None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), there)
     if not waiting:
         return
-    _make_way([there for _, there in waiting])
     try:
-        FileSystems.rename(*(list(paths) for paths in zip(*waiting, strict=True)))
-    except BeamIOError:  # unless another does the same at once, as when a run ends in a commit
+        rename(waiting)
+    except OSError:  # unless another does the same at once, as when a run ends in a commit
         if not all(map(_is_moved, waiting)):
             raise
 
 
-def _make_way(paths: list[str]) -> None:
-    """Delete what is to be replaced, where a filesystem with folders renames onto nothing."""
-    if FileSystems.get_filesystem(paths[0]).has_dirs():
-        delete_files(filter(FileSystems.exists, paths))
-
-
 def _is_moved(move: tuple[str, str]) -> bool:
     source, there = move
-    return not exists(source) and bool(exists(there))
+    return not exists(source) and exists(there)
 
 
 def sync(folder: str, files: Iterable[str]) -> None:

@@ -13,7 +13,8 @@ from earmark.transforms.elements import AudioObject
 
 @dataclass
 class SpreadObjects(beam.PTransform):  # type: ignore[misc]
-    """Distribute objects by their URIs: AudioObject to AudioObject, in any order.
+    """Distribute objects by their URIs: AudioObject to AudioObject, each once,
+    in any order.
 
     Not with Beam's Reshuffle, since the objects' spans are reshuffled too: of two Reshuffles
     in a row Flink drops the second, assuming that elements stay evenly distributed. Then all spans
@@ -35,4 +36,4 @@ def _keyed(each: AudioObject) -> tuple[int, AudioObject]:
 
 
 def _members(group: tuple[int, Iterable[AudioObject]]) -> Iterable[AudioObject]:
-    return group[1]
+    return {each.uri: each for each in group[1]}.values()

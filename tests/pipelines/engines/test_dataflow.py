@@ -17,7 +17,6 @@ import apache_beam as beam
 import pytest
 import yaml
 from apache_beam.internal import pickler
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
@@ -29,6 +28,7 @@ from earmark.pipelines.options.command_line import CLASSIFY, parse
 from earmark.pipelines.runs import Run, prepare
 from earmark.pipelines.runs.graph import ClassifyRound, ClassifyStream
 from earmark.transforms.elements import Listed
+from earmark.transforms.storage import use_options
 
 apiclient = pytest.importorskip(
     "apache_beam.runners.dataflow.internal.apiclient", reason="earmark[gcp] is not installed"
@@ -102,7 +102,7 @@ def submit(monkeypatch) -> Callable[[beam.PTransform, Run], Submitted]:
         return Submitted(json.loads(staged["job"]), staged_pipeline, dict(staged), result)
 
     yield run
-    FileSystems.set_options(PipelineOptions([]))
+    use_options(PipelineOptions([]))
     pickler.set_library("default")
 
 

@@ -48,7 +48,7 @@ def await_end(start):
 
 
 def test_a_lost_job_server_is_told_in_one_line_and_nothing_else(capsys):
-    with pytest.raises(RunError, match="the job server does not answer any more") as raised:
+    with pytest.raises(RunError, match="the job server no longer answers") as raised:
         await_end(lambda: LostJob(grpc.RpcError()))
     assert "\n" not in str(raised.value)
     assert capsys.readouterr().err == ""

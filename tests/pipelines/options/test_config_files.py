@@ -108,7 +108,7 @@ def test_aliases_that_would_swell_are_refused(tmp_path):
         f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
         for before, name in zip("abcdefgh", "bcdefghi", strict=True)
     )
-    with pytest.raises(UsageError, match="write the value again") as refused:
+    with pytest.raises(UsageError, match="repeat the value") as refused:
         parsed(tmp_path, laughs)
     assert len(str(refused.value)) < 300
 

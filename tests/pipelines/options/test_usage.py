@@ -54,7 +54,7 @@ WRONG_OPTIONS = [
     (["--labels", "nowhere.txt"], "nowhere.txt"),
     (["--direct_num_workers", "-3"], "--direct_num_workers -3: 1 to 64"),
     (["--direct_running_mode", "multi_processing"], "a local run has threads of one process"),
-    (["--runner", "FlinkRuner"], "--runner FlinkRuner: there is no such runner here; did you mean"),
+    (["--runner", "FlinkRuner"], "--runner FlinkRuner: no such runner; did you mean"),
     (["--events_gap_s", "inf"], "--events_gap_s inf: input should be a finite number"),
     (["--labels", ""], "--labels"),
     (["--model", "a\0b.tflite"], "contains a NUL"),

@@ -77,8 +77,7 @@ def told(record, classify, tmp_path):
         ),
         (
             ["--watch", "--notifications=projects/p/topics/t"],
-            "earmark: --notifications projects/p/topics/t: is a topic; name a subscription to it, "
-            "which keeps what comes meanwhile",
+            "earmark: --notifications projects/p/topics/t: is a topic; name a subscription to it",
         ),
         (
             [f"--notifications={KAFKA}"],
@@ -86,13 +85,12 @@ def told(record, classify, tmp_path):
         ),
         (
             ["--watch", f"--notifications={KAFKA}"],
-            f"earmark: --notifications {KAFKA}: a watch on this machine looks for itself; leave it "
+            f"earmark: --notifications {KAFKA}: a local watch lists its inputs itself; leave this "
             "out, or name a --runner",
         ),
         (
             ["--watch", f"--notifications={PUBSUB}", "--runner=FlinkRunner"],
-            f"earmark: --notifications {PUBSUB}: only Dataflow reads Pub/Sub; name a topic of "
-            "Kafka's",
+            f"earmark: --notifications {PUBSUB}: only Dataflow reads Pub/Sub; name a Kafka topic",
         ),
     ],
 )
@@ -107,7 +105,9 @@ def test_a_manifest_is_not_fed(told, tmp_path):
         "--watch", f"--notifications={KAFKA}", "--runner=FlinkRunner", inputs=manifest
     )
     assert status == 2
-    assert line.startswith(f"earmark: --input {manifest}: of a manifest nothing is notified; ")
+    assert line.startswith(
+        f"earmark: --input {manifest}: there are no notifications for a manifest; "
+    )
 
 
 def test_without_java_a_service_has_to_be_named(told, monkeypatch):
@@ -131,7 +131,7 @@ def test_a_reader_of_kafka_that_cannot_be_had_is_told_before_anything_starts(tol
     )
     assert status == 1
     assert line.startswith(
-        f"earmark: --notifications {KAFKA}: Beam's reader of Kafka can't be had: "
+        f"earmark: --notifications {KAFKA}: Beam's Kafka reader is not available: "
     )
     assert "there is no Kafka" in line
     assert asked.asked

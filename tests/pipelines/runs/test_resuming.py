@@ -204,7 +204,7 @@ def test_a_round_that_fails_leaves_those_before_it(tmp_path, archive, classify, 
     assert status == 1
     assert err.splitlines()[-1] == (
         "earmark: [Errno 28] No space left on device; 2 objects are committed; "
-        "the same command again goes on from there"
+        "the same command resumes from there"
     )
     first = heard(rows, tmp_path / "out")
     assert len(first) == 2
@@ -256,8 +256,8 @@ def test_a_signal_ends_a_run_in_good_order_and_the_next_goes_on(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == status, err
-    assert "finishing what is under way" in err
-    assert "objects are committed; the same command again goes on from there" in err
+    assert "finishing the recordings in progress" in err
+    assert "objects are committed; the same command resumes from there" in err
     assert not list(output.glob("_staging-*"))
     assert not (output / "_locks").exists()
     first = heard(rows, output)
@@ -296,7 +296,7 @@ def test_an_output_that_is_a_file_or_has_no_proper_name_is_refused(tmp_path, arc
     status, _, err = classify(archive, tmp_path / "file")
     assert (status, "is a file; name a folder" in err) == (2, True)
     status, _, err = classify(archive, tmp_path / "x\udcff")
-    assert (status, "its name is no UTF-8" in err) == (2, True)
+    assert (status, "its name is not UTF-8" in err) == (2, True)
 
 
 def test_a_second_run_into_one_folder_is_refused(tmp_path, record, classify):

@@ -176,5 +176,5 @@ def test_a_look_that_fails_does_not_end_a_watch(tmp_path, monkeypatch, capsys):
     config = SimpleNamespace(options=options, made_by=Mock(run_id="R"))
     with pytest.raises(KeyboardInterrupt):
         watches.watch(config, engine_of([]), interrupts)
-    told = "a look for new recordings failed, the next will do: gs://b is not there"
+    told = "looking for new recordings failed, and will be tried again: gs://b is not there"
     assert told in capsys.readouterr().err

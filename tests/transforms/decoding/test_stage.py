@@ -6,7 +6,6 @@ import apache_beam as beam
 import numpy as np
 import pytest
 import soundfile as sf
-from apache_beam.io.filesystem import FileMetadata
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
@@ -17,7 +16,7 @@ from earmark.transforms.decoding.stage import DecodeFrames, decode_frames
 from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.storage import reading
-from earmark.transforms.storage.stores import version_of
+from earmark.transforms.storage.stored import Reading, Stored
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 FAULTY = Path(__file__).with_name("faulty_decoder.py")
@@ -32,11 +31,10 @@ def recording(path: Path, seconds: float = 3) -> AudioObject:
 def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch):
     span = Span(recording(tmp_path / "a.wav"))
     here = list(decode_frames(span, GRID, Clock()))
-    path = tmp_path / "a.wav"
-    there = FileMetadata("store://bucket/a.wav", path.stat().st_size, 1.0)
-    elsewhere = Span(AudioObject(there.path, there.size_in_bytes, version_of(there)))
-    monkeypatch.setattr(reading, "open_object", lambda uri: path.open("rb"))
-    monkeypatch.setattr(reading, "stat_object", lambda uri: there)
+    content = (tmp_path / "a.wav").read_bytes()
+    there = Stored("store://bucket/a.wav", len(content), 1.0)
+    elsewhere = Span(AudioObject(there.uri, there.size_bytes, there.version))
+    monkeypatch.setattr(reading, "read", lambda _: Reading(there, iter([content])))
     got = list(decode_frames(elsewhere, GRID, Clock()))
     assert [block.frames.tobytes() for block in got] == [block.frames.tobytes() for block in here]
     assert got[-1].ending == here[-1].ending
@@ -47,7 +45,7 @@ def test_an_object_elsewhere_that_cannot_be_read_has_an_ending_that_says_so(monk
     def fail(uri):
         raise PermissionError("the store is down")
 
-    monkeypatch.setattr(reading, "open_object", fail)
+    monkeypatch.setattr(reading, "read", fail)
     (block,) = decode_frames(Span(AudioObject("store://bucket/a.wav", 1, "v")), GRID, Clock())
     assert block.frames.shape == (0, 15_600)
     assert block.ending.trouble[:2] == ("read", "io")

@@ -41,7 +41,7 @@ from earmark.transforms.storage.paths import (
     local_path,
     local_uri,
 )
-from earmark.transforms.storage.stores import is_missing
+from earmark.transforms.storage.stored import is_missing
 
 AS_ROOT = os.geteuid() == 0
 
@@ -983,7 +983,7 @@ class TestChecks:
     def test_a_missing_extra_is_named(
         self, monkeypatch: pytest.MonkeyPatch, uri: str, extra: str
     ) -> None:
-        monkeypatch.setattr("earmark.transforms.storage.stores.find_spec", lambda _: None)
+        monkeypatch.setattr("earmark.transforms.storage.reachability.find_spec", lambda _: None)
         with pytest.raises(ListingError, match=re.escape(f"pip install '{extra}'")):
             check_patterns((uri,))
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.io.filesystem import BeamIOError
 
 from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
@@ -40,7 +39,7 @@ from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.totals import Totals
 from earmark.transforms.output.writing import file_name, write_shard
-from earmark.transforms.storage import move_whole, whole_files
+from earmark.transforms.storage import StoreError, move_whole, whole_files
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
 from tests.transforms.output.results import GRID, HEADS, failed, scored
 
@@ -465,12 +464,11 @@ def test_a_file_that_a_store_did_not_replace_is_not_taken_for_replaced(monkeypat
     """Its name is there before and after."""
 
     def refuse(*_: object) -> None:
-        raise BeamIOError("503 slow down")
+        raise StoreError("503 slow down")
 
-    monkeypatch.setattr(whole_files.FileSystems, "exists", lambda _: True)
-    monkeypatch.setattr(whole_files.FileSystems, "rename", refuse)
-    monkeypatch.setattr(whole_files, "_make_way", lambda _: None)
-    with pytest.raises(BeamIOError):
+    monkeypatch.setattr(whole_files, "exists", lambda _: True)
+    monkeypatch.setattr(whole_files, "rename", refuse)
+    with pytest.raises(StoreError):
         move_whole(f"gs://b/out/_staging-{A}/clips", "gs://b/out/clips", [FIRST_FILE])
 
 

@@ -9,6 +9,7 @@ from earmark.transforms.output.folder import (
     matching,
     without_own_files,
 )
+from earmark.transforms.storage import Stored
 
 RUN = "20261101T120000Z-0123cdef"
 WINDOW = f"{RUN}-1793534400-89abcdef"
@@ -26,6 +27,7 @@ WINDOW = f"{RUN}-1793534400-89abcdef"
         f"_runs/{RUN}/00001.json",
         f"_runs/{RUN}/1793534400-89abcdef.json",
         f"_locks/{RUN}.json",
+        "_locks/turn",
     ],
 )
 @pytest.mark.parametrize("output", ["/a/out", "/a/out/", "gs://b/out", "file:///a/out"])
@@ -58,13 +60,18 @@ def test_nothing_else_in_the_output_is_taken_for_it(name):
 def test_an_output_in_a_store_is_no_pattern(monkeypatch):
     asked = []
 
-    def match(patterns: list[str]) -> list:
-        asked.extend(patterns)
-        return []
+    def list_below(beginning: str) -> list[Stored]:
+        asked.append(beginning)
+        names = ("b.parquet", "a.parquet", "a.json", "c/a.parquet")
+        return [Stored(f"gs://b/a[1]*?/clips/{name}", 1, 0.0) for name in names]
 
-    monkeypatch.setattr("earmark.transforms.output.folder.FileSystems.match", match)
-    assert list(matching("gs://b/a[1]*?", "clips", "*.parquet")) == []
-    assert asked == ["gs://b/a[[]1][*][?]/clips/*.parquet"]
+    monkeypatch.setattr("earmark.transforms.output.folder.list_below", list_below)
+    folder = "gs://b/a[1]*?/clips"
+    assert list(matching("gs://b/a[1]*?", "clips", "*.parquet")) == [
+        f"{folder}/a.parquet",
+        f"{folder}/b.parquet",
+    ]
+    assert asked == [f"{folder}/"]
 
 
 def test_what_runs_have_written_is_left_out_and_counted():

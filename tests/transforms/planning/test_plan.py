@@ -50,6 +50,37 @@ def test_of_many_kinds_the_most_frequent_are_told_apart_and_all_are_counted():
     assert later == {**skipped, OTHERS: skipped[OTHERS] + 100}
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("9-1700000000000", "9-1700000000000-abc"),  # rows of S3 from before etags
+        ("9-1700000000123", "9-1700000000000-abc"),  # the same of GCS
+        ("9-1700000000000-abc", "9-1700000000000"),  # a name that only Beam's filesystem takes
+        ("9-1700000000000-abc-2", "9-1800000000000-abc-2"),  # copied onto itself
+        ("9-1700000000123/5-77", "9-1700000000000-a%2Fc/5-77"),  # a member of an archive
+    ],
+)
+def test_a_version_that_says_the_same_in_another_way_is_no_other(before, now):
+    _, counts = planned([found("s3://b/a", now)], [Processed("s3://b/a", before, None, "old")])
+    assert counts == Planned(objects=0, size_bytes=0, done=1, changed=0, retried=0)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("9-1700000000000", "9-1700000001000-abc"),
+        ("9-1700000000000", "8-1700000000000-abc"),
+        ("9-1700000000000-abc", "9-1700000000000-def"),
+        ("9-1700000000000-abc", "8-1700000000000-abc"),
+        ("9-1700000000000/5-77", "9-1700000000000-abc/5-78"),
+        ("9-1700000000000000001", "9-1700000000000000002"),  # nanoseconds of a local file
+    ],
+)
+def test_one_that_says_something_else_is_another(before, now):
+    _, counts = planned([found("s3://b/a", now)], [Processed("s3://b/a", before, None, "old")])
+    assert (counts.objects, counts.changed) == (1, 1)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_two_versions_the_later_is_meant(order):
     due, _ = planned([found("/a", "7-1"), found("/a", "7-2")][::order])

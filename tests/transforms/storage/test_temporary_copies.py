@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from apache_beam.io.filesystem import FileMetadata
 
 from earmark.transforms.archives.members import member_copy, place_of
 from earmark.transforms.decoding.local_copies import local_copy
@@ -23,11 +22,11 @@ from earmark.transforms.errors import AudioError, ReadError
 from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.storage import reading
 from earmark.transforms.storage.reading import read_uri
-from earmark.transforms.storage.stores import version_of
+from earmark.transforms.storage.stored import Reading, Stored
 from earmark.transforms.storage.temporary_copies import RESERVE_BYTES, temporary_copy
 
 MB = 1 << 20
-NO_ROOM = r"no room .* temporary folder .*: it has {} bytes, and .* are free .*TMPDIR"
+NO_ROOM = r"no room .* temporary folder .*: it has {} bytes, and .* are free, .*TMPDIR"
 
 
 @pytest.fixture(name="folder")
@@ -147,14 +146,11 @@ def test_what_is_written_in_parts_is_whole(folder):
 
 
 @pytest.fixture(name="remote")
-def _remote(tmp_path, monkeypatch) -> AudioObject:
+def _remote(monkeypatch) -> AudioObject:
     """An object of 5 MB in a store."""
-    path = tmp_path / "a.wav"
-    path.write_bytes(bytes(5 * MB))
-    there = FileMetadata("store://bucket/a.wav", 5 * MB, 1.0)
-    monkeypatch.setattr(reading, "open_object", lambda uri: path.open("rb"))
-    monkeypatch.setattr(reading, "stat_object", lambda uri: there)
-    return AudioObject(there.path, 5 * MB, version_of(there))
+    there = Stored("store://bucket/a.wav", 5 * MB, 1.0)
+    monkeypatch.setattr(reading, "read", lambda _: Reading(there, iter([bytes(5 * MB)])))
+    return AudioObject(there.uri, 5 * MB, there.version)
 
 
 def test_an_object_elsewhere_that_is_too_large_is_a_failure_of_its_own(remote, room):

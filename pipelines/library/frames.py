@@ -1,0 +1,271 @@
+"""Recordings and waveforms as frames, and what is heard in each of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.models.classifier import AudioClassifier
+from earmark.models.errors import ModelError
+from earmark.models.scores import score_thresholds
+from earmark.pipelines.errors import UsageError
+from earmark.pipelines.runs import framing
+from earmark.transforms.decoding import Clock
+from earmark.transforms.decoding.stage import decode_frames
+from earmark.transforms.detecting import Detecting, find_hits, score_block
+from earmark.transforms.elements import (
+    AudioHeader,
+    AudioObject,
+    Ending,
+    FrameBlock,
+    HeadLabels,
+    SignalLevel,
+    Span,
+)
+from earmark.transforms.errors import NoSamplesError, error_of
+from earmark.transforms.frames import ChannelUse, FrameGrid, channels_heard, frames_of
+from earmark.transforms.listing import anywhere
+from earmark.transforms.storage import look_up
+
+Audio: TypeAlias = Union[str, "os.PathLike[str]", NDArray[Any]]
+"""The path or URI of a recording, or a waveform: [n] or [n, channels], floats or signed integers.
+
+Integers are scaled to -1..1 by their type.
+"""
+
+Channels: TypeAlias = Literal["mix", "each"]
+
+_RATES_HZ = range(4000, 384_001)
+
+
+class Frame(NamedTuple):
+    """What a model hears at once.
+
+    Attributes:
+      start_s: seconds from the recording's start.
+      channel: which one it is of, counted from 0; 0 where channels are mixed.
+      samples: float32 [frame_samples] in -1..1 at the model's rate, of a model that takes several
+        channels [frame_samples * channels], interleaved. The last frame is padded with zeros. A
+        sample that is no number in the recording is NaN.
+    """
+
+    start_s: float
+    channel: int
+    samples: NDArray[np.float32]
+
+
+class ScoredLabel(NamedTuple):
+    """A label, its score, and the output of the model that gave it."""
+
+    label: str
+    score: float
+    head: str
+
+
+class LabelledFrame(NamedTuple):
+    """What is heard in a frame.
+
+    Attributes:
+      start_s: seconds from the recording's start.
+      end_s: likewise, never past the recording's end.
+      channel: which one it is of, counted from 0; 0 where channels are mixed.
+      labels: best first; none where nothing counts.
+    """
+
+    start_s: float
+    end_s: float
+    channel: int
+    labels: tuple[ScoredLabel, ...]
+
+
+class _Framed(NamedTuple):
+    """What takes frames where no classifier is given: those of YAMNet."""
+
+    sample_rate_hz: int = 16_000
+    frame_samples: int = 15_600
+    hop_samples: int = 15_600
+    window_samples: int = 15_600
+    channels: int = 1
+
+
+def frames(
+    audio: Audio,
+    classifier: AudioClassifier | None = None,
+    *,
+    sample_rate_hz: int | None = None,
+    hop_s: float | None = None,
+    channels: Channels = "mix",
+) -> Iterator[Frame]:
+    """The frames of a recording or a waveform: the samples that a run would score.
+
+    A recording is decoded as runs do it, in a process of its own, and held a second at a time.
+
+    Args:
+      audio: the path or URI of a recording, a member of an archive (`a.tar!/b.wav`) too, or a
+        waveform.
+      classifier: whose frames they are; None for YAMNet's: 15600 samples at 16 kHz.
+      sample_rate_hz: of the waveform; a recording says its own.
+      hop_s: seconds from frame to frame; None for the classifier's own, mostly a frame's length.
+      channels: mix those of a recording, or hear each by itself.
+
+    Yields:
+      Frames by their start, then by channel.
+
+    Raises:
+      AudioError: behind the last good frame: the recording can't be heard, or not to its end; the
+        error's `reason` is the code that a run's rows have.
+      UsageError: there are no such frames.
+    """
+    grid, use = _framing(classifier or _Framed(), hop_s, channels)
+    return _frames(_blocks(audio, sample_rate_hz, grid, use), grid)
+
+
+def label(
+    audio: Audio,
+    classifier: AudioClassifier,
+    *,
+    sample_rate_hz: int | None = None,
+    top_k: int | None = 5,
+    min_score: float | None = None,
+    hop_s: float | None = None,
+    channels: Channels = "mix",
+) -> list[LabelledFrame]:
+    """What a classifier hears in each frame of a recording or a waveform.
+
+    Args:
+      audio: the path or URI of a recording, or a waveform.
+      classifier: what hears it.
+      sample_rate_hz: of the waveform; a recording says its own.
+      top_k: at most so many labels a frame, of each head; None for all.
+      min_score: a label counts from this score on; None for what the model says, else 0.1.
+      hop_s: seconds from frame to frame; None for the classifier's own.
+      channels: mix those of a recording, or hear each by itself.
+
+    Returns:
+      All frames by their start, then by channel, also those without a label.
+
+    Raises:
+      AudioError: the recording can't be heard, or not to its end.
+      UsageError: there are no such frames.
+    """
+    if top_k is not None and top_k < 1:
+        raise UsageError(f"top_k {top_k}: 1 or more, or None for all")
+    grid, use = _framing(classifier, hop_s, channels)
+    heads = tuple(HeadLabels(each.name, each.labels) for each in classifier.heads)
+    try:
+        least = score_thresholds(classifier.heads, min_score)
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+    detecting = Detecting(grid, heads, least, top_k)
+    heard: list[tuple[int, int, tuple[ScoredLabel, ...]]] = []
+    duration_s = 0.0
+    for block in _blocks(audio, sample_rate_hz, grid, use):
+        heard += _labelled(block, classifier, detecting)
+        if block.ending is not None and block.ending.header is not None:
+            duration_s = block.ending.samples / block.ending.header.sample_rate_hz
+    starts_s = grid.start_s(np.array([frame for frame, _, _ in heard], np.int32)).tolist()
+    ends_s = grid.end_s(np.array([frame for frame, _, _ in heard], np.int32), duration_s).tolist()
+    return [
+        LabelledFrame(start_s, end_s, channel, labels)
+        for start_s, end_s, (_, channel, labels) in zip(starts_s, ends_s, heard, strict=True)
+    ]
+
+
+def _framing(
+    model: AudioClassifier | _Framed, hop_s: float | None, channels: str
+) -> tuple[FrameGrid, ChannelUse]:
+    if channels not in ("mix", "each"):
+        raise UsageError(f"channels {channels!r}: mix or each")
+    return framing(model, hop_s, channels)
+
+
+def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
+    for block in blocks:
+        for row, frame, channel in _rows(block):
+            yield Frame(frame * grid.hop_samples / grid.sample_rate_hz, channel, block.frames[row])
+
+
+def _labelled(
+    block: FrameBlock, classifier: AudioClassifier, detecting: Detecting
+) -> Iterator[tuple[int, int, tuple[ScoredLabel, ...]]]:
+    """The frames of a block with their channels and labels, by frame, then by channel."""
+    hits = find_hits(score_block(block, classifier), detecting)
+    names = [(label, head.name) for head in detecting.heads for label in head.labels]
+    heard: dict[tuple[int, int], list[ScoredLabel]] = {}
+    for frame, channel, index, score in zip(
+        *(column.tolist() for column in (hits.frame, hits.channel, hits.label_index, hits.score)),
+        strict=True,
+    ):
+        name, head = names[index]
+        heard.setdefault((frame, channel), []).append(ScoredLabel(name, score, head))
+    for _, frame, channel in _rows(block):
+        labels = sorted(heard.get((frame, channel), ()), key=lambda each: -each.score)
+        yield frame, channel, tuple(labels)
+
+
+def _rows(block: FrameBlock) -> Iterator[tuple[int, int, int]]:
+    """Each row of a block with its frame and channel, by frame, then by channel."""
+    frames = len(block.frames) // block.channels
+    for index in range(frames):
+        for channel in range(block.channels):
+            yield channel * frames + index, block.first_frame + index, channel
+
+
+def _blocks(
+    audio: Audio, sample_rate_hz: int | None, grid: FrameGrid, use: ChannelUse
+) -> Iterator[FrameBlock]:
+    if isinstance(audio, (str, os.PathLike)):
+        if sample_rate_hz is not None:
+            raise UsageError("sample_rate_hz: is for a waveform; a recording says its own")
+        return _decoded(os.fspath(audio), grid, use)
+    if sample_rate_hz is None or sample_rate_hz not in _RATES_HZ:
+        lowest, highest = _RATES_HZ[0], _RATES_HZ[-1]
+        raise UsageError(f"sample_rate_hz {sample_rate_hz}: a waveform's, {lowest} to {highest}")
+    return _cut(_as_floats(audio), int(sample_rate_hz), grid, use)
+
+
+def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]:
+    span = Span(look_up(anywhere(uri)))
+    for block in decode_frames(span, grid, Clock(), use):
+        yield block
+        if block.ending is None:
+            continue
+        if block.ending.trouble:
+            raise error_of(block.ending.trouble)
+        if not block.ending.samples:
+            raise NoSamplesError("there is not one sample in it")
+
+
+def _cut(
+    samples: NDArray[np.float32], rate_hz: int, grid: FrameGrid, use: ChannelUse
+) -> Iterator[FrameBlock]:
+    """A waveform, float32 [n, channels], as decoding would give it."""
+    length, channels = samples.shape
+    span = Span(AudioObject("", None, ""))
+    seconds = (samples[start : start + rate_hz] for start in range(0, length, rate_hz))
+    heard, count = channels_heard(use, channels), 0
+    if length:
+        for first, cut in frames_of(seconds, channels, rate_hz, grid, use):
+            yield FrameBlock(span, first, cut, None, heard)
+            count = first + len(cut) // heard
+    none = np.empty((0, grid.frame_samples * use.in_frame), np.float32)
+    header = AudioHeader("", "", rate_hz, channels, length)
+    yield FrameBlock(span, count, none, Ending(header, length, count, SignalLevel()))
+
+
+def _as_floats(waveform: NDArray[Any] | Sequence[float]) -> NDArray[np.float32]:
+    """A waveform as float32 [n, channels]."""
+    samples = np.asarray(waveform)
+    if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
+        raise UsageError(f"a waveform is [n] or [n, channels], not {list(samples.shape)}")
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    if samples.dtype.kind == "i":
+        samples = samples / -float(np.iinfo(samples.dtype).min)
+    if samples.dtype.kind != "f":
+        raise UsageError(f"a waveform is of floats or signed integers, not {samples.dtype}")
+    return samples.astype(np.float32)

@@ -1,0 +1,214 @@
+"""Classifying recordings in somebody's own Beam pipeline. Composition only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from numpy.typing import NDArray
+
+from earmark.models.classifier import AudioClassifier
+from earmark.pipelines.library.options import MODEL, URIS, ModelKeywords, UriKeywords
+from earmark.pipelines.options import parse_keywords
+from earmark.pipelines.runs import Process, RunConfig, configure
+from earmark.transforms.decoding.splitting import SplitLongClips
+from earmark.transforms.detecting import loaded
+from earmark.transforms.elements import (
+    AudioHeader,
+    AudioObject,
+    ClipResult,
+    LabelSummary,
+    ScoredClip,
+    SignalLevel,
+)
+from earmark.transforms.listing import anywhere, look_up_with_members
+from earmark.transforms.output import Provenance, made_tables
+from earmark.transforms.workers import SpreadObjects
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Detection(NamedTuple):
+    """A label in a frame of a recording: a row of detections/, see docs/output.md."""
+
+    clip: str
+    channel: int | None
+    start_s: float
+    end_s: float
+    start_time: datetime | None
+    head: str
+    label: str
+    display_name: str | None
+    label_index: int
+    score: float
+    score_raw: float | None
+
+
+class Event(NamedTuple):
+    """Consecutive detections of a label, merged: a row of events/, see docs/output.md."""
+
+    clip: str
+    channel: int | None
+    start_s: float
+    end_s: float
+    start_time: datetime | None
+    head: str
+    label: str
+    display_name: str | None
+    label_index: int
+    max_score: float
+    mean_score: float
+    frames: int
+
+
+class ClipEmbeddings(NamedTuple):
+    """The embeddings of a recording's frames, by frame, then by channel.
+
+    Attributes:
+      start_s: float64 [n], of each frame, seconds from the recording's start.
+      channel: int32 [n], 0 where channels are mixed.
+      values: float32 or float16 [n, embedding_size].
+    """
+
+    start_s: NDArray[np.float64]
+    channel: NDArray[np.int32]
+    values: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class ClassifiedClip:
+    """What came of a recording.
+
+    Attributes:
+      uri: where it is: an absolute path, a URI, or that of a member of an archive.
+      status: scored; partial, where a part of it could not be heard; or failed.
+      reason: why it is partial or failed, a code that docs/output.md lists; None otherwise.
+      message: the same in words.
+      header: what the recording's header says; None of one that failed, and so are the next two.
+      level: loudness and clipping.
+      recorded_at: when it began, UTC; None also where nothing says so.
+      duration_s: how much of it was heard.
+      labels: what was heard in all of it, best first.
+      detections: what was heard in each frame, by label, then by time.
+      events: the same, consecutive detections merged.
+      embeddings: None where none were asked for, or it failed.
+    """
+
+    uri: str
+    status: str
+    reason: str | None
+    message: str | None
+    header: AudioHeader | None = None
+    level: SignalLevel | None = None
+    recorded_at: datetime | None = None
+    duration_s: float = 0.0
+    labels: tuple[LabelSummary, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    events: tuple[Event, ...] = ()
+    embeddings: ClipEmbeddings | None = None
+
+
+class Classify(beam.PTransform):  # type: ignore[misc]
+    """Classify recordings: their paths or URIs, str, to a ClassifiedClip for each.
+
+    An archive (tar, tar.gz, zip) stands for its members, each of which has a result. What comes
+    several times has one. Nothing is written, so the embeddings of a recording, where they are
+    wanted, are in memory all at once.
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str] = "yamnet", **options: Unpack[UriKeywords]
+    ) -> None:
+        """Find and load the model, and check that it can be used so.
+
+        Args:
+          model: yamnet, builtin, or the path or URI of a .tflite file. Workers read it themselves,
+            so for workers on other machines it is a name or a URI, or a path that they have, too.
+          options: those of `earmark classify` by their names, but for those of a run.
+
+        Raises:
+          UsageError: an option or a value that isn't known, or a model that can't be used.
+        """
+        super().__init__()
+        checked, _ = parse_keywords({"model": model, **options}, {}, URIS)
+        self._config: RunConfig = configure(checked, datetime.now(timezone.utc))[0]
+
+    def expand(self, uris: beam.PCollection[str]) -> beam.PCollection[ClassifiedClip]:
+        """Apply the transform."""
+        options, made_by = self._config.options, self._config.made_by
+        return (
+            uris
+            | "LookUp" >> beam.FlatMap(_objects, options.all_files)
+            | SpreadObjects()
+            | SplitLongClips(options.span_s)
+            | "SpreadSpans" >> beam.Reshuffle()
+            | Process(self._config, None)
+            | "Rows" >> beam.Map(classified, made_by).with_output_types(ClassifiedClip)
+        )
+
+
+def load_classifier(
+    model: str | os.PathLike[str] = "yamnet", **options: Unpack[ModelKeywords]
+) -> AudioClassifier:
+    """Load a model: in a process, whoever asks for the same gets the same.
+
+    Args:
+      model: yamnet, builtin, or the path or URI of a .tflite file.
+      options: those of `earmark classify` that say how a model is used, by their names.
+
+    Raises:
+      UsageError: an option or a value that isn't known, or a model that can't be used.
+    """
+    checked, _ = parse_keywords({"model": model, **options}, {}, MODEL)
+    return configure(checked, datetime.now(timezone.utc))[1]
+
+
+def classified(result: ClipResult, made_by: Provenance) -> ClassifiedClip:
+    """A clip's result in the rows that a run would write of it."""
+    if not isinstance(result, ScoredClip):
+        return ClassifiedClip(
+            result.clip.uri, "failed", result.trouble.reason, result.trouble.message
+        )
+    rows = {
+        table.name: [row for part in table.rows([result], made_by) for row in part.to_pylist()]
+        for table in made_tables(made_by)
+        if table.name in ("detections", "events")
+    }
+    return ClassifiedClip(
+        result.clip.uri,
+        result.status,
+        result.reason,
+        result.message,
+        result.header,
+        result.level,
+        result.recorded_at,
+        result.duration_s,
+        result.labels,
+        tuple(Detection(**row) for row in rows.get("detections", ())),
+        tuple(Event(**row) for row in rows.get("events", ())),
+        _embeddings(result, made_by),
+    )
+
+
+def _embeddings(result: ScoredClip, made_by: Provenance) -> ClipEmbeddings | None:
+    if made_by.embedding_size is None:
+        return None
+    parts = list(loaded(result.embeddings))
+    frame = np.concatenate([np.empty(0, np.int32), *(part.frame for part in parts)])
+    channel = np.concatenate([np.empty(0, np.int32), *(part.channel for part in parts)])
+    none = np.empty((0, made_by.embedding_size), made_by.embedding_dtype)
+    values = np.concatenate([none, *(part.values for part in parts)])
+    return ClipEmbeddings(made_by.grid.start_s(frame), channel, values)
+
+
+def _objects(uri: str, all_files: bool) -> Iterator[AudioObject]:
+    """What a URI means: one object, or of an archive each member that can be audio by name."""
+    for found in look_up_with_members(anywhere(os.fspath(uri)), all_files):
+        if found.skipped_as is None:
+            yield found.object

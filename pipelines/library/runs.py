@@ -1,0 +1,158 @@
+"""Whole runs from Python: what the commands do, without a command line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from apache_beam.utils.interactive_utils import is_in_ipython
+
+from earmark.pipelines.console import screen
+from earmark.pipelines.errors import UsageError
+from earmark.pipelines.interrupts import StoppedError
+from earmark.pipelines.library.options import EMBED_RUN, RUN, ClassifyKeywords, EmbedKeywords
+from earmark.pipelines.options import Command, parse_keywords
+from earmark.pipelines.runs import Outcome, carry_out, prepare
+from earmark.pipelines.screen import is_notebook, watch
+from earmark.transforms.output import Tables, read
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_log = logging.getLogger("earmark")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What came of a run; counts are of this run alone.
+
+    Attributes:
+      output: the folder or URI that the tables are in.
+      run_id: names the run, and its file `_runs/RUN_ID.json`; None if there was nothing to do, or
+        if the run was left to an engine.
+      clips: how many recordings were heard.
+      audio_s: how much sound there is in them.
+      detections: rows written, and so are the next two.
+      events: see detections.
+      embeddings: see detections.
+      labels: in how many clips each label was heard.
+      failures: how many recordings could not be heard, by reason.
+      partial: how many were heard in part, by reason; they count as clips, too.
+      skipped: how many files were left out since by name they can't be audio, by extension.
+      heard_before: how many recordings earlier runs had heard.
+    """
+
+    output: str
+    run_id: str | None
+    clips: int
+    audio_s: float
+    detections: int
+    events: int
+    embeddings: int
+    labels: Mapping[str, int]
+    failures: Mapping[str, int]
+    partial: Mapping[str, int]
+    skipped: Mapping[str, int]
+    heard_before: int
+
+    @property
+    def failed(self) -> int:
+        """How many recordings could not be heard."""
+        return sum(self.failures.values())
+
+    def read(self) -> Tables:
+        """The tables of the output, with the rows of earlier runs, too: see `earmark.read`."""
+        return read(self.output)
+
+
+def classify(
+    *,
+    beam: Mapping[str, object] | None = None,
+    progress: bool | None = None,
+    **options: Unpack[ClassifyKeywords],
+) -> RunSummary:
+    """Hear an archive, as `earmark classify` does: what is new in it, each recording once.
+
+    Ctrl-C, or a notebook's Stop, finishes what is under way and commits it; then a
+    KeyboardInterrupt is raised. The same call again goes on from there. In another thread than the
+    main one nothing is done about signals.
+
+    Args:
+      beam: Beam's own options by name, such as {"direct_num_workers": 2}.
+      progress: whether to draw how far the run is; None where there is a terminal or a notebook.
+      options: those of the command by their names, input and output among them. Paths may be
+        pathlib's; what may be repeated is a list.
+
+    Raises:
+      UsageError: it can't be done as it was asked for: one line says why.
+      RunError: it was begun, and failed: one line says why, and what is committed.
+      KeyboardInterrupt: it was interrupted; what had been heard is committed.
+    """
+    return _run(options, beam, progress, RUN)
+
+
+def embed(
+    *,
+    beam: Mapping[str, object] | None = None,
+    progress: bool | None = None,
+    **options: Unpack[EmbedKeywords],
+) -> RunSummary:
+    """Write down the embeddings of an archive's frames, as `earmark embed` does: see `classify`."""
+    return _run(options, beam, progress, EMBED_RUN)
+
+
+def _run(
+    options: Mapping[str, object],
+    beam: Mapping[str, object] | None,
+    progress: bool | None,
+    command: Command,
+) -> RunSummary:
+    if is_in_ipython() and find_spec("pandas") is None:
+        raise UsageError("in IPython and notebooks Beam needs pandas: pip install pandas")
+    with _quiet_beam():
+        run = prepare(*parse_keywords(options, beam or {}, command))
+        console = screen(errors=True)
+        is_drawn = console.is_terminal or is_notebook() if progress is None else progress
+        try:
+            shown = watch(run.made_by.run_id, console if is_drawn else None)
+            outcome = carry_out(run, _log.warning, shown)
+        except StoppedError as error:
+            raise KeyboardInterrupt(str(error)) from None
+    return _summary(run.options.output, outcome)
+
+
+def _summary(output: str, outcome: Outcome) -> RunSummary:
+    record = outcome.record or {}
+    totals = record.get("totals", {})
+    return RunSummary(
+        output=output,
+        run_id=record.get("run_id"),
+        clips=totals.get("clips", 0),
+        audio_s=totals.get("audio_s", 0.0),
+        detections=totals.get("detections", 0),
+        events=totals.get("events", 0),
+        embeddings=totals.get("embeddings", 0),
+        labels={label: total["clips"] for label, total in totals.get("labels", {}).items()},
+        failures=totals.get("failures", {}),
+        partial=totals.get("partial", {}),
+        skipped=record.get("listed", {}).get("skipped", {}),
+        heard_before=outcome.planned.done,
+    )
+
+
+@contextmanager
+def _quiet_beam() -> Iterator[None]:
+    """Leave out what Beam warns of and nobody needs, unless more than the usual is to be logged."""
+    logger = logging.getLogger("apache_beam")
+    if logger.level != logging.NOTSET or logger.getEffectiveLevel() < logging.WARNING:
+        yield
+        return
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(logging.NOTSET)

@@ -1,0 +1,336 @@
+"""Objects in S3, GCS and Azure, and files on web servers, by obstore."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
+from earmark.transforms.storage.paths import is_web
+from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
+from earmark.transforms.text import printable
+
+_PAGE = 1000
+_TRIES = 4
+
+
+class OddNameError(StoreError):
+    """There is an object whose name obstore cannot take."""
+
+
+class ObjectStores:
+    """A Store of the objects that obstore can reach, which tries failed requests again itself."""
+
+    def look(self, uri: str) -> Stored:
+        """What there is at a URI."""
+        client, key = placed(uri)
+        with _told():
+            try:
+                found = client.head(key)
+            except (BaseError, FileNotFoundError):
+                if not is_web(uri):
+                    raise
+                found = client.get(key).meta  # some servers answer no HEAD
+            return _stored(uri, found)
+
+    def list_below(self, beginning: str) -> Iterator[Stored]:
+        """All objects whose URIs begin like this, at any depth.
+
+        Raises:
+          OddNameError: one has a name that obstore cannot take.
+        """
+        if is_web(beginning):
+            raise StoreError("a web server has no listing: name each file, here or in a manifest")
+        root = root_of(beginning)
+        key = beginning[len(root) + 1 :]
+        with _told():
+            for meta in _without_folders(_listed(client_of(root), key, _is_sorted(root))):
+                yield _stored(f"{root}/{meta['path']}", meta)
+
+    def read(self, uri: str) -> Reading:
+        """An object from its beginning to its end; a broken connection is taken up again."""
+        client, key = placed(uri)
+        with _told():
+            answer = client.get(key)
+        stored = _stored(uri, answer.meta)
+        return Reading(stored, _chunks(_Object(client, key, stored), answer))
+
+    def open(self, uri: str) -> BinaryIO:
+        """An object to be read from any position, all of one version."""
+        client, key = placed(uri)
+        raw = _ObjectFile(_Object(client, key, self.look(uri)))
+        return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
+
+    def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
+        """An object to be written, which is there once the context ends well."""
+        client, key = _writable(uri)
+        return cast(AbstractContextManager[BinaryIO], _Upload(client, key))
+
+    def create_if_absent(self, uri: str, content: bytes) -> bool:
+        """Write an object unless one of that name is there; of several that try, one does."""
+        client, key = _writable(uri)
+        with _told():
+            try:
+                client.put(key, content, mode="create")
+            except AlreadyExistsError:
+                # an answer that was lost has had the request sent again
+                return bytes(client.get(key).bytes()) == content
+        return True
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder: there are none."""
+
+    def rename(self, moves: Sequence[tuple[str, str]]) -> None:
+        """Give objects other names in the same bucket; objects that have these are replaced."""
+        with _told():
+            for source, target in moves:
+                client, key = _writable(source)
+                client.copy(key, placed(target)[1])
+        self.delete(source for source, _ in moves)
+
+    def delete(self, uris: Iterable[str]) -> None:
+        """Delete objects, those that are there."""
+        keys: dict[str, list[str]] = {}
+        for uri in uris:
+            keys.setdefault(root_of(uri), []).append(_writable(uri)[1])
+        with _told():
+            for root, group in keys.items():
+                _delete(client_of(root), group)
+
+
+def probe_container(uri: str) -> None:
+    """Ask a container of Azure's whether it can be listed, without patience.
+
+    Raises:
+      StoreError: it cannot.
+    """
+    with _told():
+        retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
+        next(iter(azure_client(root_of(uri), retries).list(chunk_size=1)), None)
+
+
+def _delete(client: Client, keys: list[str]) -> None:
+    try:
+        client.delete(keys)
+    except FileNotFoundError:  # GCS and Azure tell, and leave others undone
+        for key in keys:
+            try:
+                client.delete(key)
+            except FileNotFoundError:
+                continue
+
+
+def _writable(uri: str) -> tuple[Client, str]:
+    if is_web(uri):
+        raise StoreError("files on web servers can be read, not written")
+    return placed(uri)
+
+
+def _stored(uri: str, meta: Any) -> Stored:
+    return Stored(uri, meta["size"], meta["last_modified"].timestamp(), _bare(meta["e_tag"] or ""))
+
+
+def _bare(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')
+
+
+# listing
+
+
+def _is_sorted(root: str) -> bool:
+    """Whether a bucket lists objects in the order of their names; S3's directory buckets don't."""
+    return not root.endswith("--x-s3")
+
+
+def _listed(client: Client, key: str, is_sorted: bool) -> Iterator[Any]:
+    """What is listed of the objects whose keys begin like this.
+
+    obstore lists whole folders. Of a large one, only the part is asked for that is needed.
+    """
+    folder, _, name = key.rpartition("/")
+    # what comes behind this includes whatever begins with the whole
+    offset = key[:-1] if is_sorted and len(name) > 1 and name[-2].isalnum() else None
+    for meta in _pages(client, folder, offset, is_sorted):
+        if meta["path"].startswith(key):
+            yield meta
+        elif is_sorted and meta["path"] > key:
+            return
+
+
+def _pages(client: Client, folder: str, offset: str | None, is_sorted: bool) -> Iterator[Any]:
+    """All in a folder behind a key; where a page broke off in the middle, it is asked for again."""
+    for attempt in _retrying(_TRIES if is_sorted else 1):
+        with attempt:
+            for page in client.list(folder or None, offset=offset, chunk_size=_PAGE):
+                for meta in page:
+                    offset = meta["path"] if is_sorted else None
+                    yield meta
+
+
+def _without_folders(metas: Iterable[Any]) -> Iterator[Any]:
+    """Leave out stand-ins for folders: an empty a/, which obstore gives as a, before a/b."""
+    held = None
+    for meta in metas:
+        if held is not None and not meta["path"].startswith(f"{held['path']}/"):
+            yield held
+        held = None if meta["size"] else meta
+        if held is None:
+            yield meta
+    if held is not None:
+        yield held
+
+
+# reading and writing
+
+
+class _Object(NamedTuple):
+    """An object of a client, in the version that it has."""
+
+    client: Client
+    key: str
+    stored: Stored
+
+    def get(self, start: int, stop: int) -> Any:
+        """Ask for a part of it, if it still has that version."""
+        options: Any = {"range": (start, stop)}
+        if self.stored.etag:
+            options["if_match"] = f'"{self.stored.etag}"'
+        return self.client.get(self.key, options=options)
+
+
+def _chunks(
+    object_: _Object, answer: Any = None, start: int = 0, stop: int = -1
+) -> Iterator[bytes]:
+    """A part of an object, all of it without one; the first answer may be there already."""
+    done, stop = start, object_.stored.size_bytes if stop < 0 else stop
+    with _told():
+        for attempt in _retrying():
+            with attempt:
+                if answer is None and done < stop:
+                    answer = object_.get(done, stop)
+                stream, answer = answer, None
+                for chunk in stream.stream(READ_BYTES) if stream is not None else ():
+                    done += len(chunk)
+                    yield bytes(chunk)
+    if done != stop:
+        raise StoreError(f"{done - start} bytes came, not {stop - start}")
+
+
+def _retrying(tries: int = _TRIES) -> Retrying:
+    """Takes up again an answer that broke off in the middle; other requests obstore sends again."""
+    return Retrying(
+        retry=retry_if_exception(_broke_off),
+        stop=stop_after_attempt(tries),
+        wait=wait_exponential_jitter(0.5, 20.0),
+        reraise=True,
+    )
+
+
+def _broke_off(error: BaseException) -> bool:
+    said = str(error).partition("\n")[0]
+    return isinstance(error, BaseError) and not re.search(r"status code|\bretries\b", said)
+
+
+class _ObjectFile(io.RawIOBase):
+    """An object as a file that can be read from any position."""
+
+    def __init__(self, object_: _Object) -> None:
+        self._object = object_
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        start, stop = self._position, min(self._position + len(view), self._size)
+        if start >= stop:
+            return 0
+        for chunk in _chunks(self._object, start=start, stop=stop):
+            view[self._position - start :][: len(chunk)] = chunk
+            self._position += len(chunk)
+        return stop - start
+
+    @property
+    def _size(self) -> int:
+        return self._object.stored.size_bytes
+
+
+class _Upload(io.RawIOBase):
+    """An object that is being written; it is not there unless the context ends well."""
+
+    def __init__(self, client: Client, key: str) -> None:
+        self._writer = obstore.open_writer(client, key, buffer_size=READ_BYTES, max_concurrency=2)
+        self._is_given_up = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        with _told():
+            self._writer.write(bytes(content))
+        return len(content)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        super().close()
+        if not self._is_given_up:
+            with _told():
+                self._writer.close()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._is_given_up = kind is not None
+        self.close()
+
+    def __del__(self) -> None:
+        """Leave what nobody has closed unwritten."""
+
+
+# what goes wrong
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Have obstore's errors told in one line, as those of a store."""
+    try:
+        yield
+    except InvalidPathError as error:
+        raise OddNameError(_line(error)) from error
+    except BaseError as error:
+        raise StoreError(_line(error)) from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_line(error)) from error
+
+
+def _line(error: Exception) -> str:
+    """What a store has answered, of all that obstore tells about it."""
+    said, _, details = str(error).partition("\n\nDebug source:")
+    status = re.search(r"status code: ([0-9]{3}(?: [A-Za-z]+)*)", said)
+    named = [
+        found[1] for tag in ("Code", "Message") if (found := re.search(rf"<{tag}>(.*?)</", said))
+    ]
+    if status is not None:
+        return printable(": ".join([status[1], *named]))
+    system = re.search(r'message: "([^"]+)"', details)
+    said = re.sub(r" in [0-9.]+[nµm]?s\b", "", said)
+    return printable(" ".join(said.split()) + (f": {system[1]}" if system else ""))
