@@ -91,9 +91,9 @@ _Key: TypeAlias = tuple[str, str]
 
 
 class _TallyFn(beam.DoFn):  # type: ignore[misc]
-    """A tally for each span, by the clip, as soon as its last block has come.
+    """A tally for each span, by the version of its clip, as soon as its last block has come.
 
-    A window of a stream may hold two versions of a recording, one of them brought once more.
+    A window of a stream may hold two versions of a recording, one replayed from a snapshot.
     """
 
     def __init__(self, detecting: Detecting) -> None:

@@ -111,10 +111,14 @@ def _commit_together(
 
 
 def _is_done(planned: PlannedObject, there: Mapping[str, str]) -> bool:
-    """Whether rows of an object, by the names of their files, are of this version or a later one.
+    """Whether the output has rows of this version of an object, or of a later one.
 
-    Of two versions in a window the earlier one is done: only then was the later one planned. It was
-    committed, and an engine that went back to a snapshot has brought it again.
+    A window may hold two versions: one that the engine has replayed from a snapshot though its rows
+    are committed, and one that was planned after the stream had seen these rows.
+
+    Args:
+      planned: the object.
+      there: the names of files with rows, by their objects' URIs.
     """
     file = there.get(planned.object.uri)
     return file is not None and is_since_planned(file, planned.old_file)

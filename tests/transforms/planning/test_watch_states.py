@@ -42,7 +42,8 @@ from earmark.transforms.output.windows import commit_window
 from earmark.transforms.output.writing import file_name
 from earmark.transforms.planning import watching
 from earmark.transforms.planning.plan import State
-from tests.transforms.output.test_windows import BEGAN, MADE_BY, RUN, failed, heard
+from tests.transforms.output.results import failed, scored
+from tests.transforms.output.test_windows import BEGAN, MADE_BY, RUN
 from tests.transforms.planning.test_watching import Stream
 
 ROOT = Path(__file__).parents[3]
@@ -317,7 +318,7 @@ class Watching(RuleBasedStateMachine):
 
     def decoded(self, each: PlannedObject) -> ClipResult:
         is_broken = each.object.version in self.broken
-        result = (failed if is_broken else heard)(each.object.uri)
+        result = (failed if is_broken else scored)(each.object.uri)
         return replace(result, clip=each.object)
 
     def rows_of(self, new: list[PlannedObject], committed: str = "") -> dict[str, Rows]:
