@@ -237,7 +237,7 @@ def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]
         if block.ending.trouble:
             raise error_of(block.ending.trouble)
         if not block.ending.samples:
-            raise NoSamplesError("there is not one sample in it")
+            raise NoSamplesError("it contains no samples")
 
 
 def _cut(

@@ -31,16 +31,16 @@ class RunSummary:
       output: the folder or URI that the tables are in.
       run_id: names the run, and its file `_runs/RUN_ID.json`; None if there was nothing to do, or
         if the run was left to an engine.
-      clips: how many recordings were heard.
-      audio_s: how much sound there is in them.
-      detections: rows written, and so are the next two.
-      events: see detections.
-      embeddings: see detections.
-      labels: in how many clips each label was heard.
-      failures: how many recordings could not be heard, by reason.
-      partial: how many were heard in part, by reason; they count as clips, too.
-      skipped: how many files were left out since by name they can't be audio, by extension.
-      heard_before: how many recordings earlier runs had heard.
+      clips: how many recordings were scored.
+      audio_s: their total length in seconds.
+      detections: rows written to detections/.
+      events: rows written to events/.
+      embeddings: rows written to embeddings/.
+      labels: in how many clips each label was detected.
+      failures: how many recordings could not be scored, by reason.
+      partial: how many were scored in part, by reason; they count as clips, too.
+      skipped: how many files were left out since their names are not of audio, by extension.
+      processed_before: how many recordings earlier runs had processed.
     """
 
     output: str
@@ -54,11 +54,11 @@ class RunSummary:
     failures: Mapping[str, int]
     partial: Mapping[str, int]
     skipped: Mapping[str, int]
-    heard_before: int
+    processed_before: int
 
     @property
     def failed(self) -> int:
-        """How many recordings could not be heard."""
+        """How many recordings could not be scored."""
         return sum(self.failures.values())
 
     def read(self) -> Tables:
@@ -72,22 +72,22 @@ def classify(
     progress: bool | None = None,
     **options: Unpack[ClassifyKeywords],
 ) -> RunSummary:
-    """Hear an archive, as `earmark classify` does: what is new in it, each recording once.
+    """Process an archive, as `earmark classify` does: what is new in it, each recording once.
 
-    Ctrl-C, or a notebook's Stop, finishes what is under way and commits it; then a
-    KeyboardInterrupt is raised. The same call again goes on from there. In another thread than the
-    main one nothing is done about signals.
+    Ctrl-C, or a notebook's Stop, finishes the recordings in progress and commits them; then a
+    KeyboardInterrupt is raised. The same call resumes from there. Outside the main thread, signals
+    are left alone.
 
     Args:
       beam: Beam's own options by name, such as {"direct_num_workers": 2}.
-      progress: whether to draw how far the run is; None where there is a terminal or a notebook.
+      progress: whether to draw a progress bar; None for only on a terminal or in a notebook.
       options: those of the command by their names, input and output among them. Paths may be
         pathlib's; what may be repeated is a list.
 
     Raises:
-      UsageError: it can't be done as it was asked for: one line says why.
-      RunError: it was begun, and failed: one line says why, and what is committed.
-      KeyboardInterrupt: it was interrupted; what had been heard is committed.
+      UsageError: the call is wrong, or what it names cannot be used; one line says why.
+      RunError: the run failed after it had started; one line says why, and what is committed.
+      KeyboardInterrupt: it was interrupted; what was processed by then is committed.
     """
     return _run(options, beam, progress, RUN)
 
@@ -136,7 +136,7 @@ def _summary(output: str, outcome: Outcome) -> RunSummary:
         failures=totals.get("failures", {}),
         partial=totals.get("partial", {}),
         skipped=record.get("listed", {}).get("skipped", {}),
-        heard_before=outcome.planned.done,
+        processed_before=outcome.planned.done,
     )
 
 

@@ -148,10 +148,10 @@ def test_a_journal_that_no_run_has_written_is_set_aside(output, archive, classif
     journal.write_text(json.dumps({"obsolete": ["../precious.txt"]}))
     status, _, err = classify(archive, output, "--embeddings")
     assert (status, err.count("\n")) == (2, 1)
-    assert f"{journal} is no journal of a commit" in err
-    assert f"{journal} is no journal" in repair(output, "--dry_run")[1]
+    assert f"{journal} is not a valid journal" in err
+    assert f"{journal} is not a valid journal" in repair(output, "--dry_run")[1]
     assert journal.exists()
-    assert f"{journal} is no journal" in repair(output)[1]
+    assert f"{journal} is not a valid journal" in repair(output)[1]
     assert len(list(output.glob("_set_aside/*/_staging-*/00001.json"))) == 1
     assert "Nothing to do" in classify(archive, output, "--embeddings")[1]
 

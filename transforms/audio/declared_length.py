@@ -66,7 +66,7 @@ class DeclaredLength(NamedTuple):
             short_by = self.samples - reached
             if short_by > (self.tolerance if self.is_whole else 0):
                 declared_s = self.samples / sample_rate_hz
-                raise TruncatedError(f"the header promises {declared_s:.3f} s, {could}")
+                raise TruncatedError(f"the header declares {declared_s:.3f} s, {could}")
         elif not self.is_whole:
             raise TruncatedError(f"{self._shortfall}, {could}")
 
@@ -75,8 +75,8 @@ class DeclaredLength(NamedTuple):
         if not self.is_whole:
             return DamagedError(f"{self._shortfall}, no sound could be decoded")
         if self.samples or self.seconds or self.sound_bytes:
-            return DamagedError("the header promises sound, none could be decoded")
-        return NoSamplesError("there is not one sample in it")
+            return DamagedError("the header declares audio, but none could be decoded")
+        return NoSamplesError("it contains no samples")
 
     @property
     def _shortfall(self) -> str:

@@ -44,7 +44,7 @@ def open_libav(
     Raises:
       UnsupportedError: the sound is encrypted, or of a codec that is not known here.
       NoAudioStreamError: there are only other things in it.
-      DamagedError: the content makes no sense.
+      DamagedError: the content is not valid.
       NoSamplesError: there is no sound in it.
     """
     if declared.locked:
@@ -226,7 +226,7 @@ def _in_libav() -> Iterator[None]:
 
     Raises:
       UnsupportedError: libav lacks what it takes.
-      DamagedError: the content makes no sense.
+      DamagedError: the content is not valid.
       ReadError: the file could not be read.
     """
     try:
@@ -274,10 +274,10 @@ def _pick_stream(container: InputContainer) -> AudioStream:
     streams = container.streams.audio
     if not streams:
         others = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise NoAudioStreamError(f"no sound in it, only: {others}")
+        raise NoAudioStreamError(f"contains no audio, only: {others}")
     decodable = [stream for stream in streams if stream.codec_context is not None]
     if not decodable:
-        raise UnsupportedError("the codec of the sound is not known here")
+        raise UnsupportedError("the audio codec is not supported")
     default = [stream for stream in decodable if stream.disposition & Disposition.default]
     stream = (default or decodable)[0]
     stream.codec_context.thread_count = 1  # the cores are busy with other recordings
@@ -324,7 +324,7 @@ def _codec(stream: AudioStream) -> str:
     return name.removesuffix("_planar").removesuffix("le").removesuffix("be")
 
 
-_NO_SENSE = "the content makes no sense to the decoder"
+_NO_SENSE = "the content is not valid for the decoder"
 
 
 def _as_audio_error(error: Exception) -> AudioError:

@@ -47,7 +47,7 @@ def open_ogg(content: FilePart, format_: Format) -> Iterator[OggDecoder]:
                 continue
             yield OggDecoder(format_, first, links, trouble)
             return
-    raise trouble or NoSamplesError("there is not one sample in it")
+    raise trouble or NoSamplesError("it contains no samples")
 
 
 def find_links(content: FilePart) -> Iterator[FilePart]:

@@ -40,7 +40,7 @@ def open_audio(path: str | os.PathLike[str]) -> Iterator[AudioReader]:
     Raises:
       ReadError: there is no such file, or it cannot be read.
       EmptyFileError: it holds no bytes.
-      NotAudioError: it is of no format that is known here.
+      NotAudioError: its format is not known.
       NoAudioStreamError: it holds no sound.
       UnsupportedError: its codec or sample rate is not known here, or it is encrypted.
       DamagedError: nothing of it can be decoded.
@@ -154,7 +154,7 @@ def _open_file(path: str | os.PathLike[str]) -> BinaryIO:
     except ValueError as error:  # a manifest may hold what no filesystem takes
         raise ReadError(f"no name of a file: {error}") from error
     if stat.S_ISREG(status.st_mode) and not status.st_size:
-        raise EmptyFileError("the file holds no bytes")
+        raise EmptyFileError("the file is empty")
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise ReadError("not a regular file")
     return Path(path).open("rb", buffering=0)

@@ -31,7 +31,7 @@ def sniff(file: FilePart) -> Sniffed:
     """Recognises the format of a file's content.
 
     Raises:
-      NotAudioError: the content is of no format that is known here.
+      NotAudioError: the content is in no known format.
     """
     start = _behind_id3(file)
     for each in (start, 0) if start else (0,):  # a tag may tell a wrong size
@@ -39,7 +39,7 @@ def sniff(file: FilePart) -> Sniffed:
         for format_ in FORMATS:
             if (at := _beginning(format_, head)) is not None:
                 return Sniffed(format_, file.part(each + at))
-    raise NotAudioError("the content is of no audio or video format that is known here")
+    raise NotAudioError("the content is in no known audio or video format")
 
 
 _HEAD_BYTES = 1 << 17

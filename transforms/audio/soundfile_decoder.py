@@ -30,7 +30,7 @@ def open_soundfile(
 
     Raises:
       UnsupportedError: a codec that libsndfile does not know.
-      DamagedError: the content makes no sense to it.
+      DamagedError: the content is not valid.
       NoSamplesError: there is no sound in it.
     """
     with _open(file) as sound:
@@ -218,9 +218,9 @@ _UNSUPPORTED_ENCODING = 4  # SF_ERR_UNSUPPORTED_ENCODING of sndfile.h
 
 def _as_audio_error(error: Exception) -> AudioError:
     if not isinstance(error, soundfile.LibsndfileError):
-        return DamagedError(f"the content makes no sense: {error or type(error).__name__}")
+        return DamagedError(f"the content is not valid: {error or type(error).__name__}")
     message = " ".join(error.error_string.removeprefix("Error : ").split()).rstrip(".")
     if "flac decoder" in message:  # which of its errors is told follows from where reading began
-        return DamagedError("the flac decoder lost its way")
+        return DamagedError("the flac decoder lost synchronisation")
     kind = UnsupportedError if error.code == _UNSUPPORTED_ENCODING else DamagedError
     return kind(message)

@@ -264,7 +264,7 @@ def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
     first, last = endings[0], endings[-1]
     samples = sum(ending.samples for ending in endings)
     if first.header is None or samples == 0:
-        nothing = Trouble("decode", "no_samples", "there is not one sample in it")
+        nothing = Trouble("decode", "no_samples", "it contains no samples")
         return FailedClip(clip, last.trouble or nothing)
     duration_s = samples / first.header.sample_rate_hz
     detections = _sorted(_joined(whole.hits))

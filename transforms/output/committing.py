@@ -226,7 +226,7 @@ def _commit_together(
 
 def _check_held(output: str, run_id: str) -> None:
     if not is_held(output, run_id):
-        raise OutputTakenError(f"{output} is not locked by this run any more: was it suspended?")
+        raise OutputTakenError(f"{output} is no longer locked by this run: was it suspended?")
 
 
 def _written_down(

@@ -35,7 +35,7 @@ def test_a_run_says_what_came_of_it(tmp_path, archive, rows):
     done = earmark.classify(input=archive, output=output, model="builtin")
     assert done.output == str(output)
     assert (done.clips, done.failed, done.failures) == (4, 1, {"not_audio": 1})
-    assert (done.audio_s, done.heard_before, done.partial) == (24.0, 0, {})
+    assert (done.audio_s, done.processed_before, done.partial) == (24.0, 0, {})
     assert done.labels["siren"] == 4
     for table in ("detections", "events"):
         assert [(getattr(done, table),)] == rows(output, table, "count(*)")
@@ -47,10 +47,10 @@ def test_what_was_heard_is_not_heard_again(tmp_path, archive, record):
     how = {"input": str(archive), "output": str(tmp_path / "out"), "model": "builtin"}
     earmark.classify(**how)
     again = earmark.classify(**how)
-    assert (again.run_id, again.clips, again.heard_before) == (None, 0, 5)
+    assert (again.run_id, again.clips, again.processed_before) == (None, 0, 5)
     record(archive / "new.wav", "hum")
     more = earmark.classify(**how)
-    assert (more.clips, more.heard_before, more.read()["clips"].count()) == (1, 5, 5)
+    assert (more.clips, more.processed_before, more.read()["clips"].count()) == (1, 5, 5)
 
 
 def test_the_rows_are_those_of_the_command(tmp_path, archive, classify, rows):
@@ -115,8 +115,8 @@ def test_an_interrupt_commits_what_was_heard_and_is_raised(tmp_path, record, mon
     finally:
         signal.signal(signal.SIGINT, before)
     rest = earmark.classify(**how)
-    assert rest.heard_before > 0
-    assert rest.clips + rest.heard_before == rest.read()["clips"].count() == 100
+    assert rest.processed_before > 0
+    assert rest.clips + rest.processed_before == rest.read()["clips"].count() == 100
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_plain_sound_that_was_cut_yields_what_is_left_and_says_so(
     content = whole.read_bytes()
     heard = hear(saved(tmp_path / "cut", content[: len(content) * 6 // 10]))
     assert isinstance(heard.error, TruncatedError)
-    assert "promises 2.000 s" in str(heard.error) or "bytes shorter" in str(heard.error)
+    assert "declares 2.000 s" in str(heard.error) or "bytes shorter" in str(heard.error)
     assert 45_000 < len(heard.samples) < 60_000
     np.testing.assert_array_equal(heard.samples, hear(whole).samples[: len(heard.samples)])
 
@@ -728,7 +728,7 @@ def test_damaged_mpeg_audio_in_a_wav_is_told_in_words_for_an_archivist(tmp_path:
     content = riff((b"fmt ", wav_format(tag=0x55)), (b"data", random.Random(3).randbytes(9000)))
     heard = hear(saved(tmp_path / "clip", content))
     assert isinstance(heard.error, DamagedError)
-    assert str(heard.error) == "the content makes no sense to the decoder"
+    assert str(heard.error) == "the content is not valid for the decoder"
 
 
 def test_what_cannot_be_read_is_told_in_the_words_of_the_system(tmp_path: Path) -> None:

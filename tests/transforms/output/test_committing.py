@@ -420,7 +420,7 @@ def test_a_journal_that_is_none_is_told(tmp_path, content):
     journal = Path(staging_folder(str(tmp_path), B), "00001.json")
     journal.parent.mkdir()
     journal.write_text(content)
-    with pytest.raises(JournalError, match="is no journal of a commit"):
+    with pytest.raises(JournalError, match="is not a valid journal"):
         recover(str(tmp_path))
 
 
