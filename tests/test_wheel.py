@@ -60,7 +60,7 @@ def test_every_module_of_the_checkout_is_in_the_wheel(wheel):
     for folder in ("pipelines", "transforms", "models"):
         for path in (ROOT / folder).rglob("*.py"):
             assert f"earmark/{path.relative_to(ROOT).as_posix()}" in there
-    assert "earmark/models/builtin/builtin.tflite" in there
+    assert {"earmark/models/builtin/builtin.tflite", "earmark/py.typed"} <= there
 
 
 def test_the_demo_runs_from_the_wheel(python, tmp_path):

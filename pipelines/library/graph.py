@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.models.classifier import AudioClassifier
+from earmark.pipelines.library.notebooks import keep_labels
 from earmark.pipelines.library.options import MODEL, URIS, ModelKeywords, UriKeywords
 from earmark.pipelines.options import parse_keywords
 from earmark.pipelines.runs import Process, RunConfig, configure
@@ -136,6 +137,7 @@ class Classify(beam.PTransform):  # type: ignore[misc]
           UsageError: an option or a value that isn't known, or a model that can't be used.
         """
         super().__init__()
+        keep_labels()
         checked, _ = parse_keywords({"model": model, **options}, {}, URIS)
         self._config: RunConfig = configure(checked, datetime.now(timezone.utc))[0]
 

@@ -6,14 +6,11 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from apache_beam.utils.interactive_utils import is_in_ipython
-
 from earmark.pipelines.console import screen
-from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import StoppedError
+from earmark.pipelines.library.notebooks import keep_labels
 from earmark.pipelines.library.options import EMBED_RUN, RUN, ClassifyKeywords, EmbedKeywords
 from earmark.pipelines.options import Command, parse_keywords
 from earmark.pipelines.runs import Outcome, carry_out, prepare
@@ -111,8 +108,7 @@ def _run(
     progress: bool | None,
     command: Command,
 ) -> RunSummary:
-    if is_in_ipython() and find_spec("pandas") is None:
-        raise UsageError("in IPython and notebooks Beam needs pandas: pip install pandas")
+    keep_labels()
     with _quiet_beam():
         run = prepare(*parse_keywords(options, beam or {}, command))
         console = screen(errors=True)

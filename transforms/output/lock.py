@@ -1,8 +1,8 @@
 """Keeping two runs from writing to one folder at the same time, on any filesystem.
 
 Each run creates a file of its own in the folder, then looks for those of others, so two runs never
-both get the lock. In a local folder, runs do this one after the other; in a store both may be
-refused.
+both get the lock. They do this one after the other; only where a filesystem has no means for that
+both may be refused.
 
 Stale locks are detected. In the same PID namespace and boot, the system knows whether the lock's
 process is alive. Elsewhere a lock is stale if it has not been renewed for a while by the
@@ -176,7 +176,7 @@ class _Locks:
 
 @contextmanager
 def _taking_turns(output: str, run_id: str) -> Iterator[None]:
-    """Have runs that come at once look for each other one after the other."""
+    """Make runs that start at once check for each other one after the other."""
     if local_path(output) is None:
         with _holding_token(join(output, LOCKS, TURN), run_id):
             yield
@@ -194,22 +194,21 @@ def _taking_turns(output: str, run_id: str) -> Iterator[None]:
 
 @contextmanager
 def _holding_token(path: str, run_id: str) -> Iterator[None]:
-    """In a store, it is the turn of the run whose token lies there.
+    """Make runs that start at once in a store check for each other one after the other.
 
-    Nobody waits long for it: it only spares runs from refusing each other, and one that died may
-    have left it.
+    None waits long for the token: it only keeps them from refusing each other, and a run that died
+    may have left it.
     """
-    is_known = True
-    with suppress(StoreError):
-        is_known = False
+    is_there = False
+    with suppress(StoreError):  # it doesn't support exclusive creation
         until = time.monotonic() + _TURN_S
         while not create_if_absent(path, run_id.encode()) and time.monotonic() < until:
             time.sleep(_LOOK_S / 2)
-        is_known = True
+        is_there = True
     try:
         yield
     finally:
-        if is_known:
+        if is_there:
             with suppress(*STORE_ERRORS):
                 delete_files([path])
 

@@ -207,18 +207,18 @@ def read_without(path: str, uris: Collection[str]) -> Iterator[pa.Table]:
 
 def _dataset(paths: Sequence[str]) -> ds.Dataset:
     is_local = local_path(paths[0]) is not None
-    filesystem = fs.LocalFileSystem() if is_local else fs.PyFileSystem(_BeamFiles())
+    filesystem = fs.LocalFileSystem() if is_local else fs.PyFileSystem(_StoreFiles())
     schema = read_footer(paths[0]).schema.to_arrow_schema().remove_metadata()
     parquet = ds.ParquetFileFormat()
     fragments = [parquet.make_fragment(path, filesystem) for path in paths]
     return ds.FileSystemDataset(fragments, schema, parquet, filesystem)
 
 
-class _BeamFiles(fs.FileSystemHandler):  # type: ignore[misc]
-    """Files in stores as Arrow reads them: through Beam, as all else in earmark."""
+class _StoreFiles(fs.FileSystemHandler):  # type: ignore[misc]
+    """Files in stores as Arrow reads them: by the way that all of earmark reads them."""
 
     def get_type_name(self) -> str:
-        return "beam"
+        return "earmark"
 
     def normalize_path(self, path: str) -> str:
         return path

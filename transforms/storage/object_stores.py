@@ -235,8 +235,9 @@ def _retrying(tries: int = _TRIES) -> Retrying:
 
 
 def _broke_off(error: BaseException) -> bool:
-    said = str(error).partition("\n")[0]
-    return isinstance(error, BaseError) and not re.search(r"status code|\bretries\b", said)
+    if not isinstance(error, BaseError) or isinstance(error, InvalidPathError):
+        return False
+    return not re.search(r"status code|\bretries\b", str(error).partition("\n")[0])
 
 
 class _ObjectFile(io.RawIOBase):
@@ -314,12 +315,14 @@ def _told() -> Iterator[None]:
     """Have obstore's errors told in one line, as those of a store."""
     try:
         yield
+    except StoreError:
+        raise
     except InvalidPathError as error:
         raise OddNameError(_line(error)) from error
-    except BaseError as error:
-        raise StoreError(_line(error)) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(_line(error)) from error
+    except (BaseError, OSError) as error:  # OSError: what its files raise
+        raise StoreError(_line(error)) from error
 
 
 def _line(error: Exception) -> str:

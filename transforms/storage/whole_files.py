@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from earmark.transforms.storage.paths import local_path
+from earmark.transforms.storage.stored import StoreError, reason
 from earmark.transforms.storage.stores import (
     create,
     delete_objects,
@@ -187,9 +188,9 @@ def _move_remotely(moves: Sequence[tuple[str, str]]) -> None:
         return
     try:
         rename(waiting)
-    except OSError:  # unless another does the same at once, as when a run ends in a commit
+    except OSError as error:  # unless another does the same at once, as when a run ends in a commit
         if not all(map(_is_moved, waiting)):
-            raise
+            raise StoreError(reason(error)) from error
 
 
 def _is_moved(move: tuple[str, str]) -> bool:

@@ -66,7 +66,7 @@ def test_a_job_server_that_is_gone_when_a_job_is_to_begin_is_told_in_one_line(er
     def start():
         raise error
 
-    with pytest.raises(RunError, match="takes no job"):
+    with pytest.raises(RunError, match="did not take the job"):
         await_end(start)
 
 

@@ -15,7 +15,7 @@ from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import earmark
-from earmark.pipelines.engines import local_runner
+from earmark.pipelines.engines.local import local_runner
 from earmark.transforms.output.tables import DETECTIONS, EVENTS
 
 WORKERS = ["--direct_num_workers=2", "--direct_running_mode=in_memory"]

@@ -14,6 +14,7 @@ import pytest
 
 import earmark
 from earmark.pipelines.console import screen
+from earmark.pipelines.library import notebooks
 from earmark.pipelines.library import options as keywords
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.screen import progress
@@ -108,7 +109,7 @@ def test_an_interrupt_commits_what_was_heard_and_is_raised(tmp_path, record, mon
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         monkeypatch.setattr(earmark.AudioClassifier, "predict", interrupting)
-        with pytest.raises(KeyboardInterrupt, match=r"committed; the same command again goes on"):
+        with pytest.raises(KeyboardInterrupt, match=r"\d+ objects are committed; the same command"):
             earmark.classify(**how, beam={"direct_num_workers": 1})
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
@@ -181,7 +182,7 @@ def test_a_notebook_is_shown_a_bar(monkeypatch):
     with progress.watch("a run", screen()):
         workers.board("a run").listed(2, 1000)
     assert "<progress" in shown[0]["text/html"]
-    assert shown[-1]["text/plain"].startswith("0 of 2 clips")
+    assert shown[-1]["text/plain"].startswith("0 of 2 objects")
     assert 'value="0" max="1000"' in shown[-1]["text/html"]
 
 
@@ -190,11 +191,22 @@ def test_no_bar_where_there_is_neither_a_terminal_nor_a_notebook():
     assert not screen(errors=True).is_terminal
 
 
-def test_what_beam_needs_in_a_notebook_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("earmark.pipelines.library.runs.is_in_ipython", lambda: True)
-    monkeypatch.setattr("earmark.pipelines.library.runs.find_spec", lambda name: None)
-    with pytest.raises(earmark.UsageError, match="Beam needs pandas"):
-        earmark.classify(input=tmp_path, output=tmp_path / "out", model="builtin")
+def test_steps_can_be_applied_in_a_notebook_without_pandas(monkeypatch):
+    import apache_beam as beam
+
+    monkeypatch.setattr("apache_beam.pipeline.alter_label_if_ipython", _fails)
+    interactive = "apache_beam.runners.interactive.interactive_environment"
+    monkeypatch.setitem(sys.modules, interactive, None)  # so that importing it fails
+    notebooks.keep_labels()
+    with pytest.raises(ImportError):
+        _ = beam.Pipeline() | beam.Create([1])
+    monkeypatch.setattr(notebooks, "is_in_ipython", lambda: True)
+    notebooks.keep_labels()
+    _ = beam.Pipeline() | beam.Create([1])
+
+
+def _fails(*_):
+    raise ImportError("pandas")
 
 
 def test_options_have_the_names_of_flags():
