@@ -102,6 +102,7 @@ class WatchProcess:
             return done["status"]["id"] == "COMPLETED"
 
         assert eventually(is_done, 60)
+        assert "location" in done["operation"], done
         assert self._process.wait(60) == 0, self.log.read_text()
         return done["operation"]["location"]
 
