@@ -141,6 +141,6 @@ def _parsed(path: str, content: bytes, kind: type[_Model]) -> _Model:
         return kind.model_validate_json(content)
     except ValidationError as error:
         where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
-        what = "journal of a commit" if kind is Journal else "file of a round"
+        what = "journal" if kind is Journal else "round file"
         at = f" (at {where[:80]!r})" if where else ""
-        raise JournalError(f"{shown(path)} is no {what}{at}{_WAY_OUT}") from error
+        raise JournalError(f"{shown(path)} is not a valid {what}{at}{_WAY_OUT}") from error

@@ -73,7 +73,7 @@ def commit(
 
 
 def test_a_run_whose_folder_was_taken_over_commits_nothing(tmp_path):
-    with pytest.raises(committing.OutputTakenError, match="not locked by this run any more"):
+    with pytest.raises(committing.OutputTakenError, match="no longer locked by this run"):
         commit_round([], Listed(0, {}), [], str(tmp_path), A, "00001")
 
 
@@ -509,7 +509,7 @@ def test_only_folders_that_runs_have_named_are_cleared_away(tmp_path):
 def test_a_file_that_is_no_rounds_is_told(tmp_path, content):
     commit(tmp_path, A, FIRST)
     (tmp_path / "_runs" / A / "00001.json").write_text(content)
-    with pytest.raises(JournalError, match=r"00001\.json is no file of a round"):
+    with pytest.raises(JournalError, match=r"00001\.json is not a valid round file"):
         conclude(str(tmp_path), A, {})
 
 
