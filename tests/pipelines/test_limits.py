@@ -32,7 +32,7 @@ def test_too_few_open_files_are_one_line(arguments):
     done = limited(16, 16, *arguments)
     assert done.returncode == 2
     assert done.stderr == (
-        "earmark: only 16 files may be open at once, and earmark needs 64: raise the limit with "
+        "earmark: only 16 files may be open at once, but earmark needs 64: raise the limit with "
         "ulimit -n 64\n"
     )
 
@@ -44,7 +44,7 @@ def test_a_run_needs_files_for_each_worker(tmp_path, record):
     done = limited(200, 200, *run)
     assert done.returncode == 2
     assert done.stderr.endswith(
-        "only 200 files may be open at once, and a run with --direct_num_workers 32 needs 320: "
+        "only 200 files may be open at once, but a run with --direct_num_workers 32 needs 320: "
         "raise the limit with ulimit -n 320\n"
     )
     assert not (tmp_path / "out").exists()

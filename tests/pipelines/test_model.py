@@ -118,7 +118,7 @@ def test_a_file_that_is_there_is_not_written_over_for_want_of_a_name(tmp_path, m
     monkeypatch.chdir(tmp_path)
     Path("names.txt").write_text("\n".join("abcdefghij"))
     assert main(["model", "label", "builtin", "--labels", "names.txt", "--output", ""]) == 2
-    assert "--output: it is empty" in capsys.readouterr().err
+    assert "--output: is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -354,7 +354,7 @@ class TestDamage:
         def refuse(uri: str) -> Any:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(archives, "_open", refuse)
+        monkeypatch.setattr(archives, "open_file", refuse)
         [rest] = listed(tmp_path)
         assert isinstance(refused(rest.uri), ReadError)
         assert "Permission denied" in str(refused(rest.uri))

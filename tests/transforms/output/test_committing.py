@@ -409,7 +409,9 @@ def test_a_planted_journal_is_told_and_nothing_of_it_is_done(tmp_path, changes):
     output = tmp_path / "out"
     journal = planted(output, **changes)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(JournalError, match=rf"{journal.name} is (not a valid journal|the journal of)") as told:
+    with pytest.raises(
+        JournalError, match=rf"{journal.name} is (not a valid journal|the journal of)"
+    ) as told:
         recover(str(output))
     assert "\n" not in str(told.value)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
