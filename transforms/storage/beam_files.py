@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from earmark.transforms.storage.clients import beam_filesystem
+from earmark.transforms.storage.retrying import retrying
 from earmark.transforms.storage.stored import (
     READ_BYTES,
     STORE_ERRORS,
@@ -19,8 +19,6 @@ from earmark.transforms.storage.stored import (
     is_missing,
     reason,
 )
-
-_TRIES = 4
 
 
 class BeamFiles:
@@ -88,7 +86,7 @@ class BeamFiles:
 
     def _chunks(self, stored: Stored) -> Iterator[bytes]:
         done = 0
-        for attempt in _retrying():
+        for attempt in retrying(_passes):
             with attempt, _told(), self.open(stored.uri) as file:
                 file.seek(done)
                 while chunk := file.read(READ_BYTES):
@@ -134,17 +132,8 @@ def _listed(filesystem: FileSystem, beginning: str) -> Iterator[Stored]:
         yield from map(_stored, filesystem._list(beginning))
 
 
-def _retrying() -> Retrying:
-    """Tries again what failed in a way that passes: not what Beam or the store refuses."""
-    return Retrying(
-        retry=retry_if_exception(_passes),
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_exponential_jitter(0.5, 20.0),
-        reraise=True,
-    )
-
-
 def _passes(error: BaseException) -> bool:
+    """Whether it failed in a way that passes: neither Beam nor the store has refused it."""
     cause = error.__cause__ or error
     refused = (FileNotFoundError, PermissionError, IsADirectoryError)
     # Beam's own errors come once it has tried what can be tried

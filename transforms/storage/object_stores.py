@@ -11,15 +11,14 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
 from earmark.transforms.storage.paths import is_web
+from earmark.transforms.storage.retrying import TRIES, retrying
 from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
 from earmark.transforms.text import printable
 
 _PAGE = 1000
-_TRIES = 4
 
 
 class OddNameError(StoreError):
@@ -167,7 +166,7 @@ def _listed(client: Client, key: str, is_sorted: bool) -> Iterator[Any]:
 
 def _pages(client: Client, folder: str, offset: str | None, is_sorted: bool) -> Iterator[Any]:
     """All in a folder behind a key; where a page broke off in the middle, it is asked for again."""
-    for attempt in _retrying(_TRIES if is_sorted else 1):
+    for attempt in retrying(_broke_off, TRIES if is_sorted else 1):
         with attempt:
             for page in client.list(folder or None, offset=offset, chunk_size=_PAGE):
                 for meta in page:
@@ -212,7 +211,7 @@ def _chunks(
     """A part of an object, all of it without one; the first answer may be there already."""
     done, stop = start, object_.stored.size_bytes if stop < 0 else stop
     with _told():
-        for attempt in _retrying():
+        for attempt in retrying(_broke_off):
             with attempt:
                 if answer is None and done < stop:
                     answer = object_.get(done, stop)
@@ -224,17 +223,8 @@ def _chunks(
         raise StoreError(f"{done - start} bytes came, not {stop - start}")
 
 
-def _retrying(tries: int = _TRIES) -> Retrying:
-    """Takes up again an answer that broke off in the middle; other requests obstore sends again."""
-    return Retrying(
-        retry=retry_if_exception(_broke_off),
-        stop=stop_after_attempt(tries),
-        wait=wait_exponential_jitter(0.5, 20.0),
-        reraise=True,
-    )
-
-
 def _broke_off(error: BaseException) -> bool:
+    """Whether an answer broke off in the middle; obstore itself sends other requests again."""
     if not isinstance(error, BaseError) or isinstance(error, InvalidPathError):
         return False
     return not re.search(r"status code|\bretries\b", str(error).partition("\n")[0])

@@ -11,15 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying
 
 from earmark.transforms.storage.beam_files import BeamFiles
 from earmark.transforms.storage.clients import is_object_store
 from earmark.transforms.storage.object_stores import ObjectStores, OddNameError
 from earmark.transforms.storage.paths import local_path, scheme
+from earmark.transforms.storage.retrying import TRIES, retrying
 from earmark.transforms.storage.stored import STORE_ERRORS, Reading, Store, Stored
-
-_TRIES = 4
 
 
 def look(uri: str) -> Stored:
@@ -112,12 +111,8 @@ def persisting(path: str) -> Retrying:
     An upload whose last answer is lost fails when it is asked after, and a deletion that is sent
     again finds nothing. What fails on this machine is not tried again.
     """
-    return Retrying(
-        retry=retry_if_exception_type(STORE_ERRORS),
-        stop=stop_after_attempt(1 if local_path(path) is not None else _TRIES),
-        wait=wait_exponential_jitter(0.5, 20.0),
-        reraise=True,
-    )
+    tries = 1 if local_path(path) is not None else TRIES
+    return retrying(lambda error: isinstance(error, STORE_ERRORS), tries)
 
 
 def _store(uri: str) -> Store:
