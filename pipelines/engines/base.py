@@ -77,7 +77,6 @@ class Engine(ABC):
       shares_process: whether workers are threads of this process: they are in its folder, read what
         it reads, note on its board how far they are, and end with it. Those of other engines may go
         on when their job has ended.
-      has_streams: whether a job can go on for ever. If not, a watch is rounds again and again.
       is_left: whether a job is only written down, to be run when nobody waits for it here.
       notice: what is said when a signal comes.
       commit_every_s: how long a round lasts, unless the options of a run say so.
@@ -87,7 +86,6 @@ class Engine(ABC):
     """
 
     shares_process: ClassVar[bool]
-    has_streams: ClassVar[bool]
     notice: ClassVar[str]
     commit_every_s: ClassVar[float]
     num_shards: ClassVar[int | None]
@@ -164,6 +162,11 @@ class Engine(ABC):
           seconds: how long a round is to last.
         """
 
+
+class StreamEngine(Engine):
+    """One whose jobs can go on for ever; of others, a watch is rounds again and again."""
+
+    @abstractmethod
     def run_stream(
         self, stream: beam.PTransform, run_id: str, topic: str | None, interrupts: Interrupts
     ) -> None:
@@ -179,7 +182,6 @@ class Engine(ABC):
           RunError: the job came to an end that nobody has asked for, or the topic can't be read.
           RuntimeError: it failed; Beam tells how.
         """
-        raise NotImplementedError
 
 
 def cores() -> int:

@@ -52,7 +52,6 @@ class LocalEngine(Engine):
     """
 
     shares_process = True
-    has_streams = False
     notice = "finishing the recordings in progress, and committing"
     commit_every_s = 120.0
     num_shards = 1

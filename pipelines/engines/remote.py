@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState, create_runner
 
 from earmark.models.errors import nearest
-from earmark.pipelines.engines.base import Dealt, Engine, Graph, Round, RoundSize
+from earmark.pipelines.engines.base import Dealt, Graph, Round, RoundSize, StreamEngine
 from earmark.pipelines.engines.kafka import check_reader_of_kafka, describing_kafka
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
@@ -40,7 +40,7 @@ _LARGEST_OBJECTS = 1_000_000
 _ENDED = (PipelineState.DONE, PipelineState.CANCELLED, PipelineState.DRAINED)
 
 
-class RemoteEngine(Engine):
+class RemoteEngine(StreamEngine):
     """Any engine that Beam has a runner for.
 
     Args:
@@ -52,7 +52,6 @@ class RemoteEngine(Engine):
     """
 
     shares_process = False
-    has_streams = True
     notice = "cancelling the job; the next run repeats what was done since the last commit"
     commit_every_s = 1800.0  # it takes a while to begin a job
     num_shards = None

@@ -9,7 +9,7 @@ from contextlib import closing
 from itertools import count
 
 from earmark.pipelines.console import say
-from earmark.pipelines.engines import Engine
+from earmark.pipelines.engines import Engine, StreamEngine
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options import look_every_s
 from earmark.pipelines.runs.graph import ClassifyStream, RunConfig, scope
@@ -26,7 +26,7 @@ def watch(config: RunConfig, engine: Engine, interrupts: Interrupts) -> None:
       RunError: the engine failed, or lost an object, or the topic can't be read.
       RuntimeError: a worker failed; Beam tells how.
     """
-    if engine.has_streams:
+    if isinstance(engine, StreamEngine):
         topic, run_id = config.options.notifications, config.made_by.run_id
         engine.run_stream(ClassifyStream(config), run_id, topic, interrupts)
     else:
