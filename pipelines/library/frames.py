@@ -1,4 +1,4 @@
-"""Recordings and waveforms as frames, and what is heard in each of them."""
+"""Recordings and waveforms as frames, and the labels of each frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from earmark.transforms.elements import (
 from earmark.transforms.errors import NoSamplesError, error_of
 from earmark.transforms.frames import ChannelUse, FrameGrid, channels_heard, frames_of
 from earmark.transforms.listing import anywhere
-from earmark.transforms.storage import look_up
+from earmark.transforms.storage import look_up, shown
 
 Audio: TypeAlias = Union[str, "os.PathLike[str]", NDArray[Any]]
 """The path or URI of a recording, or a waveform: [n] or [n, channels], floats or signed integers.
@@ -41,16 +41,19 @@ Channels: TypeAlias = Literal["mix", "each"]
 
 _RATES_HZ = range(4000, 384_001)
 
+_MANY_CHANNELS = 64
+"""If a waveform has more channels than this, and than samples, its axes have been swapped."""
+
 
 class Frame(NamedTuple):
-    """What a model hears at once.
+    """The samples that a model scores at once.
 
     Attributes:
       start_s: seconds from the recording's start.
-      channel: which one it is of, counted from 0; 0 where channels are mixed.
-      samples: float32 [frame_samples] in -1..1 at the model's rate, of a model that takes several
-        channels [frame_samples * channels], interleaved. The last frame is padded with zeros. A
-        sample that is no number in the recording is NaN.
+      channel: the channel they are from, counted from 0; 0 where channels are mixed.
+      samples: float32 [frame_samples] in -1..1 at the model's rate; for a model that takes several
+        channels [frame_samples * channels], interleaved. The last frame is padded with zeros.
+        Samples that are NaN in the recording are NaN here.
     """
 
     start_s: float
@@ -59,7 +62,7 @@ class Frame(NamedTuple):
 
 
 class ScoredLabel(NamedTuple):
-    """A label, its score, and the output of the model that gave it."""
+    """A label, its score, and the model output (head) that gave it."""
 
     label: str
     score: float
@@ -67,13 +70,13 @@ class ScoredLabel(NamedTuple):
 
 
 class LabelledFrame(NamedTuple):
-    """What is heard in a frame.
+    """The labels of a frame.
 
     Attributes:
-      start_s: seconds from the recording's start.
-      end_s: likewise, never past the recording's end.
-      channel: which one it is of, counted from 0; 0 where channels are mixed.
-      labels: best first; none where nothing counts.
+      start_s: where the frame begins, in seconds from the recording's start.
+      end_s: where it ends; never past the recording's end.
+      channel: the channel it is from, counted from 0; 0 where channels are mixed.
+      labels: those that reach their threshold, best first.
     """
 
     start_s: float
@@ -83,7 +86,7 @@ class LabelledFrame(NamedTuple):
 
 
 class _Framed(NamedTuple):
-    """What takes frames where no classifier is given: those of YAMNet."""
+    """The framing where no classifier is given: YAMNet's."""
 
     sample_rate_hz: int = 16_000
     frame_samples: int = 15_600
@@ -102,23 +105,23 @@ def frames(
 ) -> Iterator[Frame]:
     """The frames of a recording or a waveform: the samples that a run would score.
 
-    A recording is decoded as runs do it, in a process of its own, and held a second at a time.
+    A recording is decoded as in a run: in a separate process, one second at a time.
 
     Args:
-      audio: the path or URI of a recording, a member of an archive (`a.tar!/b.wav`) too, or a
+      audio: the path or URI of a recording or of a member of an archive (`a.tar!/b.wav`), or a
         waveform.
-      classifier: whose frames they are; None for YAMNet's: 15600 samples at 16 kHz.
-      sample_rate_hz: of the waveform; a recording says its own.
-      hop_s: seconds from frame to frame; None for the classifier's own, mostly a frame's length.
-      channels: mix those of a recording, or hear each by itself.
+      classifier: the model that the frames are for; None for YAMNet's: 15600 samples at 16 kHz.
+      sample_rate_hz: of a waveform; not for a recording, which declares its own.
+      hop_s: seconds from frame to frame; None for the model's own, usually a frame's length.
+      channels: mix the channels of a recording, or give frames of each separately.
 
     Yields:
-      Frames by their start, then by channel.
+      Frames in order of their start, then of their channel.
 
     Raises:
-      AudioError: behind the last good frame: the recording can't be heard, or not to its end; the
-        error's `reason` is the code that a run's rows have.
-      UsageError: there are no such frames.
+      AudioError: after the last good frame: the recording cannot be decoded, or not to its end.
+        The error's `reason` is the code that a run would write.
+      UsageError: an argument is invalid.
     """
     grid, use = _framing(classifier or _Framed(), hop_s, channels)
     return _frames(_blocks(audio, sample_rate_hz, grid, use), grid)
@@ -134,23 +137,23 @@ def label(
     hop_s: float | None = None,
     channels: Channels = "mix",
 ) -> list[LabelledFrame]:
-    """What a classifier hears in each frame of a recording or a waveform.
+    """The labels of each frame of a recording or a waveform.
 
     Args:
-      audio: the path or URI of a recording, or a waveform.
-      classifier: what hears it.
-      sample_rate_hz: of the waveform; a recording says its own.
-      top_k: at most so many labels a frame, of each head; None for all.
-      min_score: a label counts from this score on; None for what the model says, else 0.1.
-      hop_s: seconds from frame to frame; None for the classifier's own.
-      channels: mix those of a recording, or hear each by itself.
+      audio: the path or URI of a recording or of a member of an archive, or a waveform.
+      classifier: the model, from `load_classifier`.
+      sample_rate_hz: of a waveform; not for a recording, which declares its own.
+      top_k: the most labels per frame and head; None for all.
+      min_score: the lowest score of a label; None for the model's own threshold, else 0.1.
+      hop_s: seconds from frame to frame; None for the model's own, usually a frame's length.
+      channels: mix the channels of a recording, or score each separately.
 
     Returns:
-      All frames by their start, then by channel, also those without a label.
+      All frames, also those without a label, in order of their start, then of their channel.
 
     Raises:
-      AudioError: the recording can't be heard, or not to its end.
-      UsageError: there are no such frames.
+      AudioError: the recording cannot be decoded, or not to its end.
+      UsageError: an argument is invalid.
     """
     if top_k is not None and top_k < 1:
         raise UsageError(f"top_k {top_k}: 1 or more, or None for all")
@@ -180,6 +183,8 @@ def _framing(
 ) -> tuple[FrameGrid, ChannelUse]:
     if channels not in ("mix", "each"):
         raise UsageError(f"channels {channels!r}: mix or each")
+    if not isinstance(model, (AudioClassifier, _Framed)):
+        raise UsageError(f"a classifier is what earmark.load_classifier returns, not {model!r}")
     return framing(model, hop_s, channels)
 
 
@@ -220,12 +225,14 @@ def _blocks(
 ) -> Iterator[FrameBlock]:
     if isinstance(audio, (str, os.PathLike)):
         if sample_rate_hz is not None:
-            raise UsageError("sample_rate_hz: is for a waveform; a recording says its own")
+            raise UsageError("sample_rate_hz: is for a waveform; a recording declares its own")
         return _decoded(os.fspath(audio), grid, use)
+    waveform = _as_floats(audio)
     if sample_rate_hz is None or sample_rate_hz not in _RATES_HZ:
+        given = "" if sample_rate_hz is None else f", not {sample_rate_hz}"
         lowest, highest = _RATES_HZ[0], _RATES_HZ[-1]
-        raise UsageError(f"sample_rate_hz {sample_rate_hz}: a waveform's, {lowest} to {highest}")
-    return _cut(_as_floats(audio), int(sample_rate_hz), grid, use)
+        raise UsageError(f"a waveform needs sample_rate_hz, {lowest} to {highest}{given}")
+    return _cut(waveform, int(sample_rate_hz), grid, use)
 
 
 def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]:
@@ -234,10 +241,10 @@ def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]
         yield block
         if block.ending is None:
             continue
-        if block.ending.trouble:
-            raise error_of(block.ending.trouble)
+        if trouble := block.ending.trouble:
+            raise error_of(trouble._replace(message=f"{shown(uri)}: {trouble.message}"))
         if not block.ending.samples:
-            raise NoSamplesError("it contains no samples")
+            raise NoSamplesError(f"{shown(uri)}: contains no samples")
 
 
 def _cut(
@@ -260,12 +267,17 @@ def _cut(
 def _as_floats(waveform: NDArray[Any] | Sequence[float]) -> NDArray[np.float32]:
     """A waveform as float32 [n, channels]."""
     samples = np.asarray(waveform)
+    if samples.dtype.kind not in "if":
+        raise UsageError(
+            "audio is one path or URI, or a waveform of floats or signed integers, not "
+            f"{samples.dtype}"
+        )
     if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
         raise UsageError(f"a waveform is [n] or [n, channels], not {list(samples.shape)}")
     if samples.ndim == 1:
         samples = samples[:, None]
+    if samples.shape[1] > max(len(samples), _MANY_CHANNELS):
+        raise UsageError(f"a waveform is [n, channels], not {list(samples.shape)}: transpose it")
     if samples.dtype.kind == "i":
         samples = samples / -float(np.iinfo(samples.dtype).min)
-    if samples.dtype.kind != "f":
-        raise UsageError(f"a waveform is of floats or signed integers, not {samples.dtype}")
     return samples.astype(np.float32)

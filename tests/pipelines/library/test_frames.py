@@ -93,6 +93,7 @@ def test_an_error_has_the_reason_of_a_row(tmp_path, content, reason):
     with pytest.raises(earmark.AudioError) as raised:
         list(earmark.frames(path))
     assert raised.value.reason == reason
+    assert str(raised.value).startswith(f"{path}: ")
 
 
 def test_good_frames_come_before_the_error(tmp_path, record):
@@ -123,8 +124,11 @@ def test_a_member_of_an_archive_is_a_recording(tmp_path, record):
         ("a.wav", {"sample_rate_hz": 8000}, "is for a waveform"),
         ("a.wav", {"hop_s": 1e-9}, "shorter than a sample"),
         ("a.wav", {"channels": "both"}, "mix or each"),
-        (np.zeros(9), {}, "sample_rate_hz None"),
-        (np.zeros(9), {"sample_rate_hz": 10}, "4000 to 384000"),
+        (np.zeros(9), {}, "a waveform needs sample_rate_hz, 4000 to 384000$"),
+        (np.zeros(9), {"sample_rate_hz": 10}, "4000 to 384000, not 10"),
+        (np.zeros((2, 16_000)), {"sample_rate_hz": 8000}, r"not \[2, 16000\]: transpose it"),
+        (["a.wav", "b.wav"], {}, "audio is one path or URI, or a waveform"),
+        ("a.wav", {"classifier": "builtin"}, "what earmark.load_classifier returns, not 'builtin'"),
         (np.zeros((2, 2, 2)), {"sample_rate_hz": 8000}, r"not \[2, 2, 2\]"),
         (np.zeros(9, np.uint8), {"sample_rate_hz": 8000}, "not uint8"),
     ],
@@ -137,6 +141,11 @@ def test_what_cannot_be_is_told_at_once(audio, how, said):
 def test_a_top_k_of_none_at_all_is_told(classifier):
     with pytest.raises(earmark.UsageError, match="1 or more"):
         earmark.label(np.zeros(9), classifier, sample_rate_hz=8000, top_k=0)
+
+
+def test_a_classifier_says_what_it_is(classifier):
+    said = "<AudioClassifier builtin: 10 classes, frames of 15600 samples at 16000 Hz>"
+    assert repr(classifier) == said
 
 
 def test_a_classifier_is_loaded_as_flags_say(tmp_path):
