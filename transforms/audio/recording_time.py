@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 from typing import NamedTuple
@@ -24,11 +24,13 @@ class RecordedAt(NamedTuple):
     """When a recording began.
 
     Attributes:
-      time: in UTC, with its fraction of a second where one is known.
-      source: what said so: guano, opensoundscape, audiomoth, bext or name.
+      time: in UTC, with its fraction of a second where one is known; None where the recorder's
+        clock was never set.
+      source: what said so: guano, opensoundscape, audiomoth, bext or name; unset_clock where there
+        is no time for that reason.
     """
 
-    time: datetime
+    time: datetime | None
     source: str
 
 
@@ -54,9 +56,13 @@ def recorded_at(
 
     Then the name: the four digits of a year, month and day, then hour, minute and second, with the
     usual separators or none, a fraction of the second and an offset from UTC where they are given
-    (20240528_100000, 2024-05-28T10-00-00Z, 2024-05-28 10.00, 20240528T100000.250+0200); or, as old
-    AudioMoths name files, nothing but 8 hex digits that count seconds since 1970. A date alone is
-    not a time.
+    (20240528_100000, 2024-05-28T10-00-00Z, 2024-05-28 10.00, 20240528T100000.250+0200,
+    20240528_100000_-0400); or, as AudioMoths named files up to 2019, nothing but 8 hex digits, with
+    a letter among them, that count seconds since 1970. A date alone is not a time.
+
+    The day at which clocks begin that were never set is not a time either: 1970-01-01, in what a
+    recorder noted also 1904-01-01 and 1980-01-01, and for AudioMoth all before 2016. If nothing
+    else tells the time, such a recording's source is `unset_clock`. What time_pattern finds counts.
 
     A time that names no offset is of time_zone. One that a change of clocks makes happen twice is
     taken as the first; one that it leaves out is taken as the clock not yet changed (fold=0).
@@ -78,11 +84,11 @@ def recorded_at(
         notes = _notes_in(path)
     except OSError as error:
         raise ReadError(f"{uri}: {error.strerror}") from error
-    stated = _stated_in(notes, time_zone)
-    if stated is not None:
-        return stated
     named = named_time(uri, time_pattern, time_zone)
-    return RecordedAt(named, "name") if named else None
+    found = [*_stated_in(notes, time_zone), *([RecordedAt(named, "name")] if named else [])]
+    never_set = RecordedAt(None, "unset_clock") if found else None
+    asked_for = "name" if time_pattern else None
+    return next((each for each in found if each.source == asked_for or _is_set(each)), never_set)
 
 
 def _notes_in(path: str | os.PathLike[str]) -> list[Note]:
@@ -94,13 +100,26 @@ def _notes_in(path: str | os.PathLike[str]) -> list[Note]:
         return list(format_.read_notes(content))
 
 
-def _stated_in(notes: list[Note], time_zone: tzinfo) -> RecordedAt | None:
+def _stated_in(notes: list[Note], time_zone: tzinfo) -> Iterator[RecordedAt]:
     for source, kind, read in _SOURCES:
         for note in notes:
             time = read(note.content, time_zone) if note.kind == kind else None
             if time is not None:
-                return RecordedAt(time, source)
-    return None
+                yield RecordedAt(time, source)
+
+
+def _is_set(found: RecordedAt) -> bool:
+    """Whether a time is of a clock that was set: not of the day on which clocks begin."""
+    time, source = found
+    if time is None or (source == "audiomoth" and time.year < _FIRST_AUDIOMOTHS):
+        return False
+    years = (1970,) if source == "name" else (1904, 1970, 1980)
+    first_days = (datetime(year, 1, 1, tzinfo=timezone.utc) for year in years)
+    # a day is one anywhere from 14 hours before UTC to 12 behind it
+    return not any(-14 <= (time - day).total_seconds() / 3600 < 36 for day in first_days)
+
+
+_FIRST_AUDIOMOTHS = 2016
 
 
 def _guano_time(chunk: bytes, time_zone: tzinfo) -> datetime | None:
