@@ -164,8 +164,14 @@ def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> _Decode
     """Opens a file with the library that suits its format, and with the other where that fails."""
     format_, content = sniffed
     declared = format_.read_length(content)
+    mended = declared.mended
+    if mended:
+        content, declared = mended, format_.read_length(mended)
+    if declared.sound_bytes == 0:
+        raise declared.nothing_decoded()
     verdicts: list[AudioError] = []
-    if format_.decoder is Decoder.LIBSNDFILE and not declared.is_mpeg:
+    # libsndfile takes the file itself, and nothing in its place
+    if format_.decoder is Decoder.LIBSNDFILE and not declared.is_mpeg and not mended:
         try:
             sound = stack.enter_context(open_soundfile(file, format_, declared))
             return plain_decoder(content, sound) or sound
