@@ -21,7 +21,8 @@ from earmark.transforms.audio.chunks import (
     riff_style,
 )
 from earmark.transforms.audio.declared_length import DeclaredLength
-from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.file_parts import FilePart, SplicedPart
+from earmark.transforms.audio.flac_frames import counts_too_few, is_one_stream
 from earmark.transforms.audio.sound_sizes import (
     at_most,
     chunk_of_sound,
@@ -31,6 +32,7 @@ from earmark.transforms.audio.sound_sizes import (
     patched,
     sized_sound,
 )
+from earmark.transforms.audio.untagged import untagged
 
 
 class Note(NamedTuple):
@@ -153,6 +155,49 @@ def au_length(content: FilePart) -> DeclaredLength:
     return sized_sound(content, start, size, 8, order + "I")
 
 
+def flac_length(content: FilePart) -> DeclaredLength:
+    """FLAC (RFC 9639): the samples that STREAMINFO counts, unless later frames lie at the end.
+
+    Then, and where it counts none, what may follow in the same file is looked for at once.
+    """
+    info, count = content.read_at(0, 26), _flac_samples(content)
+    if len(info) < 26 or (count and not counts_too_few(content, count)):
+        return DeclaredLength()
+    following = next_flac(content, _FLAC_FIRST_BYTES)
+    if following:
+        alone = content.part(0, content.size - following.size)
+        return DeclaredLength(mended=alone, followed_by=following)
+    if not count:
+        return DeclaredLength()
+    uncounted = patched(content, content.size, {21: bytes([info[21] & 0xF0, 0, 0, 0, 0])})
+    return DeclaredLength(mended=SplicedPart(uncounted))
+
+
+def next_flac(content: FilePart, position: int) -> FilePart | None:
+    """Another FLAC stream behind a first, of which a decoder has read up to a position, or more."""
+    at = max(_FLAC_FIRST_BYTES, position - _FLAC_AHEAD_BYTES)
+    while len(block := content.read_at(at, 1 << 20)) >= _FLAC_FIRST_BYTES:
+        if found := _FLAC_BEGINNING.search(block):
+            return content.part(at + found.start())
+        at += len(block) - 7
+    return None
+
+
+def is_one_flac(content: FilePart) -> bool:
+    """Whether a file seems to hold no other FLAC stream behind the first."""
+    return is_one_stream(content, _flac_samples(content))
+
+
+def _flac_samples(content: FilePart) -> int:
+    return int.from_bytes(content.read_at(18, 8), "big") & _FLAC_MOST_SAMPLES
+
+
+_FLAC_MOST_SAMPLES = (1 << 36) - 1
+_FLAC_FIRST_BYTES = 42
+_FLAC_AHEAD_BYTES = 1 << 17
+_FLAC_BEGINNING = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+
+
 def ogg_length(content: FilePart) -> DeclaredLength:
     """Ogg (RFC 3533): the last page must be whole, and marked as the end of its stream.
 
@@ -173,6 +218,8 @@ def mp3_length(content: FilePart) -> DeclaredLength:
     Formats: http://gabriel.mp3-tech.org/mp3infotag.html and
     https://www.codeproject.com/Articles/8295/MPEG-Audio-Frame-Header.
     """
+    if mended := untagged(content, lambda head: mpeg_frame_bytes(head) is not None):
+        return DeclaredLength(mended=mended)
     frame = content.read_at(0, mpeg_frame_bytes(content.read_at(0, 4)) or 4)
     frame_samples = _mpeg_frame_samples(frame)
     if frame[36:40] == b"VBRI" and len(frame) >= 54:
@@ -236,6 +283,11 @@ _MPEG_KBIT_S = {
 }
 
 
+def adts_length(content: FilePart) -> DeclaredLength:
+    """AAC in ADTS frames: no length is told."""
+    return DeclaredLength(mended=untagged(content, lambda head: bool(adts_frame_bytes(head))))
+
+
 def adts_frame_bytes(header: bytes) -> int | None:
     """Returns the size of an ADTS frame (ISO/IEC 13818-7, 6.2), None where there is none."""
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
@@ -243,6 +295,38 @@ def adts_frame_bytes(header: bytes) -> int | None:
     rate_index = header[2] >> 2 & 15
     size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
     return size if rate_index < 13 and size > 7 else None
+
+
+def loas_frame_bytes(header: bytes) -> int | None:
+    """Returns the size of a LOAS frame, which holds AAC in LATM (ISO/IEC 14496-3, 1.7.2)."""
+    if len(header) < 3 or header[0] != 0x56 or header[1] & 0xE0 != 0xE0:
+        return None
+    return 3 + ((header[1] & 0x1F) << 8 | header[2])
+
+
+def ac3_length(content: FilePart) -> DeclaredLength:
+    """AC-3 and E-AC-3: no length is told."""
+    return DeclaredLength(mended=untagged(content, lambda head: bool(ac3_frame_bytes(head))))
+
+
+def ac3_frame_bytes(header: bytes) -> int | None:
+    """Returns the size of a frame of AC-3 or E-AC-3 (ETSI TS 102 366, 4.3 and E.1.2)."""
+    if len(header) < 6 or header[:2] != b"\x0b\x77" or header[5] >> 3 > 16:
+        return None
+    if header[5] >> 3 > 10:
+        return 2 * (((header[2] & 7) << 8 | header[3]) + 1)
+    rate_index, size_index = header[4] >> 6, header[4] & 63
+    if rate_index == 3 or size_index > 37:
+        return None
+    kbit_s = _AC3_KBIT_S[size_index >> 1]
+    if rate_index == 1:  # 44.1 kHz: sizes take turns
+        return 2 * (kbit_s * 96000 // 44100 + (size_index & 1))
+    return kbit_s * (4 if rate_index == 0 else 6)
+
+
+_AC3_KBIT_S = (
+    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
+)
 
 
 def avi_length(content: FilePart) -> DeclaredLength:

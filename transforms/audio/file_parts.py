@@ -109,3 +109,24 @@ class SplicedPart(FilePart):
                 return
             inner = max(0, start - at), end - at
             yield piece[slice(*inner)] if isinstance(piece, bytes) else piece.part(*inner)
+
+
+class SwappedPart(FilePart):
+    """A part of a file in which the two bytes of each pair have changed places."""
+
+    def __init__(self, part: FilePart) -> None:
+        self._part = part
+        self.size = part.size - part.size % 2
+        self._at = 0
+
+    def part(self, start: int, end: int | None = None) -> FilePart:
+        """A part of it from an even position on, up to its end where none is given."""
+        return SwappedPart(self._part.part(start, end))
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read what there is of so many bytes."""
+        first = offset - offset % 2
+        content = self._part.read_at(first, min(self.size, offset + size + 1) - first)
+        swapped = bytearray(len(content) - len(content) % 2)
+        swapped[::2], swapped[1::2] = content[1::2], content[: len(swapped) : 2]
+        return bytes(swapped[offset - first : offset - first + size])

@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePath
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
-from earmark.transforms.audio.formats import Decoder
+from earmark.transforms.audio.formats import HEADERLESS, Decoder, Format
+from earmark.transforms.audio.joined import JoinedDecoder
 from earmark.transforms.audio.libav_decoder import LibavDecoder, open_libav
 from earmark.transforms.audio.ogg_chains import OggDecoder, open_ogg
 from earmark.transforms.audio.plain_sound import PlainDecoder, plain_decoder
-from earmark.transforms.audio.sniffing import Sniffed, sniff
+from earmark.transforms.audio.sniffing import Sniffed, sniff, sniff_samples
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder, open_soundfile
 from earmark.transforms.elements import AudioHeader
 from earmark.transforms.errors import (
@@ -28,36 +31,44 @@ from earmark.transforms.errors import (
     EmptyFileError,
     NoAudioStreamError,
     NoSamplesError,
+    NotAudioError,
     ReadError,
     UnsupportedError,
 )
 
 
 @contextmanager
-def open_audio(path: str | os.PathLike[str]) -> Iterator[AudioReader]:
+def open_audio(path: str | os.PathLike[str], uri: str | None = None) -> Iterator[AudioReader]:
     """Opens a local audio or video file; its format is told by its content, not by its name.
+
+    Args:
+      path: the local file.
+      uri: what it is called, None where as the path: told where the content is in no known format.
 
     Raises:
       ReadError: there is no such file, or it cannot be read.
       EmptyFileError: it holds no bytes.
       NotAudioError: its format is not known.
       NoAudioStreamError: it holds no sound.
-      UnsupportedError: its codec or sample rate is not known here, or it is encrypted.
+      UnsupportedError: its codec or sample rate is not known here, or it is encrypted, or by its
+        name in a format without a header.
       DamagedError: nothing of it can be decoded.
       NoSamplesError: it is whole, and there is no sample in it.
     """
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_open_file(path))
-            decoder = _open_decoder(stack, file, sniff(FilePart(file)))
+            decoder = _open_decoder(stack, file, _sniff(FilePart(file), uri or os.fspath(path)))
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
         _check_rate(decoder.header)
         yield AudioReader(decoder)
 
 
-_Decoder: TypeAlias = SoundfileDecoder | LibavDecoder | OggDecoder | PlainDecoder
+_Single: TypeAlias = SoundfileDecoder | LibavDecoder | OggDecoder | PlainDecoder
 """One library's view of a recording: chunks of about the size wanted, then an AudioError."""
+
+_Decoder: TypeAlias = _Single | JoinedDecoder
 
 
 class AudioReader:
@@ -66,14 +77,17 @@ class AudioReader:
     Attributes:
       header: what the recording is.
       library: what decodes it: libsndfile, libav, or numpy for what needs no decoding.
-      can_seek: whether any sample can be reached without decoding what lies before it.
     """
 
     def __init__(self, decoder: _Decoder) -> None:
         self._decoder = decoder
         self.header = decoder.header
         self.library = decoder.library
-        self.can_seek = decoder.can_seek
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether any sample can be reached without decoding what lies before it."""
+        return self._decoder.can_seek
 
     def blocks(
         self, block_samples: int, start: int = 0, stop: int | None = None
@@ -160,31 +174,124 @@ def _open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return Path(path).open("rb", buffering=0)
 
 
+def _sniff(content: FilePart, name: str) -> Sniffed:
+    """Recognises a format; what has no header, and so is in none, is unsupported by its name."""
+    try:
+        return sniff(content)
+    except NotAudioError:
+        if headerless := HEADERLESS.get(PurePath(name).suffix[1:].lower()):
+            raise UnsupportedError(
+                f"by its name it is {headerless} without a header, which nothing in it confirms; "
+                "convert it to wav"
+            ) from None
+        raise
+
+
 def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> _Decoder:
-    """Opens a file with the library that suits its format, and with the other where that fails."""
+    """Opens a file, and all recordings that were joined in it."""
+    decoder, followed_by = _open_first(stack, file, sniffed)
+    content, find = sniffed.content, sniffed.format.find_next
+    if followed_by:
+        return JoinedDecoder(
+            decoder, lambda: False, lambda: followed_by, partial(_open_later, file)
+        )
+    if find and isinstance(decoder, SoundfileDecoder):
+        before = os.fstat(file.fileno()).st_size - content.size
+        behind = partial(_behind, find, content, before, decoder)
+        is_single = partial(sniffed.format.is_single, content)
+        return JoinedDecoder(decoder, is_single, behind, partial(_open_later, file))
+    return decoder
+
+
+def _behind(
+    find: Callable[[FilePart, int], FilePart | None],
+    content: FilePart,
+    before: int,
+    decoder: SoundfileDecoder,
+) -> FilePart | None:
+    return find(content, decoder.position - before)
+
+
+@contextmanager
+def _open_later(file: BinaryIO, content: FilePart) -> Iterator[tuple[_Single, FilePart | None]]:
+    """Opens a recording behind the first, and finds the next."""
+    with ExitStack() as stack:
+        sniffed = sniff(content)
+        find = sniffed.format.find_next
+        following = find(sniffed.content, 0) if find else None
+        if following:
+            alone = sniffed.content.part(0, sniffed.content.size - following.size)
+            sniffed = sniffed._replace(content=alone)
+        opened = _open_first(stack, file, sniffed, is_first=False)
+        yield opened.decoder, following or opened.followed_by
+
+
+class _Opened(NamedTuple):
+    """A recording that was opened, and where another one follows, if that is known."""
+
+    decoder: _Single
+    followed_by: FilePart | None
+
+
+def _open_first(
+    stack: ExitStack, file: BinaryIO, sniffed: Sniffed, is_first: bool = True
+) -> _Opened:
+    """Opens a recording with the library that suits its format, and with the other if that fails.
+
+    libsndfile takes nothing but the file itself, as it is from its beginning.
+    """
     format_, content = sniffed
+    if format_.undecodable:
+        raise UnsupportedError(f"it is {format_.undecodable}")
     declared = format_.read_length(content)
-    mended = declared.mended
-    if mended:
+    followed_by = declared.followed_by
+    if mended := declared.mended:
         content, declared = mended, format_.read_length(mended)
     if declared.sound_bytes == 0:
         raise declared.nothing_decoded()
     verdicts: list[AudioError] = []
-    # libsndfile takes the file itself, and nothing in its place
-    if format_.decoder is Decoder.LIBSNDFILE and not declared.is_mpeg and not mended:
+    if format_.decoder is Decoder.LIBSNDFILE and is_first and not (mended or declared.is_mpeg):
         try:
             sound = stack.enter_context(open_soundfile(file, format_, declared))
-            return plain_decoder(content, sound) or sound
+            return _Opened(_plainest(stack, content, format_, sound), followed_by)
         except AudioError as verdict:
             verdicts.append(verdict)
     try:
         if format_.decoder is Decoder.OGG_CHAINS:
-            return stack.enter_context(open_ogg(content, format_))
+            return _Opened(stack.enter_context(open_ogg(content, format_)), None)
         opened = stack.enter_context(open_libav(content, format_, declared))
-        return plain_decoder(content, opened) or opened
+        return _Opened(_plainest(stack, content, format_, opened), followed_by)
     except AudioError as verdict:
         verdicts.append(verdict)
     raise _most_telling(verdicts, declared)
+
+
+def _plainest(
+    stack: ExitStack, content: FilePart, format_: Format, opened: SoundfileDecoder | LibavDecoder
+) -> _Single:
+    """Reads uncompressed sound straight from the file, unless its samples are a bitstream."""
+    declared = opened.declared
+    if declared.sound_start is not None and (opened.header.codec, opened.header.channels) == _SPDIF:
+        end = None if declared.sound_bytes is None else declared.sound_start + declared.sound_bytes
+        if bitstream := sniff_samples(content.part(declared.sound_start, end)):
+            return _open_bitstream(stack, bitstream, format_)
+    return plain_decoder(content, opened) or opened
+
+
+def _open_bitstream(stack: ExitStack, bitstream: Sniffed, format_: Format) -> LibavDecoder:
+    """Opens a compressed stream whose bytes stand as samples in a file of another format."""
+    kind = replace(bitstream.format, name=format_.name)
+    try:
+        return stack.enter_context(open_libav(bitstream.content, kind, DeclaredLength()))
+    except ReadError:
+        raise
+    except AudioError as error:
+        what = f"its samples are a bitstream in {bitstream.format.name.upper()}"
+        raise UnsupportedError(f"{what}, which can't be decoded: {error}") from error
+
+
+_SPDIF = ("pcm_s16", 2)
+"""The samples as which digital links, and discs, carry bitstreams: codec and channels."""
 
 
 def _most_telling(verdicts: list[AudioError], declared: DeclaredLength) -> AudioError:

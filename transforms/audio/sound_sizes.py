@@ -78,8 +78,8 @@ def sized_sound(
     end = start + size
     if is_filled_in(size) and end >= content.size:
         return DeclaredLength(start, size, missing_bytes=end - content.size)
-    if is_filled_in(size) and _is_end(content, _NO_CHUNKS, end, size):
-        is_another = content.read_at(end, 4) == content.read_at(0, 4)
+    is_another = content.read_at(end, 4) == content.read_at(0, 4)
+    if is_filled_in(size) and (is_another or _is_end(content, _NO_CHUNKS, end, size)):
         return DeclaredLength(start, size, followed_by=content.part(end) if is_another else None)
     size = max(0, content.size - start)
     header = patched(content, start, {size_at: at_most(size, size_format)})

@@ -153,10 +153,14 @@ class SoundfileDecoder:
         self._heard += len(chunk)
         return chunk
 
+    @property
+    def position(self) -> int:
+        """How much of the file libsndfile has read."""
+        return os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
+
     def _is_at_end(self) -> bool:
         """Whether libsndfile has used the file up: its error is then that nothing follows."""
-        descriptor = self._file.fileno()
-        return os.lseek(descriptor, 0, os.SEEK_CUR) >= os.fstat(descriptor).st_size
+        return self.position >= os.fstat(self._file.fileno()).st_size
 
 
 def _written(chunk: NDArray[np.float32]) -> NDArray[np.float32]:
