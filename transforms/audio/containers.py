@@ -194,7 +194,7 @@ def _flac_samples(content: FilePart) -> int:
 
 _FLAC_MOST_SAMPLES = (1 << 36) - 1
 _FLAC_FIRST_BYTES = 42
-_FLAC_AHEAD_BYTES = 1 << 17
+_FLAC_AHEAD_BYTES = 80_000  # of which a decoder may have read more than it used
 _FLAC_BEGINNING = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 
 

@@ -127,6 +127,11 @@ class SwappedPart(FilePart):
         """Read what there is of so many bytes."""
         first = offset - offset % 2
         content = self._part.read_at(first, min(self.size, offset + size + 1) - first)
+        return self.swapped(content)[offset - first : offset - first + size]
+
+    @staticmethod
+    def swapped(content: bytes) -> bytes:
+        """Bytes, each pair of which has changed places."""
         swapped = bytearray(len(content) - len(content) % 2)
         swapped[::2], swapped[1::2] = content[1::2], content[: len(swapped) : 2]
-        return bytes(swapped[offset - first : offset - first + size])
+        return bytes(swapped)

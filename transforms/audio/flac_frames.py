@@ -51,7 +51,7 @@ class _Frame(NamedTuple):
 
 
 def _frames(content: bytes, largest_block: int) -> Iterator[_Frame]:
-    for found in re.finditer(rb"\xff[\xf8\xf9]", content):
+    for found in _SYNC.finditer(content):
         if frame := _frame(content[found.start() : found.start() + 16], largest_block):
             yield frame
 
@@ -108,6 +108,7 @@ def _crc8_of_byte(crc: int) -> int:
     return crc
 
 
+_SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _CRC8 = [_crc8_of_byte(byte) for byte in range(256)]
 _TAIL_BYTES = (1 << 15, 1 << 17)
 _PROBE_BYTES = 1 << 16

@@ -7,8 +7,11 @@ that guesses for itself also guesses playlists, lists of files and network strea
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
+
+import numpy as np
 
 from earmark.transforms.audio.file_parts import FilePart, SwappedPart
 from earmark.transforms.audio.formats import FORMATS, Format
@@ -34,19 +37,16 @@ def sniff(file: FilePart) -> Sniffed:
     Raises:
       NotAudioError: the content is in no known format.
     """
-    start = behind_tags(file)
-    starts = dict.fromkeys((start, behind_padding(file, start), 0))  # a tag may tell a wrong size
-    for each in starts:
-        head = file.read_at(each, _HEAD_BYTES)
+    for start in _starts(file):
+        head = file.read_at(start, _HEAD_BYTES)
         for format_ in FORMATS:
             if _begins(format_, head):
-                return Sniffed(format_, file.part(each))
-    if not _is_of_another_kind(file):
-        for each in starts:
-            head = file.read_at(each, _SEARCH_BYTES)
-            for format_ in FORMATS:
-                if (at := _find(format_, head)) is not None:
-                    return Sniffed(format_, file.part(each + at))
+                return Sniffed(format_, file.part(start))
+    for start in () if _is_of_another_kind(file) else _starts(file):
+        head = file.read_at(start, _SEARCH_BYTES)
+        for format_ in FORMATS:
+            if (at := _find(format_, head)) is not None:
+                return Sniffed(format_, file.part(start + at))
     raise NotAudioError("the content is in no known audio or video format")
 
 
@@ -55,18 +55,30 @@ def sniff_samples(samples: FilePart) -> Sniffed | None:
 
     None where the samples are sound. Marks are looked for at the start only, behind any silence.
     """
-    start = 0
-    if not samples.read_at(0, _BURST_BYTES).strip(b"\0"):
-        start = behind_padding(samples, 0) & ~1
-    samples = samples.part(start)
-    for content in (samples, SwappedPart(samples)):
-        head = content.read_at(0, _BURST_BYTES)
-        for format_ in _IN_SAMPLES:
-            if any(mark in head for mark in format_.marks_in_samples):
-                at = _find(format_, content.read_at(0, _HEAD_BYTES))
+    head = samples.read_at(0, _BURST_BYTES)
+    if not head.strip(b"\0"):
+        samples = samples.part(behind_padding(samples, 0) & ~1)
+        head = samples.read_at(0, _BURST_BYTES)
+    words = np.frombuffer(head, "<u2", len(head) // 2)
+    for place in 2 * np.flatnonzero(_BEGINS_MARK[words]):
+        for mark, is_swapped, format_ in _MARKS:
+            if head.startswith(mark, place):
+                content = SwappedPart(samples) if is_swapped else samples
+                at = _find(format_, content.read_at(0, _BURSTS_BYTES))
                 if at is not None and at % 2 == 0:
                     return Sniffed(format_, content.part(at))
     return None
+
+
+def _starts(file: FilePart) -> Iterator[int]:
+    """Yields where the content may begin: behind tags and zeros, or at once: tags may be wrong."""
+    start = behind_tags(file)
+    yield start
+    padded = behind_padding(file, start)
+    if padded > start:
+        yield padded
+    if start > 0:
+        yield 0
 
 
 def _begins(format_: Format, head: bytes) -> bool:
@@ -118,8 +130,17 @@ def _is_of_another_kind(file: FilePart) -> bool:
     return head.startswith(_OTHER_KINDS) or head[257:262] == b"ustar"
 
 
-_IN_SAMPLES = tuple(format_ for format_ in FORMATS if format_.marks_in_samples)
+_MARKS = [
+    (SwappedPart.swapped(mark) if is_swapped else mark, is_swapped, format_)
+    for format_ in FORMATS
+    for mark in format_.marks_in_samples
+    for is_swapped in (False, True)
+]
+_BEGINS_MARK = np.isin(
+    np.arange(1 << 16), [int.from_bytes(mark[:2], "little") for mark, *_ in _MARKS]
+)
 _BURST_BYTES = 1 << 13
+_BURSTS_BYTES = 3 << 14
 _HEAD_BYTES = 1 << 17
 _SEARCH_BYTES = 1 << 20
 _MAX_PLACES = 100_000

@@ -19,7 +19,8 @@ IsFrame = Callable[[bytes], bool]
 def behind_tags(file: FilePart, start: int = 0) -> int:
     """Where the content begins behind any tags at `start`."""
     for _ in range(_MAX_TAGS):
-        size = _id3_bytes(file.read_at(start, 10)) or _ape_bytes(file.read_at(start, 32))
+        head = file.read_at(start, 32)
+        size = _id3_bytes(head[:10]) or _ape_bytes(head)
         if not size:
             break
         start += size
@@ -29,6 +30,8 @@ def behind_tags(file: FilePart, start: int = 0) -> int:
 def behind_padding(file: FilePart, start: int) -> int:
     """Where the zeros end that begin at `start`, if any do; they fill what tags may grow into."""
     end = start
+    if file.read_at(start, 1) != b"\0":
+        return start
     while end < start + _MAX_PADDING_BYTES and (block := file.read_at(end, 1 << 16)):
         zeros = len(block) - len(block.lstrip(b"\0"))
         end += zeros
@@ -86,14 +89,11 @@ def _tag(content: FilePart, at: int, is_frame: IsFrame) -> tuple[int, int]:
 def _beginnings(content: FilePart) -> Iterator[int]:
     """Yields where names of tags stand."""
     for offset in range(0, content.size, _BLOCK_BYTES):
-        block = content.read_at(offset, _BLOCK_BYTES + 10)
-        places = []
-        for name in (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN"):
-            at = block.find(name)
-            while 0 <= at < _BLOCK_BYTES:
-                places.append(offset + at)
-                at = block.find(name, at + 1)
-        yield from sorted(places)
+        block = content.read_at(max(0, offset - _NAME_BYTES), _BLOCK_BYTES + _NAME_BYTES)
+        places = (found.start() for name in _NAMES for found in name.finditer(block))
+        for place in sorted(places):
+            is_ape = block.startswith(b"APETAGEX", max(0, place - 3))
+            yield max(0, offset - _NAME_BYTES) + place - 3 * is_ape
 
 
 def _id3_bytes(head: bytes) -> int:
@@ -112,6 +112,8 @@ def _ape_bytes(head: bytes) -> int:
     return 32 + int.from_bytes(head[12:16], "little")
 
 
+_NAMES = [re.compile(name) for name in (b"ID3", b"TAG", b"LYRICSBEGIN")]  # one by one is faster
+_NAME_BYTES = 11
 _MAX_TAGS = 10_000
 _MAX_PADDING_BYTES = 1 << 24
 _MAX_LYRICS_BYTES = 1 << 20
