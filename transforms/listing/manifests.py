@@ -21,9 +21,9 @@ from earmark.transforms.storage import (
     local_path,
     local_uri,
     open_file,
+    reason,
     shown,
 )
-from earmark.transforms.text import printable
 
 _BATCH_ROWS = 4096
 _LONGEST_LINE = 1_000_000
@@ -57,8 +57,7 @@ def read_manifest(manifest: str) -> Iterator[str]:
     except ListingError:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:
-        said = printable(str(error).partition("\n")[0])
-        raise ListingError(f"manifest {shown(manifest)} cannot be read: {said}") from error
+        raise ListingError(f"manifest {shown(manifest)} cannot be read: {reason(error)}") from error
 
 
 def _rows(manifest: str) -> Iterator[tuple[str, Any]]:
