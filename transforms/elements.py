@@ -205,7 +205,7 @@ class Ending:
       level: loudness and clipping of what was decoded.
       recorded_at: when the recording began, UTC; None where nothing says so, and in all spans but
         the first.
-      recorded_at_source: what said so.
+      recorded_at_source: what said so, or why it is unknown: see RecordedAt.
       trouble: None where everything that the header declares was decoded.
     """
 
@@ -414,8 +414,8 @@ class ScoredClip:
       header: what the recording's header says.
       duration_s: how much was decoded.
       frames: how many frames that gave.
-      recorded_at: when the recording began, UTC.
-      recorded_at_source: what said so.
+      recorded_at: when the recording began, UTC; None where unknown.
+      recorded_at_source: what said so, or why it is unknown: see RecordedAt.
       level: loudness and clipping.
       labels: the labels detected, best first.
       detections: by label_index, then by channel, then by frame.

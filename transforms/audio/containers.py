@@ -5,11 +5,34 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain, islice, takewhile
 from typing import NamedTuple
 
+from earmark.transforms.audio.chunks import (
+    ASF,
+    BIG_ENDIAN_RIFF,
+    CAF,
+    MAX_CHUNKS,
+    RIFF,
+    W64,
+    Chunk,
+    ChunkStyle,
+    riff_style,
+)
 from earmark.transforms.audio.declared_length import DeclaredLength
-from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.file_parts import FilePart, SplicedPart
+from earmark.transforms.audio.flac_frames import counts_too_few, is_one_stream
+from earmark.transforms.audio.sound_sizes import (
+    at_most,
+    chunk_of_sound,
+    chunks_behind,
+    is_filled_in,
+    is_named,
+    patched,
+    sized_sound,
+)
+from earmark.transforms.audio.untagged import untagged
 
 
 class Note(NamedTuple):
@@ -26,36 +49,57 @@ class Note(NamedTuple):
 
 def wav_length(content: FilePart) -> DeclaredLength:
     """WAV and RF64."""
-    is_mpeg = False
-    for chunk in _riff(content).walk(content, 12):
+    is_mpeg, kind = False, None
+    for chunk in riff_style(content).walk(content, 12):
         if chunk.name == b"fmt ":
+            kind = chunk
             codec = content.read_at(chunk.offset, 2)
             is_mpeg = codec in (b"\x50\0", b"\x55\0", b"\0\x50", b"\0\x55")
         elif chunk.name == b"data":
-            return _sound(content, chunk.offset, chunk.size)._replace(is_mpeg=is_mpeg)
+            style = riff_style(content)
+            # libav takes the samples of RIFX for little-endian ones
+            rewrite = partial(_wav_header, content, kind) if kind and style is RIFF else None
+            declared = chunk_of_sound(content, style, chunk, rewrite)
+            return declared._replace(is_mpeg=is_mpeg)
     return DeclaredLength(is_mpeg=is_mpeg)
+
+
+def _wav_header(content: FilePart, kind: Chunk, size: int) -> list[FilePart | bytes]:
+    """A header of WAV up to its sound: that of RF64, in which any size has room."""
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, size + 72 + kind.size, size, 0, 0)
+    parts = (b"RF64\xff\xff\xff\xffWAVE", sizes, b"fmt ", struct.pack("<I", kind.size))
+    padding = bytes(kind.size % 2)
+    return [b"".join(parts), content.part(kind.offset, kind.end), padding, b"data\xff\xff\xff\xff"]
 
 
 def wav_notes(content: FilePart) -> Iterator[Note]:
     """The notes in a WAV or RF64 file, before its sound and behind it; damage ends them."""
-    chunks = _riff(content).walk(content, 12)
-    sane = takewhile(lambda chunk: _NAME.fullmatch(chunk.name), chunks)
-    noted = (chunk for chunk in sane if chunk.name in (b"guan", b"bext", b"LIST"))
+    noted = (chunk for chunk in _around_sound(content) if chunk.name in (b"guan", b"bext", b"LIST"))
     for chunk in islice(noted, _MAX_NOTES):
         size = min(chunk.size, _MAX_NOTE_BYTES)
         if chunk.name == b"LIST":
-            yield from _comments(content.part(chunk.offset, chunk.offset + size), _riff(content))
+            infos = content.part(chunk.offset, chunk.offset + size)
+            yield from _comments(infos, riff_style(content))
         else:
             kind = "guano" if chunk.name == b"guan" else "bext"
             yield Note(kind, content.read_at(chunk.offset, size))
 
 
+def _around_sound(content: FilePart) -> Iterator[Chunk]:
+    """Yields the chunks before the sound of a WAV file and behind it."""
+    style = riff_style(content)
+    for chunk in takewhile(is_named, style.walk(content, 12)):
+        yield chunk
+        if chunk.name == b"data":
+            yield from chunks_behind(content, style, chunk)
+            return
+
+
 _MAX_NOTES = 16
 _MAX_NOTE_BYTES = 1 << 18
-_NAME = re.compile(rb"[ -~]{4}")
 
 
-def _comments(infos: FilePart, style: _ChunkStyle) -> Iterator[Note]:
+def _comments(infos: FilePart, style: ChunkStyle) -> Iterator[Note]:
     """Yields the first comment, ICMT, in a LIST chunk of the kind INFO."""
     if infos.read_at(0, 4) == b"INFO":
         for info in islice(style.find(infos, 4, b"ICMT"), 1):
@@ -65,17 +109,40 @@ def _comments(infos: FilePart, style: _ChunkStyle) -> Iterator[Note]:
 def w64_length(content: FilePart) -> DeclaredLength:
     """Sony Wave64."""
     data = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
-    return _sound_of(content, _W64.find(content, 40, data))
+    return _chunk_length(content, W64, 40, data)
 
 
 def aiff_length(content: FilePart) -> DeclaredLength:
     """AIFF and AIFF-C: the chunk SSND begins with an offset and a block size of four bytes each."""
-    return _sound_of(content, _BIG_ENDIAN_RIFF.find(content, 12, b"SSND"), head_bytes=8)
+    return _chunk_length(content, BIG_ENDIAN_RIFF, 12, b"SSND", head_bytes=8)
 
 
 def caf_length(content: FilePart) -> DeclaredLength:
     """Core Audio Format: the chunk data begins with a count of edits of four bytes."""
-    return _sound_of(content, _CAF.find(content, 8, b"data"), head_bytes=4)
+    return _chunk_length(content, CAF, 8, b"data", head_bytes=4)
+
+
+def _chunk_length(
+    content: FilePart, style: ChunkStyle, first: int, name: bytes, head_bytes: int = 0
+) -> DeclaredLength:
+    """What the first chunk of a name declares, which holds the sound behind a head."""
+    for chunk in style.find(content, first, name):
+        rewrite = partial(_resized, content, style, chunk, head_bytes)
+        return chunk_of_sound(content, style, chunk, rewrite, head_bytes)
+    return DeclaredLength()
+
+
+def _resized(
+    content: FilePart, style: ChunkStyle, chunk: Chunk, head_bytes: int, size: int
+) -> list[FilePart | bytes]:
+    """A header up to the sound in a chunk, with another size of the sound."""
+    start = chunk.offset + head_bytes
+    size += head_bytes + style.head_bytes * style.size_counts_head
+    numbers = {chunk.offset - style.head_bytes + style.name_bytes: size}
+    if style is not CAF:  # which has no size of the whole
+        numbers = {style.name_bytes: size + start, **numbers}
+    sizes = {at: at_most(number, style.size_format) for at, number in numbers.items()}
+    return patched(content, start, sizes)
 
 
 def au_length(content: FilePart) -> DeclaredLength:
@@ -83,8 +150,52 @@ def au_length(content: FilePart) -> DeclaredLength:
     head = content.read_at(0, 12)
     if len(head) < 12:
         return DeclaredLength()
-    offset, size = struct.unpack(">4xII" if head[:4] == b".snd" else "<4xII", head)
-    return _sound(content, offset, size)
+    order = ">" if head[:4] == b".snd" else "<"
+    start, size = struct.unpack(order + "4xII", head)
+    return sized_sound(content, start, size, 8, order + "I")
+
+
+def flac_length(content: FilePart) -> DeclaredLength:
+    """FLAC (RFC 9639): the samples that STREAMINFO counts, unless later frames lie at the end.
+
+    Then, and where it counts none, what may follow in the same file is looked for at once.
+    """
+    info, count = content.read_at(0, 26), _flac_samples(content)
+    if len(info) < 26 or (count and not counts_too_few(content, count)):
+        return DeclaredLength()
+    following = next_flac(content, _FLAC_FIRST_BYTES)
+    if following:
+        alone = content.part(0, content.size - following.size)
+        return DeclaredLength(mended=alone, followed_by=following)
+    if not count:
+        return DeclaredLength()
+    uncounted = patched(content, content.size, {21: bytes([info[21] & 0xF0, 0, 0, 0, 0])})
+    return DeclaredLength(mended=SplicedPart(uncounted))
+
+
+def next_flac(content: FilePart, position: int) -> FilePart | None:
+    """Another FLAC stream behind a first, of which a decoder has read up to a position, or more."""
+    at = max(_FLAC_FIRST_BYTES, position - _FLAC_AHEAD_BYTES)
+    while len(block := content.read_at(at, 1 << 20)) >= _FLAC_FIRST_BYTES:
+        if found := _FLAC_BEGINNING.search(block):
+            return content.part(at + found.start())
+        at += len(block) - 7
+    return None
+
+
+def is_one_flac(content: FilePart) -> bool:
+    """Whether a file seems to hold no other FLAC stream behind the first."""
+    return is_one_stream(content, _flac_samples(content))
+
+
+def _flac_samples(content: FilePart) -> int:
+    return int.from_bytes(content.read_at(18, 8), "big") & _FLAC_MOST_SAMPLES
+
+
+_FLAC_MOST_SAMPLES = (1 << 36) - 1
+_FLAC_FIRST_BYTES = 42
+_FLAC_AHEAD_BYTES = 80_000  # of which a decoder may have read more than it used
+_FLAC_BEGINNING = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 
 
 def ogg_length(content: FilePart) -> DeclaredLength:
@@ -107,6 +218,8 @@ def mp3_length(content: FilePart) -> DeclaredLength:
     Formats: http://gabriel.mp3-tech.org/mp3infotag.html and
     https://www.codeproject.com/Articles/8295/MPEG-Audio-Frame-Header.
     """
+    if mended := untagged(content, lambda head: mpeg_frame_bytes(head) is not None):
+        return DeclaredLength(mended=mended)
     frame = content.read_at(0, mpeg_frame_bytes(content.read_at(0, 4)) or 4)
     frame_samples = _mpeg_frame_samples(frame)
     if frame[36:40] == b"VBRI" and len(frame) >= 54:
@@ -170,6 +283,11 @@ _MPEG_KBIT_S = {
 }
 
 
+def adts_length(content: FilePart) -> DeclaredLength:
+    """AAC in ADTS frames: no length is told."""
+    return DeclaredLength(mended=untagged(content, lambda head: bool(adts_frame_bytes(head))))
+
+
 def adts_frame_bytes(header: bytes) -> int | None:
     """Returns the size of an ADTS frame (ISO/IEC 13818-7, 6.2), None where there is none."""
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
@@ -179,10 +297,42 @@ def adts_frame_bytes(header: bytes) -> int | None:
     return size if rate_index < 13 and size > 7 else None
 
 
+def loas_frame_bytes(header: bytes) -> int | None:
+    """Returns the size of a LOAS frame, which holds AAC in LATM (ISO/IEC 14496-3, 1.7.2)."""
+    if len(header) < 3 or header[0] != 0x56 or header[1] & 0xE0 != 0xE0:
+        return None
+    return 3 + ((header[1] & 0x1F) << 8 | header[2])
+
+
+def ac3_length(content: FilePart) -> DeclaredLength:
+    """AC-3 and E-AC-3: no length is told."""
+    return DeclaredLength(mended=untagged(content, lambda head: bool(ac3_frame_bytes(head))))
+
+
+def ac3_frame_bytes(header: bytes) -> int | None:
+    """Returns the size of a frame of AC-3 or E-AC-3 (ETSI TS 102 366, 4.3 and E.1.2)."""
+    if len(header) < 6 or header[:2] != b"\x0b\x77" or header[5] >> 3 > 16:
+        return None
+    if header[5] >> 3 > 10:
+        return 2 * (((header[2] & 7) << 8 | header[3]) + 1)
+    rate_index, size_index = header[4] >> 6, header[4] & 63
+    if rate_index == 3 or size_index > 37:
+        return None
+    kbit_s = _AC3_KBIT_S[size_index >> 1]
+    if rate_index == 1:  # 44.1 kHz: sizes take turns
+        return 2 * (kbit_s * 96000 // 44100 + (size_index & 1))
+    return kbit_s * (4 if rate_index == 0 else 6)
+
+
+_AC3_KBIT_S = (
+    *(32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
+)
+
+
 def avi_length(content: FilePart) -> DeclaredLength:
     """AVI: a chunk RIFF, followed by more of them where the file is longer than one can hold."""
-    chunks = _RIFF.find(content, 0, b"RIFF")
-    end = max((each.end for each in chunks if _is_filled_in(each.size)), default=0)
+    chunks = RIFF.find(content, 0, b"RIFF")
+    end = max((each.end for each in chunks if is_filled_in(each.size)), default=0)
     return DeclaredLength(missing_bytes=max(0, end - content.size))
 
 
@@ -192,7 +342,7 @@ def asf_length(content: FilePart) -> DeclaredLength:
     encryption = bytes.fromhex("fbb3112223bdd211b4b700a0c955fc6e")
     extended_encryption = bytes.fromhex("14e68a292226174cb935dae07ee9289c")
     declared = DeclaredLength()
-    for chunk in _ASF.find(content, 30, properties, encryption, extended_encryption):
+    for chunk in ASF.find(content, 30, properties, encryption, extended_encryption):
         if chunk.name != properties:
             return DeclaredLength(locked=True)
         declared = _asf_properties(content, chunk.offset)
@@ -213,13 +363,13 @@ def _asf_properties(content: FilePart, offset: int) -> DeclaredLength:
 
 def mp4_length(content: FilePart) -> DeclaredLength:
     """MP4 and QuickTime (ISO/IEC 14496-12): boxes beyond the end, and encrypted sound."""
-    boxes = list(islice(_walk_boxes(content, 0, content.size), _MAX_CHUNKS))
+    boxes = list(islice(_walk_boxes(content, 0, content.size), MAX_CHUNKS))
     end = max((box.end for box in boxes if box.name in (b"mdat", b"moov", b"moof")), default=0)
     locked = _is_locked(content, [box for box in boxes if box.name == b"moov"])
     return DeclaredLength(missing_bytes=max(0, end - content.size), locked=locked)
 
 
-def _walk_boxes(content: FilePart, offset: int, end: int) -> Iterator[_Chunk]:
+def _walk_boxes(content: FilePart, offset: int, end: int) -> Iterator[Chunk]:
     """Yields the boxes between two positions; a size of 0 means up to the end, 1 a longer size."""
     while offset + 8 <= end and len(head := content.read_at(offset, 16)) >= 8:
         size, name = struct.unpack(">I4s", head[:8])
@@ -227,11 +377,11 @@ def _walk_boxes(content: FilePart, offset: int, end: int) -> Iterator[_Chunk]:
         if size == 1 and len(head) == 16:
             size, head_bytes = int.from_bytes(head[8:], "big"), 16
         size = size or end - offset
-        yield _Chunk(name, offset + head_bytes, max(0, size - head_bytes))
+        yield Chunk(name, offset + head_bytes, max(0, size - head_bytes))
         offset += max(size, head_bytes)
 
 
-def _is_locked(content: FilePart, boxes: list[_Chunk]) -> bool:
+def _is_locked(content: FilePart, boxes: list[Chunk]) -> bool:
     """Whether a track in moov boxes is described as one of an encrypted kind of sound."""
     for name in (b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
         boxes = [child for child in _children(content, boxes) if child.name == name]
@@ -239,10 +389,10 @@ def _is_locked(content: FilePart, boxes: list[_Chunk]) -> bool:
     return any(kind.name in (b"enca", b"drms", b"aavd") for kind in _children(content, tables))
 
 
-def _children(content: FilePart, boxes: list[_Chunk]) -> Iterator[_Chunk]:
+def _children(content: FilePart, boxes: list[Chunk]) -> Iterator[Chunk]:
     """Yields the boxes in others, so many in all that boxes which claim each other do no harm."""
     every = (_walk_boxes(content, box.offset, min(box.end, content.size)) for box in boxes)
-    return islice(chain.from_iterable(every), _MAX_CHUNKS)
+    return islice(chain.from_iterable(every), MAX_CHUNKS)
 
 
 def matroska_length(content: FilePart) -> DeclaredLength:
@@ -269,95 +419,9 @@ def nist_length(content: FilePart) -> DeclaredLength:
 def voc_length(content: FilePart) -> DeclaredLength:
     """Creative Voice: blocks, each with a type and a size of three bytes; type 0 ends the file."""
     offset = int.from_bytes(content.read_at(20, 2), "little")
-    for _ in range(_MAX_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         head = content.read_at(offset, 4)
         if len(head) < 4 or not 0 < head[0] < 10:
             break
         offset += 4 + int.from_bytes(head[1:], "little")
     return DeclaredLength(missing_bytes=max(0, offset - content.size))
-
-
-class _Chunk(NamedTuple):
-    """A part of a container: its name, and where its content lies."""
-
-    name: bytes
-    offset: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        return self.offset + self.size
-
-
-class _ChunkStyle(NamedTuple):
-    """How a family of containers writes the head of a chunk: a name, then a size."""
-
-    name_bytes: int
-    size_format: str
-    size_counts_head: bool = False
-    alignment: int = 1
-
-    def walk(self, content: FilePart, offset: int) -> Iterator[_Chunk]:
-        """Yields the chunks from `offset` on, up to the end of the file.
-
-        The size proper of `data` lies in a chunk ds64 before it where it takes more than 32 bits
-        (EBU Tech 3306).
-        """
-        head_bytes = self.name_bytes + struct.calcsize(self.size_format)
-        long_size = 0xFFFFFFFF
-        for _ in range(_MAX_CHUNKS):
-            head = content.read_at(offset, head_bytes)
-            if len(head) < head_bytes:
-                return
-            name, offset = head[: self.name_bytes], offset + head_bytes
-            (size,) = struct.unpack(self.size_format, head[self.name_bytes :])
-            if name == b"ds64":
-                long_size = int.from_bytes(content.read_at(offset + 8, 8), "little")
-            elif name == b"data" and size == 0xFFFFFFFF:
-                size = long_size
-            size = max(0, size - head_bytes if self.size_counts_head else size)
-            yield _Chunk(name, offset, size)
-            offset += size
-            offset += -offset % self.alignment
-
-    def find(self, content: FilePart, offset: int, *names: bytes) -> Iterator[_Chunk]:
-        """Yields the chunks of these names."""
-        return (chunk for chunk in self.walk(content, offset) if chunk.name in names)
-
-
-_MAX_CHUNKS = 10_000
-"""So many parts of a container are looked at; no recorder writes so many before the sound."""
-
-_RIFF = _ChunkStyle(4, "<I", alignment=2)
-_BIG_ENDIAN_RIFF = _ChunkStyle(4, ">I", alignment=2)
-_W64 = _ChunkStyle(16, "<Q", size_counts_head=True, alignment=8)
-_CAF = _ChunkStyle(4, ">q")
-_ASF = _ChunkStyle(16, "<Q", size_counts_head=True)
-
-
-def _riff(content: FilePart) -> _ChunkStyle:
-    return _BIG_ENDIAN_RIFF if content.read_at(0, 4) == b"RIFX" else _RIFF
-
-
-def _sound_of(content: FilePart, chunks: Iterator[_Chunk], head_bytes: int = 0) -> DeclaredLength:
-    """The length that the first of chunks declares, whose sound begins behind a head."""
-    for chunk in chunks:
-        return _sound(content, chunk.offset + head_bytes, chunk.size - head_bytes)
-    return DeclaredLength()
-
-
-def _sound(content: FilePart, offset: int, size: int) -> DeclaredLength:
-    """The length that a chunk of sound declares."""
-    if not _is_filled_in(size):
-        return DeclaredLength(sound_start=offset)
-    missing_bytes = max(0, offset + size - content.size)
-    return DeclaredLength(sound_start=offset, sound_bytes=size, missing_bytes=missing_bytes)
-
-
-def _is_filled_in(size: int) -> bool:
-    """Whether a size is one, and not what recorders write before they know better.
-
-    That is 0, or the largest number of 31 to 64 bits, sometimes less what the headers take.
-    """
-    limits = (1 << 31, 1 << 32, 1 << 64)
-    return size > 0 and not any(0 <= limit - size <= 1 << 16 for limit in limits)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.errors import AudioError, DamagedError, NoSamplesError, TruncatedError
 
 
@@ -15,28 +16,35 @@ class DeclaredLength(NamedTuple):
     """How much sound a header declares, as far as it says, and what else decoders must know of it.
 
     Attributes:
-      samples: per channel; None where unsaid.
-      seconds: the same as a time; None where unsaid.
       sound_start: where in the file the sound begins, where it is in one piece; None where unsaid.
       sound_bytes: the size of the encoded sound; None where unsaid.
+      samples: per channel; None where unsaid.
+      seconds: the same as a time; None where unsaid.
       missing_bytes: how much of what was declared lies beyond the end of the file.
+      unheard_bytes: how much sound lies behind what was declared, where no decoder gets at it.
       ended: False where the mark that ends every whole file of this format is missing.
       locked: the sound is encrypted.
       is_mpeg: MPEG audio lies in a container that usually holds plain sound.
       lead_in: samples that the container counts and a decoder drops.
       tolerance: samples by which a whole file may fall short.
+      mended: the file as decoders should have it, where its header is wrong, or what is no sound
+        lies in the midst of it; to be asked for its length anew.
+      followed_by: another recording, written behind this one in the same file.
     """
 
-    samples: int | None = None
-    seconds: float | None = None
     sound_start: int | None = None
     sound_bytes: int | None = None
+    samples: int | None = None
+    seconds: float | None = None
     missing_bytes: int = 0
+    unheard_bytes: int = 0
     ended: bool = True
     locked: bool = False
     is_mpeg: bool = False
     lead_in: int = 0
     tolerance: int = 0
+    mended: FilePart | None = None
+    followed_by: FilePart | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -60,6 +68,7 @@ class DeclaredLength(NamedTuple):
 
         Raises:
           TruncatedError: the file ends before its time.
+          DamagedError: there is more sound in the file than the header says.
         """
         could = f"{decoded / sample_rate_hz:.3f} s could be decoded"
         if self.samples is not None:
@@ -69,6 +78,9 @@ class DeclaredLength(NamedTuple):
                 raise TruncatedError(f"the header declares {declared_s:.3f} s, {could}")
         elif not self.is_whole:
             raise TruncatedError(f"{self._shortfall}, {could}")
+        if self.unheard_bytes:
+            behind = f"{self.unheard_bytes} bytes of sound lie behind what its header declares"
+            raise DamagedError(f"{behind}, {could}")
 
     def nothing_decoded(self) -> AudioError:
         """Tell a recording of no length from one whose header declares sound that isn't there."""

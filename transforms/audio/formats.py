@@ -55,10 +55,19 @@ class Format:
       duration: what libav's duration of it is worth.
       read_length: reads how much sound its header declares.
       read_notes: reads what recorders noted in it, such as the time of recording.
-      frame_bytes: the size of a frame by its first six bytes, None where there is none. Formats
-        that have no header are recognised by frames that follow each other without a gap.
-      junk_bytes: how much else may lie before its beginning.
+      frame_bytes: the size of a frame by its first 16 bytes, None where there is none. Formats that
+        have no header are recognised by frames that follow each other without a gap.
+      frame_mask: the bits that the heads of all frames share, from the first on.
+      search_bytes: how much else may lie before its beginning, such as the end of a frame or packet
+        whose beginning was lost. Tags and zeros may lie before all formats.
+      later_signature: what it is found by behind something else; None where by its signature.
+      marks_in_samples: what it may be found by where its bytes were written as samples of sound.
+      find_next: finds a recording that was written behind another in the same file, given how much
+        of the content has been read; None where read_length tells, or nothing can.
+      is_single: tells at once whether there seems to be no such other recording: it would mislead a
+        decoder that seeks.
       big_endian: samples whose byte order isn't stated are big-endian.
+      undecodable: what it is, where nothing here can decode it.
     """
 
     name: str
@@ -70,12 +79,31 @@ class Format:
     read_length: Callable[[FilePart], DeclaredLength] = lambda content: DeclaredLength()
     read_notes: Callable[[FilePart], Iterable[Note]] = lambda content: ()
     frame_bytes: Callable[[bytes], int | None] | None = None
-    junk_bytes: int = 0
+    frame_mask: bytes = b""
+    search_bytes: int = 0
+    later_signature: bytes | None = None
+    marks_in_samples: tuple[bytes, ...] = ()
+    find_next: Callable[[FilePart, int], FilePart | None] | None = None
+    is_single: Callable[[FilePart], bool] = lambda content: True
     big_endian: bool = False
+    undecodable: str = ""
 
 
 _SNDFILE = Decoder.LIBSNDFILE
 _IF_WHOLE, _TOLD, _COUNTED = Duration.IF_WHOLE, Duration.TOLD, Duration.COUNTED
+
+_FAR = 1 << 20
+_DTS = (
+    rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80"  # 16 bits of each 16, in both byte orders
+    rb"|\x1f\xff\xe8\x00\x07[\xf0-\xff]|\xff\x1f\x00\xe8[\xf0-\xff]\x07"  # 14 bits of each
+)
+
+
+def _packets(before: int, behind: int) -> bytes:
+    """Eight packets of an MPEG transport stream, with so many more bytes around each."""
+    header = rb"G[\x00-\x7f].[\x10-\x3f\x50-\x7f\x90-\xbf\xd0-\xff]"
+    return b"(?:.{%d}%s.{%d}){8}" % (before, header, 184 + behind)
+
 
 FORMATS = (
     Format(
@@ -90,7 +118,11 @@ FORMATS = (
         "w64", "w64", rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00", "w64",
         decoder=_SNDFILE, duration=_IF_WHOLE, read_length=containers.w64_length,
     ),
-    Format("flac", "flac", rb"fLaC", "flac", decoder=_SNDFILE, duration=_COUNTED),
+    Format(
+        "flac", "flac", rb"fLaC[\x00\x80]\x00\x00\x22", "flac", decoder=_SNDFILE, duration=_COUNTED,
+        read_length=containers.flac_length, find_next=containers.next_flac,
+        is_single=containers.is_one_flac,
+    ),
     Format(
         "ogg", "ogg", rb"OggS", "oga ogg opus spx ogm ogv ogx", decoder=Decoder.OGG_CHAINS,
         duration=_IF_WHOLE, read_length=containers.ogg_length,
@@ -122,23 +154,34 @@ FORMATS = (
         duration=_IF_WHOLE, read_length=containers.avi_length,
     ),
     Format("flv", "flv", rb"FLV\x01", "flv", duration=_TOLD),
-    Format("mpegts", "mpegts", rb"(G.{187}){5}|(.{4}G.{187}){5}", "m2t m2ts mts tod ts"),
-    Format("mpeg", "mpeg", rb"\x00\x00\x01\xba", "m1v mpe mpeg mpg vob"),
+    Format(
+        "mpegts", "mpegts", rb"(G.{187}){5}|(.{4}G.{187}){5}", "m2t m2ts mts tod ts",
+        search_bytes=1 << 16,
+        later_signature=b"|".join([_packets(0, 0), _packets(4, 0), _packets(0, 16)]),
+    ),
+    Format(
+        "mpeg", "mpeg",
+        rb"\x00\x00\x01\xba([\x20-\x2f].{7}|[\x40-\x7f].{9}\xff{0,7})\x00\x00\x01[\xb9-\xff]",
+        "m1v mpe mpeg mpg vob", search_bytes=1 << 18,
+    ),
+    Format(
+        "dv", "dv", rb"\x1f\x07\x00[\x3f\xbf].{76}\x3f\x07\x00", "dif dv", search_bytes=1 << 18,
+    ),
     Format("mxf", "mxf", rb"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02", "mxf"),
     Format(
         "wtv", "wtv", rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d", "wtv",
         duration=_IF_WHOLE,
     ),
     Format("rm", "rm", rb"\.RMF", "ra rm rmvb", duration=_TOLD),
-    Format("amr", "amr", rb"#!AMR", "amr awb"),
+    Format("amr", "amr", rb"#!AMR(-WB)?\n|#!AMR(-WB)?_MC", "amr awb"),
     Format("wavpack", "wv", rb"wvpk", "wv", duration=_COUNTED),
-    Format("ape", "ape", rb"MAC ", "ape", duration=_TOLD),
+    Format("ape", "ape", rb"MAC .[\x0d-\x10]", "ape", duration=_TOLD),
     Format("tta", "tta", rb"TTA1", "tta", duration=_COUNTED),
     Format("tak", "tak", rb"tBaK", "tak", duration=_TOLD),
-    Format("mpc", "mpc", rb"MP\+", "mpc", duration=_TOLD),
+    Format("mpc", "mpc", rb"MP\+[\x07\x17]", "mpc", duration=_TOLD),
     Format("mpc", "mpc8", rb"MPCK", "mpc", duration=_TOLD),
     Format("shorten", "shn", rb"ajkg", "shn"),
-    Format("dsf", "dsf", rb"DSD ", "dsf", duration=_TOLD),
+    Format("dsf", "dsf", rb"DSD \x1c", "dsf", duration=_TOLD),
     Format("dff", "iff", rb"FRM8", "dff", duration=_IF_WHOLE),
     Format("svx", "iff", rb"FORM....8SVX"),
     Format("xwma", "xwma", rb"RIFF....XWMA"),
@@ -149,27 +192,66 @@ FORMATS = (
         "nistsphere", "nistsphere", rb"NIST_1A\n", "nist sph", read_length=containers.nist_length
     ),
     Format("ircam", "ircam", rb"\x64\xa3[\x01-\x04]\x00|\x00[\x01-\x04]\xa3\x64"),
-    Format("dts", "dts", rb"\x7f\xfe\x80\x01", "dts"),
-    Format("ac3", "ac3", rb"\x0b\x77...[\x00-\x57]", "ac3"),
-    Format("eac3", "eac3", rb"\x0b\x77...[\x58-\x87]", "eac3 ec3"),
+    Format("dss", "dss", rb"[\x02\x03]dss", "dss"),
     Format(
-        "adts", "aac", rb"\xff[\xf0\xf1\xf8\xf9]", "aac adts",
-        frame_bytes=containers.adts_frame_bytes,
+        "ds2", "", rb"[\x01-\x07](ds2|enc)", "ds2",
+        undecodable="dictation in Olympus' DS2, which only its makers' software can decode",
     ),
     Format(
-        "mp3", "mp3", rb"\xff[\xe2-\xff]", "mp1 mp2 mp3 mpa mpga",
-        frame_bytes=containers.mpeg_frame_bytes, junk_bytes=1 << 16,
+        "wac", "", rb"WAac", "wac",
+        undecodable="Wildlife Acoustics' WAC, which its maker's Kaleidoscope converts to wav",
+    ),
+    Format("aa", "", rb".{4}\x57\x90\x75\x36", "aa", undecodable="an encrypted book of Audible"),
+    Format(
+        "spdif", "spdif", rb"\x72\xf8\x1f\x4e[\x01-\x1f]", "spdif", search_bytes=_FAR,
+        later_signature=rb"(\x72\xf8\x1f\x4e[\x01-\x1f]).{60,62000}?\1",
+        marks_in_samples=(b"\x72\xf8\x1f\x4e",),
+    ),
+    Format(
+        "dts", "dts", _DTS, "dts", search_bytes=_FAR,
+        later_signature=b"(" + _DTS + rb").{90,16400}?\1",
+        marks_in_samples=(b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\xff\x1f\x00\xe8"),
+    ),
+    Format(
+        "ac3", "ac3", rb"\x0b\x77...[\x00-\x57]", "ac3", search_bytes=_FAR,
+        marks_in_samples=(b"\x0b\x77",),
+        frame_bytes=containers.ac3_frame_bytes, frame_mask=b"\xff\xff\0\0\xc0\xf8",
+        read_length=containers.ac3_length,
+    ),
+    Format(
+        "eac3", "eac3", rb"\x0b\x77...[\x58-\x87]", "eac3 ec3", search_bytes=_FAR,
+        frame_bytes=containers.ac3_frame_bytes, frame_mask=b"\xff\xff\0\0\xc0\xf8",
+        read_length=containers.ac3_length,
+    ),
+    Format(
+        "latm", "loas", rb"\x56[\xe0-\xff]", "latm loas", search_bytes=_FAR,
+        frame_bytes=containers.loas_frame_bytes, frame_mask=b"\xff\xe0",
+    ),
+    Format(
+        "adts", "aac", rb"\xff[\xf0\xf1\xf8\xf9]", "aac adts", search_bytes=_FAR,
+        frame_bytes=containers.adts_frame_bytes, frame_mask=b"\xff\xff\xfd\xc0",
+        read_length=containers.adts_length,
+    ),
+    Format(
+        "mp3", "mp3", rb"\xff[\xe2-\xff]", "mp1 mp2 mp3 mpa mpga", search_bytes=_FAR,
+        frame_bytes=containers.mpeg_frame_bytes, frame_mask=b"\xff\xfe\x0c",
+        # without layer I, as which small negative numbers pass
+        later_signature=rb"\xff[\xe2-\xe5\xea-\xed\xf2-\xf5\xfa-\xfd]",
         read_length=containers.mp3_length,
     ),
+    Format("gsm", "gsm", rb"([\xd0-\xdf].{32}){50}|([\xd0-\xdf].{32}){10,49}\Z", "gsm"),
 )  # fmt: skip
 """All that are known here, in the order in which they are looked for."""
 
-_WITHOUT_A_ROW = "aa ds2 dss dv g722 g726 g729 gsm vox wac"
+HEADERLESS = {
+    "g722": "G.722",
+    "g726": "G.726",
+    "g729": "G.729",
+    "vox": "Dialogic ADPCM",
+}
+"""Formats that nothing in a file tells: by the extension of its name, what it is said to be."""
 
 AUDIO_EXTENSIONS = frozenset(
-    " ".join([_WITHOUT_A_ROW, *(each.extensions for each in FORMATS)]).split()
+    " ".join([*HEADERLESS, *(each.extensions for each in FORMATS)]).split()
 )
-"""Of names that can be audio: those of all formats, and of some that no row is about.
-
-Files of the latter are listed so that it is told that they can't be heard.
-"""
+"""Of names that can be audio. Files that can't be heard are listed too, so that this is told."""

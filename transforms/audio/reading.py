@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.transforms.audio.file_parts import FilePart
-from earmark.transforms.audio.sniffing import sniff
+from earmark.transforms.audio.formats import HEADERLESS
+from earmark.transforms.audio.sniffing import Sniffed, sniff
 from earmark.transforms.elements import AudioHeader
-from earmark.transforms.errors import AudioError, EmptyFileError, ReadError, UnsupportedError
+from earmark.transforms.errors import (
+    AudioError,
+    EmptyFileError,
+    NotAudioError,
+    ReadError,
+    UnsupportedError,
+)
 
 if TYPE_CHECKING:
     from earmark.transforms.audio.decoders import OpenDecoder
 
 
 @contextmanager
-def open_audio(path: str | os.PathLike[str]) -> Iterator[AudioReader]:
+def open_audio(path: str | os.PathLike[str], uri: str | None = None) -> Iterator[AudioReader]:
     """Opens a local audio or video file; its format is told by its content, not by its name.
+
+    Args:
+      path: the local file.
+      uri: what it is called, None where as the path: told where the content is in no known format.
 
     Raises:
       ReadError: there is no such file, or it cannot be read.
       EmptyFileError: it holds no bytes.
       NotAudioError: its format is not known.
       NoAudioStreamError: it holds no sound.
-      UnsupportedError: its codec or sample rate is not known here, or it is encrypted.
+      UnsupportedError: its codec or sample rate is not known here, or it is encrypted, or by its
+        name in a format without a header.
       DamagedError: nothing of it can be decoded.
       NoSamplesError: it is whole, and there is no sample in it.
     """
@@ -41,11 +54,13 @@ def open_audio(path: str | os.PathLike[str]) -> Iterator[AudioReader]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_open_file(path))
-            decoder = open_decoder(stack, file, sniff(FilePart(file)))
+            decoder = open_decoder(stack, file, _sniff(FilePart(file), uri or os.fspath(path)))
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
         _check_rate(decoder.header)
-        yield AudioReader(decoder)
+        reader = AudioReader(decoder)
+        stack.callback(reader.close)
+        yield reader
 
 
 class AudioReader:
@@ -54,14 +69,22 @@ class AudioReader:
     Attributes:
       header: what the recording is.
       library: what decodes it: libsndfile, libav, or numpy for what needs no decoding.
-      can_seek: whether any sample can be reached without decoding what lies before it.
     """
 
     def __init__(self, decoder: OpenDecoder) -> None:
         self._decoder = decoder
         self.header = decoder.header
         self.library = decoder.library
-        self.can_seek = decoder.can_seek
+        self._is_read = self._is_closed = False
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether any sample can be reached without decoding what lies before it."""
+        return self._decoder.can_seek
+
+    def close(self) -> None:
+        """Have nothing read any more: a decoder whose file is closed may crash the process."""
+        self._is_closed = True
 
     def blocks(
         self, block_samples: int, start: int = 0, stop: int | None = None
@@ -74,25 +97,39 @@ class AudioReader:
         where it is read as a whole.
 
         Args:
-          block_samples: per channel.
+          block_samples: per channel, 1 or more.
           start: the sample to begin with; not 0 only where can_seek.
           stop: the sample to stop before; None for the end. Who stops earlier is not told what is
             wrong from there on.
 
         Raises:
-          ValueError: start is not 0, and can_seek is False.
+          ValueError: there are no such blocks, start is not 0 and can_seek is False, or the
+            recording has been read before, or closed.
           TruncatedError: after the last good block; the file ends before its time.
           DamagedError: after the last good block; the decoder gave up.
           ReadError: after the last good block; the file could not be read on.
         """
+        block_samples, start = operator.index(block_samples), operator.index(start)
+        if block_samples < 1 or start < 0:
+            raise ValueError(f"no blocks of {block_samples} samples from sample {start} on")
         if start and not self.can_seek:
             raise ValueError(f"a recording of {self.header.codec} can only be read from its start")
-        chunks = self._decoder.chunks(block_samples, start)
+        if self._is_read:
+            raise ValueError("a recording that is open is read once: open it again")
+        self._is_read = True
+        chunks = self._while_open(self._decoder.chunks(block_samples, start))
         if stop is not None:
             declared = self.header.declared_samples
             is_end = declared is not None and stop >= declared
             chunks = _up_to(chunks, stop - start, is_end)
         return _regroup(chunks, block_samples)
+
+    def _while_open(self, chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        while not self._is_closed:
+            if (chunk := next(chunks, None)) is None:
+                return
+            yield chunk
+        raise ValueError("the recording is closed")
 
 
 def _up_to(
@@ -146,6 +183,19 @@ def _open_file(path: str | os.PathLike[str]) -> BinaryIO:
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise ReadError("not a regular file")
     return Path(path).open("rb", buffering=0)
+
+
+def _sniff(content: FilePart, name: str) -> Sniffed:
+    """Recognises a format; what has no header, and so is in none, is unsupported by its name."""
+    try:
+        return sniff(content)
+    except NotAudioError:
+        if headerless := HEADERLESS.get(PurePath(name).suffix[1:].lower()):
+            raise UnsupportedError(
+                f"by its name it is {headerless} without a header, which nothing in it confirms; "
+                "convert it to wav"
+            ) from None
+        raise
 
 
 _RATES_HZ = range(4000, 384_001)

@@ -5,13 +5,13 @@ The time that a file system keeps for a file is never asked: it is that of the l
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone, tzinfo
-from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from earmark.transforms.audio.containers import Note
 from earmark.transforms.audio.file_parts import FilePart
@@ -24,17 +24,19 @@ class RecordedAt(NamedTuple):
     """When a recording began.
 
     Attributes:
-      time: in UTC, with its fraction of a second where one is known.
-      source: what said so: guano, opensoundscape, audiomoth, bext or name.
+      time: in UTC, with its fraction of a second where one is known; None where the recorder's
+        clock was never set.
+      source: what said so: guano, opensoundscape, audiomoth, bext or name; unset_clock where there
+        is no time for that reason.
     """
 
-    time: datetime
+    time: datetime | None
     source: str
 
 
 def recorded_at(
     path: str | os.PathLike[str],
-    uri: str | None = None,
+    uri: str | os.PathLike[str] | None = None,
     *,
     time_pattern: str | None = None,
     time_zone: tzinfo = timezone.utc,
@@ -54,9 +56,13 @@ def recorded_at(
 
     Then the name: the four digits of a year, month and day, then hour, minute and second, with the
     usual separators or none, a fraction of the second and an offset from UTC where they are given
-    (20240528_100000, 2024-05-28T10-00-00Z, 2024-05-28 10.00, 20240528T100000.250+0200); or, as old
-    AudioMoths name files, nothing but 8 hex digits that count seconds since 1970. A date alone is
-    not a time.
+    (20240528_100000, 2024-05-28T10-00-00Z, 2024-05-28 10.00, 20240528T100000.250+0200,
+    20240528_100000_-0400); or, as AudioMoths named files up to 2019, nothing but 8 hex digits, with
+    a letter among them, that count seconds since 1970. A date alone is not a time.
+
+    The day at which clocks begin that were never set is not a time either: 1970-01-01, in what a
+    recorder noted also 1904-01-01 and 1980-01-01, and for AudioMoth all before 2016. If nothing
+    else tells the time, such a recording's source is `unset_clock`. What time_pattern finds counts.
 
     A time that names no offset is of time_zone. One that a change of clocks makes happen twice is
     taken as the first; one that it leaves out is taken as the clock not yet changed (fold=0).
@@ -73,20 +79,20 @@ def recorded_at(
     Raises:
       ReadError: the file could not be read.
     """
-    uri = os.fspath(path) if uri is None else uri
+    uri = os.fspath(path if uri is None else uri)
     try:
         notes = _notes_in(path)
     except OSError as error:
         raise ReadError(f"{uri}: {error.strerror}") from error
-    stated = _stated_in(notes, time_zone)
-    if stated is not None:
-        return stated
     named = named_time(uri, time_pattern, time_zone)
-    return RecordedAt(named, "name") if named else None
+    found = [*_stated_in(notes, time_zone), *([RecordedAt(named, "name")] if named else [])]
+    never_set = RecordedAt(None, "unset_clock") if found else None
+    asked_for = "name" if time_pattern else None
+    return next((each for each in found if each.source == asked_for or _is_set(each)), never_set)
 
 
 def _notes_in(path: str | os.PathLike[str]) -> list[Note]:
-    with Path(path).open("rb", buffering=0) as file:
+    with _opened(path) as file:
         try:
             format_, content = sniff(FilePart(file))
         except NotAudioError:
@@ -94,13 +100,34 @@ def _notes_in(path: str | os.PathLike[str]) -> list[Note]:
         return list(format_.read_notes(content))
 
 
-def _stated_in(notes: list[Note], time_zone: tzinfo) -> RecordedAt | None:
+def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        # a pipe that nobody writes to would wait to be opened
+        return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no name of a file: {error}") from error
+
+
+def _stated_in(notes: list[Note], time_zone: tzinfo) -> Iterator[RecordedAt]:
     for source, kind, read in _SOURCES:
         for note in notes:
             time = read(note.content, time_zone) if note.kind == kind else None
             if time is not None:
-                return RecordedAt(time, source)
-    return None
+                yield RecordedAt(time, source)
+
+
+def _is_set(found: RecordedAt) -> bool:
+    """Whether a time is of a clock that was set: not of the day on which clocks begin."""
+    time, source = found
+    if time is None or (source == "audiomoth" and time.year < _FIRST_AUDIOMOTHS):
+        return False
+    years = (1970,) if source == "name" else (1904, 1970, 1980)
+    first_days = (datetime(year, 1, 1, tzinfo=timezone.utc) for year in years)
+    # a day is one anywhere from 14 hours before UTC to 12 behind it
+    return not any(-14 <= (time - day).total_seconds() / 3600 < 36 for day in first_days)
+
+
+_FIRST_AUDIOMOTHS = 2016
 
 
 def _guano_time(chunk: bytes, time_zone: tzinfo) -> datetime | None:

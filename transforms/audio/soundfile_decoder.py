@@ -60,7 +60,7 @@ class SoundfileDecoder:
       header: what the recording is.
       can_seek: whether chunks() can start anywhere.
       declared: how long its header says that it is.
-      samples: how many there are, per channel, by libsndfile's count.
+      samples: how many there are, per channel.
       byte_order: of uncompressed sound, as numpy names it.
       first: the first of the recording, float32 [n, channels].
     """
@@ -82,7 +82,7 @@ class SoundfileDecoder:
             declared_samples=self.declared.samples,
         )
         self.can_seek = declared.is_whole and (codec == "flac" or codec.startswith("pcm_"))
-        self.samples: int = sound.frames
+        self.samples: int = min(sound.frames, self.declared.samples or 0)
         by_default = ">" if format_.big_endian else "<"
         self.byte_order = {"LITTLE": "<", "BIG": ">"}.get(sound.endian, by_default)
         self._chunk_samples = max(1, min(_CHUNK_SAMPLES, _CHUNK_VALUES // sound.channels))
@@ -113,7 +113,7 @@ class SoundfileDecoder:
                 if too_early < len(chunk):
                     yield chunk[too_early:]
                 chunk = self._read()
-        if self._trouble and not (self._heard < self._sound.frames and self._is_at_end()):
+        if self._trouble and not (self._heard < self.samples and self._is_at_end()):
             raise self._trouble
         self.declared.check_end(self._heard, self._heard, self.header.sample_rate_hz)
 
@@ -141,7 +141,7 @@ class SoundfileDecoder:
         libsndfile doesn't tell how much of a chunk it wrote before it gave up: so all of it is
         filled with NaN before.
         """
-        samples = min(self._chunk_samples, self._sound.frames - self._heard)
+        samples = min(self._chunk_samples, self.samples - self._heard)
         chunk = np.full((max(0, samples), self._sound.channels), np.nan, dtype=np.float32)
         if self._trouble:
             return chunk[:0]
@@ -153,10 +153,14 @@ class SoundfileDecoder:
         self._heard += len(chunk)
         return chunk
 
+    @property
+    def position(self) -> int:
+        """How much of the file libsndfile has read."""
+        return os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
+
     def _is_at_end(self) -> bool:
         """Whether libsndfile has used the file up: its error is then that nothing follows."""
-        descriptor = self._file.fileno()
-        return os.lseek(descriptor, 0, os.SEEK_CUR) >= os.fstat(descriptor).st_size
+        return self.position >= os.fstat(self._file.fileno()).st_size
 
 
 def _written(chunk: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -171,13 +175,16 @@ _UNKNOWN_SAMPLES = 1 << 62  # what libsndfile answers for a FLAC stream of unkno
 
 
 def _in_samples(declared: DeclaredLength, sound: soundfile.SoundFile, codec: str) -> DeclaredLength:
-    """Counts a declared length in samples; libsndfile itself counts no more than the file holds."""
+    """Counts a declared length in samples.
+
+    libsndfile counts no more than the file holds, but in Wave64 what lies behind the sound as well.
+    """
     if sound.frames >= _UNKNOWN_SAMPLES:
         raise UnsupportedError("libsndfile cannot read a stream of unknown length")
-    if not declared.missing_bytes or declared.sound_bytes is None:
-        return declared._replace(samples=sound.frames)
     samples = declared.pcm_samples(codec, sound.channels)
-    if samples is None:
+    if not declared.missing_bytes or declared.sound_bytes is None:
+        samples = sound.frames if samples is None else min(samples, sound.frames)
+    elif samples is None:
         there = max(1, declared.sound_bytes - declared.missing_bytes)
         samples = round(sound.frames * declared.sound_bytes / there)
     return declared._replace(samples=samples)

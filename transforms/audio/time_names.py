@@ -55,10 +55,15 @@ def check_time_pattern(pattern: str) -> None:
 
 
 def _hex_time(stem: str) -> datetime | None:
-    if not re.fullmatch("[0-9A-Fa-f]{8}", stem):
+    """The time in a name as AudioMoths gave them until 2019.
+
+    Eight digits without a letter are more often a number of a collection, as are all that would be
+    of another time.
+    """
+    if not re.fullmatch("(?=.*[A-F])[0-9A-F]{8}", stem, re.IGNORECASE):
         return None
     time = datetime.fromtimestamp(int(stem, 16), timezone.utc)
-    return time if 2010 <= time.year < 2100 else None
+    return time if 2016 <= time.year < 2020 else None
 
 
 def _by_pattern(uri: str, pattern: str, time_zone: tzinfo) -> datetime | None:
@@ -121,8 +126,8 @@ def _time(found: re.Match[str], time_zone: tzinfo) -> datetime | None:
     try:
         time = datetime(
             int(found["year"]),
-            int(found["month"]),
-            int(found["day"]),
+            int(found["month1"] or found["month2"]),
+            int(found["day1"] or found["day2"]),
             _hour(int(found["hour"]), found["half"]),
             int(found["minute"]),
             int(found["second"] or 0),
@@ -141,14 +146,14 @@ def _hour(hour: int, half: str | None) -> int:
 
 
 def _offset(text: str | None) -> timezone | None:
-    """The offset of +02, -0330, +05:45; UTC where it is called by name."""
+    """The offset of +02, -0330, UTC+5:45; zero where UTC is all that is said."""
     if text is None:
         return None
-    digits = text[1:].replace(":", "")
-    if not digits.isdecimal():
+    stated = re.search(r"([+-])(\d\d?):?(\d\d)?$", text)
+    if stated is None:
         return timezone.utc
-    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
-    return timezone(-offset if text[0] == "-" else offset)
+    offset = timedelta(hours=int(stated[2]), minutes=int(stated[3] or 0))
+    return timezone(-offset if stated[1] == "-" else offset)
 
 
 def _to_utc(time: datetime, time_zone: tzinfo) -> datetime:
@@ -158,11 +163,16 @@ def _to_utc(time: datetime, time_zone: tzinfo) -> datetime:
 _TIME = re.compile(
     r"""
     (?<!\d)
-    (?P<year>(?:19|20)\d\d) (?P<dash>[-_.\ ]?) (?P<month>\d\d) (?P=dash) (?P<day>\d\d)
-    (?: [Tt] | [-_.$\ ]{1,3} | [_\ ]at[_\ ] | (?<=\d{8}) )
-    (?P<hour>\d\d) (?P<colon>[-_.:h\ ]?) (?P<minute>\d\d)
+    (?P<year>(?:19|20)\d\d)
+    # where nothing parts them, a space may stand for a leading zero
+    (?: (?P<dash>[-_.\ ]) (?P<month1>\d\d) (?P=dash) (?P<day1>\d\d)
+        | (?P<month2>\d\d|\ \d) (?P<day2>\d\d|\ \d) )
+    (?: [-_\ ]?[Tt] | [-_.$\ ]{1,3} | [_\ ]at[_\ ] | -birdnet-(?:RTSP_\d{1,3}-)?
+        | (?<=\d{8}) | (?<=\d\d\d\d\ \d\d\d) | (?<=\d\d\d\d\d\d\ \d) | (?<=\d\d\d\d\ \d\ \d) )
+    (?P<hour>\d\d|(?<=T)\ \d) (?P<colon>[-_.:h\ ]?)
+    (?P<minute>\d\d|(?<=T\d\d|T\ \d)\ \d)
     (?:
-        (?: (?P=colon) | (?<=h\d\d)m ) (?P<second>\d\d)
+        (?: (?P=colon) | (?<=h\d\d)m ) (?P<second>\d\d|(?<=T[\d\ ]{3}\d)\ \d)
         (?: [.,] (?P<fraction>\d{1,9}) (?= Z | UTC | GMT | [^0-9A-Za-z] | $ ) )?
     )?
     # hour and minute alone: only where a sign parts them or T leads them, and nothing goes on
@@ -170,10 +180,13 @@ _TIME = re.compile(
     (?: [_\ ]? (?P<half>[AaPp])[Mm] (?![A-Za-z]) )?
     (?P<offset>
         Z (?![0-9A-Za-z])
-        | [-_\ ]? (?:UTC|GMT) (?! [0-9A-Za-z] | [+-]\d )
+        | [-_\ (]{0,2} (?:UTC|GMT)
+          (?: [+-] (?:0?\d|1[0-4]) (?: :?(?:00|15|30|45) )? )? (?! [0-9A-Za-z] | [+-]\d )
         # numbers of a sequence follow times, too: -0000 and -0012 are none, and neither is -02
         | (?!-0000) [+-] (?:0\d|1[0-4]) :? (?:00|15|30|45) (?!\d)
         | [+] (?:0\d|1[0-4]) (?!\d)
+        # apart from the time it has four digits, and nothing else of a place behind it
+        | [_\ ] (?!-0000) [+-] (?:0\d|1[0-4]) :? (?:00|15|30|45) (?! [.,]?\d | [+-]\d )
     )?
     (?!\d)
     """,

@@ -78,7 +78,7 @@ class SpanDecoding:
         start_s, stop_s = self._span.start_s, self._span.stop_s
         stop = None if stop_s is None else self._grid.first_from(stop_s)
         try:
-            with open_audio(path) as reader:
+            with open_audio(path, self._span.clip.uri) as reader:
                 self._header = header = reader.header
                 self._recorded_at = self._time(path)
                 seconds = self._seconds(reader, endless_s(Path(path).stat().st_size))

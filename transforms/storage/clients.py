@@ -18,9 +18,12 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     S3Options,
 )
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
 from earmark.transforms.storage.paths import is_web, scheme
+from earmark.transforms.storage.stored import StoreError, reason
+from earmark.transforms.text import printable
 
 Client: TypeAlias = S3Store | GCSStore | AzureStore | HTTPStore
 
@@ -77,16 +80,29 @@ def client_of(root: str) -> Client:
     """The client for a bucket, a container or a web server; one for the process.
 
     Raises:
-      StoreError: there are no credentials, or no such bucket.
+      StoreError: none can be made, such as without an account, or of such a name.
     """
-    return cast(Client, _MAKERS[scheme(root) or ""](root))
+    if not is_web(root) and not _NAME.fullmatch(_bucket(root)):  # with some, obstore panics
+        raise StoreError(f"{printable(root)} cannot be a bucket or container")
+    try:
+        return cast(Client, _MAKERS[scheme(root) or ""](root))
+    except BaseError as error:
+        raise StoreError(f"{printable(root)}: {reason(error)}") from error
+
+
+_NAME = re.compile(r"[A-Za-z0-9._$@-]+")
 
 
 def _web_place(uri: str) -> tuple[Client, str]:
-    """A server's client and a file on it; a client for that file alone if it has a query."""
+    """A server's client and a file on it; a client for that file alone where no key names it.
+
+    That is with a query, or with percent signs that encode a slash, or what is no text.
+    """
     parts = urlsplit(uri)
     key = unquote(parts.path[1:])
-    if parts.query or not is_object_store(f"s3://_/{key}") or key.endswith("/") or not key:
+    is_text = "\ufffd" not in key and key.count("/") == parts.path[1:].count("/")
+    is_key = key and not key.endswith("/") and is_object_store(f"s3://_/{key}")
+    if parts.query or not (is_text and is_key):
         return _web(uri), ""
     return client_of(f"{parts.scheme}://{parts.netloc}"), key
 

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 
 from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
-from earmark.transforms.storage.paths import is_web
+from earmark.transforms.storage.paths import is_web, scheme
 from earmark.transforms.storage.retrying import TRIES, retrying
 from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
 from earmark.transforms.text import printable
@@ -31,7 +32,7 @@ class ObjectStores:
     def look(self, uri: str) -> Stored:
         """What there is at a URI."""
         client, key = placed(uri)
-        with _told():
+        with _told(uri):
             try:
                 found = client.head(key)
             except (BaseError, FileNotFoundError):
@@ -50,14 +51,14 @@ class ObjectStores:
             raise StoreError("a web server has no listing: name each file, here or in a manifest")
         root = root_of(beginning)
         key = beginning[len(root) + 1 :]
-        with _told():
-            for meta in _without_folders(_listed(client_of(root), key, _is_sorted(root))):
+        with _told(beginning):
+            for meta in _without_folders(_listed(client_of(root), key, _Order.of(root))):
                 yield _stored(f"{root}/{meta['path']}", meta)
 
     def read(self, uri: str) -> Reading:
         """An object from its beginning to its end; a broken connection is taken up again."""
         client, key = placed(uri)
-        with _told():
+        with _told(uri):
             answer = client.get(key)
         stored = _stored(uri, answer.meta)
         return Reading(stored, _chunks(_Object(client, key, stored), answer))
@@ -71,12 +72,12 @@ class ObjectStores:
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
         """An object to be written, which is there once the context ends well."""
         client, key = _writable(uri)
-        return cast(AbstractContextManager[BinaryIO], _Upload(client, key))
+        return cast(AbstractContextManager[BinaryIO], _Upload(uri, client, key))
 
     def create_if_absent(self, uri: str, content: bytes) -> bool:
         """Write an object unless one of that name is there; of several that try, one does."""
         client, key = _writable(uri)
-        with _told():
+        with _told(uri):
             try:
                 client.put(key, content, mode="create")
             except AlreadyExistsError:
@@ -89,9 +90,9 @@ class ObjectStores:
 
     def rename(self, moves: Sequence[tuple[str, str]]) -> None:
         """Give objects other names in the same bucket; objects that have these are replaced."""
-        with _told():
-            for source, target in moves:
-                client, key = _writable(source)
+        for source, target in moves:
+            client, key = _writable(source)
+            with _told(target):
                 client.copy(key, placed(target)[1])
         self.delete(source for source, _ in moves)
 
@@ -100,8 +101,8 @@ class ObjectStores:
         keys: dict[str, list[str]] = {}
         for uri in uris:
             keys.setdefault(root_of(uri), []).append(_writable(uri)[1])
-        with _told():
-            for root, group in keys.items():
+        for root, group in keys.items():
+            with _told(root):
                 _delete(client_of(root), group)
 
 
@@ -111,7 +112,7 @@ def probe_container(uri: str) -> None:
     Raises:
       StoreError: it cannot.
     """
-    with _told():
+    with _told(uri):
         retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
         next(iter(azure_client(root_of(uri), retries).list(chunk_size=1)), None)
 
@@ -144,34 +145,60 @@ def _bare(etag: str) -> str:
 # listing
 
 
-def _is_sorted(root: str) -> bool:
-    """Whether a bucket lists objects in the order of their names; S3's directory buckets don't."""
-    return not root.endswith("--x-s3")
+class _Order(Enum):
+    """In which order a store lists the objects of a folder."""
+
+    BY_NAME = auto()
+    BY_NAME_OR_STEP = auto()
+    """Azure: the latter, a slash before any other character, in accounts that have real folders."""
+    UNKNOWN = auto()
+    """S3's directory buckets."""
+
+    @classmethod
+    def of(cls, root: str) -> _Order:
+        """That of a bucket or container."""
+        if scheme(root) not in ("s3", "gs"):
+            return cls.BY_NAME_OR_STEP
+        return cls.UNKNOWN if root.endswith("--x-s3") else cls.BY_NAME
+
+    def is_over(self, key: str, beginning: str) -> bool:
+        """Whether no key behind this one has a beginning, which this one has not."""
+        if self is _Order.UNKNOWN or key < beginning:
+            return False
+        return self is _Order.BY_NAME or key.split("/") > beginning.split("/")
 
 
-def _listed(client: Client, key: str, is_sorted: bool) -> Iterator[Any]:
+def _listed(client: Client, beginning: str, order: _Order) -> Iterator[Any]:
     """What is listed of the objects whose keys begin like this.
 
     obstore lists whole folders. Of a large one, only the part is asked for that is needed.
     """
-    folder, _, name = key.rpartition("/")
+    folder, _, name = beginning.rpartition("/")
     # what comes behind this includes whatever begins with the whole
-    offset = key[:-1] if is_sorted and len(name) > 1 and name[-2].isalnum() else None
-    for meta in _pages(client, folder, offset, is_sorted):
-        if meta["path"].startswith(key):
+    is_key = order is not _Order.UNKNOWN and len(name) > 1 and name[-2].isalnum()
+    for meta in _pages(client, folder, beginning[:-1] if is_key else None, order):
+        if meta["path"].startswith(beginning):
             yield meta
-        elif is_sorted and meta["path"] > key:
+        elif order.is_over(meta["path"], beginning):
             return
 
 
-def _pages(client: Client, folder: str, offset: str | None, is_sorted: bool) -> Iterator[Any]:
+def _pages(client: Client, folder: str, offset: str | None, order: _Order) -> Iterator[Any]:
     """All in a folder behind a key; where a page broke off in the middle, it is asked for again."""
-    for attempt in retrying(_broke_off, TRIES if is_sorted else 1):
+    last: str | None = None
+    for attempt in retrying(_broke_off, 1 if order is _Order.UNKNOWN else TRIES):
         with attempt:
+            if order is _Order.BY_NAME:
+                last, offset = None, last or offset
+            is_new = last is None
             for page in client.list(folder or None, offset=offset, chunk_size=_PAGE):
                 for meta in page:
-                    offset = meta["path"] if is_sorted else None
-                    yield meta
+                    if is_new:
+                        last = meta["path"]
+                        yield meta
+                    is_new = is_new or meta["path"] == last
+            if not is_new:
+                raise StoreError("has changed while it was listed")
 
 
 def _without_folders(metas: Iterable[Any]) -> Iterator[Any]:
@@ -198,11 +225,12 @@ class _Object(NamedTuple):
     stored: Stored
 
     def get(self, start: int, stop: int) -> Any:
-        """Ask for a part of it, if it still has that version."""
-        options: Any = {"range": (start, stop)}
-        if self.stored.etag:
-            options["if_match"] = f'"{self.stored.etag}"'
-        return self.client.get(self.key, options=options)
+        """Ask for a part of it, which must still be of that version."""
+        answer = self.client.get(self.key, options={"range": (start, stop)})
+        # not by If-Match, which no weak ETag meets
+        if _bare(answer.meta["e_tag"] or "") != self.stored.etag:
+            raise StoreError("has changed while it was read")
+        return answer
 
 
 def _chunks(
@@ -210,7 +238,7 @@ def _chunks(
 ) -> Iterator[bytes]:
     """A part of an object, all of it without one; the first answer may be there already."""
     done, stop = start, object_.stored.size_bytes if stop < 0 else stop
-    with _told():
+    with _told(object_.stored.uri):
         for attempt in retrying(_broke_off):
             with attempt:
                 if answer is None and done < stop:
@@ -219,8 +247,8 @@ def _chunks(
                 for chunk in stream.stream(READ_BYTES) if stream is not None else ():
                     done += len(chunk)
                     yield bytes(chunk)
-    if done != stop:
-        raise StoreError(f"{done - start} bytes came, not {stop - start}")
+        if done != stop:
+            raise StoreError(f"{done - start} bytes came, not {stop - start}")
 
 
 def _broke_off(error: BaseException) -> bool:
@@ -269,7 +297,8 @@ class _ObjectFile(io.RawIOBase):
 class _Upload(io.RawIOBase):
     """An object that is being written; it is not there unless the context ends well."""
 
-    def __init__(self, client: Client, key: str) -> None:
+    def __init__(self, uri: str, client: Client, key: str) -> None:
+        self._uri = uri
         self._writer = obstore.open_writer(client, key, buffer_size=READ_BYTES, max_concurrency=2)
         self._is_given_up = False
 
@@ -277,7 +306,7 @@ class _Upload(io.RawIOBase):
         return True
 
     def write(self, content: Any) -> int:
-        with _told():
+        with _told(self._uri):
             self._writer.write(bytes(content))
         return len(content)
 
@@ -286,7 +315,7 @@ class _Upload(io.RawIOBase):
             return
         super().close()
         if not self._is_given_up:
-            with _told():
+            with _told(self._uri):
                 self._writer.close()
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -301,18 +330,21 @@ class _Upload(io.RawIOBase):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Have obstore's errors told in one line, as those of a store."""
+def _told(uri: str) -> Iterator[None]:
+    """Have obstore's errors told in one line, as those of a store, with what they are about."""
     try:
         yield
-    except StoreError:
+    except StoreError as error:
+        error.uri = error.uri or uri
         raise
     except InvalidPathError as error:
         raise OddNameError(_line(error)) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(_line(error)) from error
     except (BaseError, OSError) as error:  # OSError: what its files raise
-        raise StoreError(_line(error)) from error
+        told = StoreError(_line(error))
+        told.uri = uri
+        raise told from error
 
 
 def _line(error: Exception) -> str:

@@ -16,10 +16,10 @@ import pytest
 
 from earmark.transforms.audio import containers, sniffing
 from earmark.transforms.audio.file_parts import FilePart
-from earmark.transforms.audio.formats import AUDIO_EXTENSIONS, FORMATS, Format
+from earmark.transforms.audio.formats import AUDIO_EXTENSIONS, FORMATS, HEADERLESS, Format
 from earmark.transforms.audio.reading import open_audio
 from earmark.transforms.audio.sniffing import sniff
-from earmark.transforms.errors import NotAudioError
+from earmark.transforms.errors import NotAudioError, UnsupportedError
 from tests.transforms.audio.files import RATE_HZ, encode, riff, saved, tones, write
 
 ROOM = Path(inspect.getfile(containers)).parent
@@ -97,6 +97,24 @@ def mxf(path: Path) -> Path:
     return path
 
 
+def dv(path: Path) -> Path:
+    with av.open(str(path), "w", format="dv") as container:
+        pictures = container.add_stream("dvvideo", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 720, 576, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=RATE_HZ, layout="stereo")
+        for number in range(25):
+            picture = av.VideoFrame(720, 576, "yuv420p")
+            picture.pts = number
+            container.mux(pictures.encode(picture))
+            piece = np.zeros((1, 2 * RATE_HZ // 25), np.int16)
+            frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="stereo")
+            frame.sample_rate, frame.pts = RATE_HZ, number * RATE_HZ // 25
+            container.mux(sound.encode(frame))
+        container.mux(pictures.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
 MADE: dict[tuple[str, str], Callable[[Path], Path]] = {
     # name and demuxer of a row: what makes a second in its format
     ("wav", "wav"): by_soundfile("WAV", "PCM_16"),
@@ -132,6 +150,10 @@ MADE: dict[tuple[str, str], Callable[[Path], Path]] = {
     ("eac3", "eac3"): by_pyav("eac3", "eac3"),
     ("adts", "aac"): by_pyav("adts", "aac"),
     ("mp3", "mp3"): by_pyav("mp3", "libmp3lame"),
+    ("dv", "dv"): dv,
+    ("spdif", "spdif"): by_pyav("spdif", "ac3"),
+    ("latm", "loas"): by_pyav("latm", "aac"),
+    ("gsm", "gsm"): lambda path: saved(path, (b"\xd0" + bytes(32)) * 50),
 }
 
 NOTHING_WRITES = {
@@ -143,6 +165,13 @@ NOTHING_WRITES = {
     ("shorten", "shn"): b"ajkg\2",
     ("qcp", "qcp"): b"RIFF\0\1\0\0QLCMfmt ",
     ("dts", "dts"): b"\x7f\xfe\x80\x01\xfc\x3c",
+    ("dss", "dss"): b"\x03dss",
+}
+
+UNDECODABLE = {
+    ("ds2", ""): b"\x03ds2",
+    ("wac", ""): b"WAac",
+    ("aa", ""): b"\0\0\1\0\x57\x90\x75\x36",
 }
 
 
@@ -154,6 +183,10 @@ def key(format_: Format) -> tuple[str, str]:
 def test_a_file_of_each_format_is_recognised_and_heard(tmp_path: Path, format_: Format) -> None:
     if key(format_) in NOTHING_WRITES:
         path = saved(tmp_path / "clip", NOTHING_WRITES[key(format_)] + bytes(500))
+    elif key(format_) in UNDECODABLE:
+        path = saved(tmp_path / "clip", UNDECODABLE[key(format_)] + bytes(500))
+        with pytest.raises(UnsupportedError, match=format_.undecodable), open_audio(path):
+            pass
     else:
         path = MADE[key(format_)](tmp_path / "clip")
         with open_audio(str(path)) as reader:
@@ -165,12 +198,12 @@ def test_a_file_of_each_format_is_recognised_and_heard(tmp_path: Path, format_: 
 
 
 def test_only_rows_have_files_here_and_each_once() -> None:
-    assert Counter(map(key, FORMATS)) == Counter([*MADE, *NOTHING_WRITES])
+    assert Counter(map(key, FORMATS)) == Counter([*MADE, *NOTHING_WRITES, *UNDECODABLE])
 
 
 @pytest.mark.parametrize("format_", FORMATS, ids=lambda row: "-".join(key(row)))
-def test_each_row_is_one_that_libav_can_read(format_: Format) -> None:
-    assert av.ContainerFormat(format_.demuxer, "r").is_input
+def test_each_row_is_one_that_libav_can_read_or_says_what_it_is(format_: Format) -> None:
+    assert format_.undecodable or av.ContainerFormat(format_.demuxer, "r").is_input
     re.compile(format_.signature)
     assert format_.extensions == format_.extensions.lower()
 
@@ -195,15 +228,15 @@ def test_every_parser_of_a_container_belongs_to_a_row() -> None:
     used = {
         parser
         for row in FORMATS
-        for parser in (row.read_length, row.read_notes, row.frame_bytes)
+        for parser in vars(row).values()
         if inspect.getmodule(parser) is containers
     }
     assert parsers == used
 
 
 def test_no_other_module_knows_a_format_by_its_name() -> None:
-    names = {name for row in FORMATS for name in (*key(row), *row.extensions.split())}
-    codecs = {"flac", "alac"}  # which are called as their files are
+    names = {name for row in FORMATS for name in (*key(row), *row.extensions.split())} - {""}
+    codecs = {"flac", "alac", "gsm"}  # which are called as their files are
     elsewhere = {
         (path.name, node.value)
         for path in ROOM.glob("*.py")
@@ -212,6 +245,23 @@ def test_no_other_module_knows_a_format_by_its_name() -> None:
         if isinstance(node, ast.Constant) and node.value in names - codecs
     }
     assert elsewhere == set()
+
+
+@pytest.mark.parametrize(("name", "kind"), HEADERLESS.items())
+def test_a_format_without_a_header_is_told_by_its_name_where_nothing_else_tells_one(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    content = np.random.default_rng(1).bytes(20_000)
+    for path, uri in (
+        (saved(tmp_path / f"clip.{name.upper()}", content), None),
+        (saved(tmp_path / "copy", content), f"gs://bucket/clip.{name}"),
+    ):
+        said = pytest.raises(UnsupportedError, match=f"by its name it is {kind} without")
+        with said, open_audio(path, uri):
+            pass
+    wav = by_soundfile("WAV", "PCM_16")(tmp_path / f"wav.{name}")
+    with open_audio(wav) as reader:
+        assert reader.header.format == "wav"
 
 
 def test_no_extension_stands_twice() -> None:

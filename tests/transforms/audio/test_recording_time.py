@@ -21,7 +21,8 @@ AT = datetime(2020, 4, 4, 10, 25, tzinfo=UTC)
 FMT = (b"fmt ", struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16))
 SAMPLES = (b"data", bytes(64))
 
-MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC))
+# later than the days on which clocks begin that were never set
+MOMENTS = st.datetimes(datetime(1980, 1, 3), datetime(2099, 12, 31), timezones=st.just(UTC))
 SECONDS = MOMENTS.map(lambda moment: moment.replace(microsecond=0))
 OFFSETS = st.sampled_from([-720, -570, -300, -210, 0, 60, 120, 345, 330, 840]).map(
     lambda minutes: timezone(timedelta(minutes=minutes))
@@ -279,6 +280,43 @@ class TestChunks:
             recorded_at(str(tmp_path / "x"), "gone.wav")
 
 
+class TestClocksNeverSet:
+    UNSET = RecordedAt(None, "unset_clock")
+
+    @pytest.mark.parametrize(
+        "noted",
+        [
+            audiomoth("00:00:12 01/01/1970 (UTC)"),
+            audiomoth("23:59:12 31/12/1969 (UTC-5)"),
+            audiomoth("00:00:12 05/01/1970 (UTC)"),
+            bext(b"1970-01-01", b"00:10:00"),
+            bext(b"1980-01-01", b"00:00:00"),
+            bext(b"1904-01-01", b"00:00:00"),
+            guano("GUANO|Version: 1.0\nTimestamp: 1970-01-01T00:00:07+10:00\n"),
+        ],
+    )
+    def test_there_is_no_time_and_this_is_why(
+        self, recording: Path, noted: tuple[bytes, bytes]
+    ) -> None:
+        content = wav(noted, FMT, SAMPLES)
+        assert of_content(recording, content) == self.UNSET
+        assert of_content(recording, content, "/a/19700101_000012.WAV") == self.UNSET
+
+    def test_another_source_goes_before_them(self, recording: Path) -> None:
+        content = wav(audiomoth("00:00:12 01/01/1970 (UTC)"), FMT, SAMPLES)
+        assert of_content(recording, content, "/a/20200404_102500.WAV") == (AT, "name")
+        both = wav(audiomoth("00:00:12 01/01/1970 (UTC)"), bext(b"2020-04-04", b"10:25:00"))
+        assert of_content(recording, both) == (AT, "bext")
+
+    def test_a_name_may_be_of_these_days_in_no_zone(self) -> None:
+        unset = recorded_at(NOT_RIFF, "19700101_001200.WAV", time_zone=ZoneInfo("Asia/Tokyo"))
+        assert unset == self.UNSET
+        first_day = datetime(1970, 1, 1, 0, 12, tzinfo=UTC)
+        assert by_pattern("19700101_001200.WAV", "%Y%m%d_%H%M%S") == first_day
+        assert of_name("19800101_001200.WAV") == datetime(1980, 1, 1, 0, 12, tzinfo=UTC)
+        assert of_name("19700103_001200.WAV") == datetime(1970, 1, 3, 0, 12, tzinfo=UTC)
+
+
 class TestNames:
     @pytest.mark.parametrize(
         "written",
@@ -330,16 +368,17 @@ class TestNames:
         assert of_name(local.strftime("%Y%m%d_%H%M%S.wav"), ZoneInfo(zone)) == expected
 
     @given(
-        moment=st.datetimes(datetime(2010, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC))
+        moment=st.datetimes(datetime(2016, 1, 1), datetime(2019, 12, 31), timezones=st.just(UTC))
     )
     def test_old_audiomoth_names_count_seconds_in_hex(self, moment: datetime) -> None:
         moment = moment.replace(microsecond=0)
-        assert of_name(f"{int(moment.timestamp()):08X}.WAV") == moment
+        name = f"{int(moment.timestamp()):08X}.WAV"
+        assert of_name(name) == (None if name[:8].isdigit() else moment)
 
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
-            ("5E90A4D4.WAV", datetime(2020, 4, 10, 16, 54, 44)),
+            ("5D2F8D4A.WAV", datetime(2019, 7, 17, 21, 4, 10)),
             ("20240528T1030.wav", datetime(2024, 5, 28, 10, 30)),
             ("2024-05-28_10-30.wav", datetime(2024, 5, 28, 10, 30)),
             ("20240528_100000T.WAV", datetime(2024, 5, 28, 10)),
@@ -351,6 +390,30 @@ class TestNames:
             ("20240528_100000-0001.wav", datetime(2024, 5, 28, 10)),
             ("20240528_100000-0000.wav", datetime(2024, 5, 28, 10)),
             ("20240528_100000-02.wav", datetime(2024, 5, 28, 10)),
+            ("20240528_100000_-0000.wav", datetime(2024, 5, 28, 10)),
+            ("20240528_100000_-0012.wav", datetime(2024, 5, 28, 10)),
+            # apart from the time: an offset
+            ("SwiftOne_20220719_000000_-0400.wav", datetime(2022, 7, 19, 4)),
+            ("SwiftOne_20220719_000000_+0545.wav", datetime(2022, 7, 18, 18, 15)),
+            ("20220719_000000 +10:00.wav", datetime(2022, 7, 18, 14)),
+            ("20240528_100000_UTC-4.wav", datetime(2024, 5, 28, 14)),
+            ("20240528_100000 (UTC+5:30).wav", datetime(2024, 5, 28, 4, 30)),
+            # a place
+            ("20240528_100000_+13-090.wav", datetime(2024, 5, 28, 10)),
+            ("20240528_100000_+1330-09045.wav", datetime(2024, 5, 28, 10)),
+            ("20240528_100000_-1200.5+130.wav", datetime(2024, 5, 28, 10)),
+            ("20240528_100000Z_+40.1213-075.0015+2.79CRSWGS_84.flac", datetime(2024, 5, 28, 10)),
+            ("20240528T100000+1000_-12.3+45.flac", datetime(2024, 5, 28)),
+            # OwlSense
+            ("55063_2024-11-27_T16-47-33.wav", datetime(2024, 11, 27, 16, 47, 33)),
+            # Frontier Labs: spaces for zeros
+            ("201905 8T020000+1000_REC.wav", datetime(2019, 5, 7, 16)),
+            ("2019 5 8T 2 3 4Z_REC.wav", datetime(2019, 5, 8, 2, 3, 4)),
+            ("2019 512_020304.wav", datetime(2019, 5, 12, 2, 3, 4)),
+            ("2019 10 12 10 11 12.wav", datetime(2019, 10, 12, 10, 11, 12)),
+            # BirdNET-Pi
+            ("2021-11-29-birdnet-13:20:51.wav", datetime(2021, 11, 29, 13, 20, 51)),
+            ("Robin-87-2021-11-29-birdnet-RTSP_1-13:20:51.mp3", datetime(2021, 11, 29, 13, 20, 51)),
         ],
     )
     def test_further_forms(self, name: str, expected: datetime) -> None:
@@ -378,6 +441,11 @@ class TestNames:
             "05E90A4D4.WAV",
             "5E90A4D4_1.WAV",
             "1E90A4D4.WAV",
+            "5E90A4D4.WAV",  # 2020
+            "61025001.wav",  # year, tape and cut in a collection
+            "59025001.wav",
+            "8300602E.wav",
+            "2019 5 8.wav",
             "FFFFFFFF.WAV",
             "recording.wav",
             "",
