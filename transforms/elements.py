@@ -114,6 +114,7 @@ class AudioHeader:
       codec: as FFmpeg calls it, without the byte order: pcm_s16, pcm_f32, pcm_alaw, flac, vorbis,
         opus, mp3, aac, ...
       declared_samples: samples per channel that the header declares; None where it does not.
+      tracks: how many tracks of sound there are, of which one is heard.
     """
 
     format: str
@@ -121,6 +122,7 @@ class AudioHeader:
     sample_rate_hz: int
     channels: int
     declared_samples: int | None
+    tracks: int = 1
 
 
 class Trouble(NamedTuple):
@@ -151,6 +153,8 @@ class SignalLevel:
       peak: the largest magnitude; 1.0 is full scale.
       clipped: how many values lie at full scale or beyond.
       silent: how many values lie in silent seconds.
+      apart: of a sample of the time, the energy per channel where there are several.
+      mixed: of the same sample, the energy of their mean.
     """
 
     values: int = 0
@@ -158,6 +162,8 @@ class SignalLevel:
     peak: float = 0.0
     clipped: int = 0
     silent: int = 0
+    apart: int = 0
+    mixed: int = 0
 
     def __add__(self, other: SignalLevel) -> SignalLevel:
         return SignalLevel(
@@ -166,6 +172,8 @@ class SignalLevel:
             max(self.peak, other.peak),
             self.clipped + other.clipped,
             self.silent + other.silent,
+            self.apart + other.apart,
+            self.mixed + other.mixed,
         )
 
     @property
@@ -192,6 +200,16 @@ class SignalLevel:
     def silent_fraction(self) -> float | None:
         """The share of time in seconds whose RMS lies below -60 dBFS."""
         return self.silent / self.values if self.values else None
+
+    @property
+    def mix_loss_db(self) -> float | None:
+        """How much quieter the channels' mean is than they are; None for one channel, and silence.
+
+        0 where they are alike, 3 for two with nothing in common, infinite where they cancel.
+        """
+        if not self.apart:
+            return None
+        return -_decibels(math.sqrt(self.mixed / self.apart))
 
 
 @dataclass(frozen=True)

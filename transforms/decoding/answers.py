@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
@@ -89,10 +90,11 @@ def _of_ending(ending: Ending) -> list[Any]:
             header.sample_rate_hz,
             header.channels,
             header.declared_samples,
+            header.tracks,
         ],
         ending.samples,
         ending.frames,
-        [level.values, level.energy, level.peak, level.clipped, level.silent],
+        [*astuple(level)],
         time and time.isoformat(),
         ending.recorded_at_source,
         trouble and [*trouble[:2], trouble.message[:_MESSAGE_CHARACTERS]],
@@ -123,18 +125,19 @@ def _ending(fields: object) -> Ending:
 
 
 def _header(fields: object) -> AudioHeader:
-    format_, codec, sample_rate_hz, channels, declared = _list(fields, 5)
+    format_, codec, sample_rate_hz, channels, declared, tracks = _list(fields, 6)
     return AudioHeader(
         _text(format_),
         _text(codec),
         _integer(sample_rate_hz, 1, _MOST_FRAMES),
         _integer(channels, 1, MAX_CHANNELS),
         _if_any(declared, lambda samples: _integer(samples, 0, _MOST_SAMPLES)),
+        _integer(tracks, 0, _MOST_FRAMES),
     )
 
 
 def _level(fields: object) -> SignalLevel:
-    values, energy, peak, clipped, silent = _list(fields, 5)
+    values, energy, peak, clipped, silent, apart, mixed = _list(fields, 7)
     values = _integer(values, 0, _MOST_SAMPLES)
     if not isinstance(peak, float):
         raise ValueError("a peak that is no number")
@@ -144,6 +147,8 @@ def _level(fields: object) -> SignalLevel:
         peak,
         _integer(clipped, 0, values),
         _integer(silent, 0, values),
+        _integer(apart, 0, 1 << _ENERGY_BITS),
+        _integer(mixed, 0, 1 << _ENERGY_BITS),
     )
 
 

@@ -10,7 +10,7 @@ from earmark.transforms.elements import HeadLabels, all_labels
 from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
 from earmark.transforms.output.tables import made_tables
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 PREFIX = "earmark."
 """The prefix of keys in a file's metadata."""

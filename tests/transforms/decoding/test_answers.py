@@ -31,9 +31,11 @@ headers = st.builds(
     st.integers(1, (1 << 31) - 1),
     st.integers(1, 1024),
     st.none() | counts,
+    st.integers(0, 1000),
 )
-levels = st.tuples(counts, st.integers(0, 1 << 512), st.floats(), counts, counts).map(
-    lambda of: SignalLevel(max(of[0], *of[3:]), *of[1:])
+energies = st.integers(0, 1 << 512)
+levels = st.tuples(counts, energies, st.floats(), counts, counts, energies, energies).map(
+    lambda of: SignalLevel(max(of[0], *of[3:5]), *of[1:])
 )
 offsets = st.integers(-86_399, 86_399).map(lambda s: timezone(timedelta(seconds=s)))
 times = st.datetimes(timezones=offsets | st.just(UTC)).map(lambda time: time.replace(fold=0))
@@ -129,8 +131,8 @@ def test_nothing_that_comes_is_carried_out(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-HEADER = ["wav", "pcm_s16", 8000, 2, None]
-LEVEL = [4, 5, 0.5, 1, 2]
+HEADER = ["wav", "pcm_s16", 8000, 2, None, 1]
+LEVEL = [4, 5, 0.5, 1, 2, 7, 6]
 ENDING = [HEADER, 100, 3, LEVEL, "2024-05-28T10:00:00+00:00", "name", ["decode", "io", "gone"]]
 
 
@@ -152,10 +154,11 @@ SENSELESS_ENDINGS = [
     *(with_(ENDING, 0, with_(HEADER, 2, value)) for value in (0, -8000, 8e3, 1 << 31)),
     *(with_(ENDING, 0, with_(HEADER, 3, value)) for value in (0, 1025, True)),
     *(with_(ENDING, 0, with_(HEADER, 4, value)) for value in (-1, 1 << 63, "5")),
-    *(with_(ENDING, 3, with_(LEVEL, place, -1)) for place in (0, 1, 3, 4)),
+    *(with_(ENDING, 0, with_(HEADER, 5, value)) for value in (-1, 1 << 31, None)),
+    *(with_(ENDING, 3, with_(LEVEL, place, -1)) for place in (0, 1, 3, 4, 5, 6)),
     *(with_(ENDING, 3, with_(LEVEL, 2, value)) for value in (None, 1, "0.5", True)),
     *(with_(ENDING, 3, with_(LEVEL, place, 5)) for place in (3, 4)),  # of four values
-    with_(ENDING, 3, with_(LEVEL, 1, (1 << 512) + 1)),
+    *(with_(ENDING, 3, with_(LEVEL, place, (1 << 512) + 1)) for place in (1, 5, 6)),
     *(with_(ENDING, 6, trouble) for trouble in ([], ["decode", "io"], ["x", "io", ""])),
     *(with_(ENDING, 6, ["decode", reason, ""]) for reason in ("", "fine", None, 5, [], {})),
     *(with_(ENDING, 6, ["decode", "io", said]) for said in (5, None, "x" * 4001, "\ud800")),
