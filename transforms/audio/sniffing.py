@@ -37,12 +37,14 @@ def sniff(file: FilePart) -> Sniffed:
     Raises:
       NotAudioError: the content is in no known format.
     """
+    starts = []
     for start in _starts(file):
+        starts.append(start)
         head = file.read_at(start, _HEAD_BYTES)
         for format_ in FORMATS:
             if _begins(format_, head):
                 return Sniffed(format_, file.part(start))
-    for start in () if _is_of_another_kind(file) else _starts(file):
+    for start in () if _is_of_another_kind(file) else starts:
         head = file.read_at(start, _SEARCH_BYTES)
         for format_ in FORMATS:
             if (at := _find(format_, head)) is not None:

@@ -30,9 +30,9 @@ def main() -> None:
 
 
 @contextmanager
-def open_faulty(path):
+def open_faulty(path, uri=None):
     kind, _, when = Path(path).stem.partition("_")
-    with open_audio(path) as reader:
+    with open_audio(path, uri) as reader:
         if kind in FAULTS and when == "open":
             FAULTS[kind]()
         elif kind == "killedonce":
