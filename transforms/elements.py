@@ -209,7 +209,7 @@ class SignalLevel:
         """
         if not self.apart:
             return None
-        return -_decibels(math.sqrt(self.mixed / self.apart))
+        return max(0.0, -_decibels(math.sqrt(self.mixed / self.apart)))
 
 
 @dataclass(frozen=True)
