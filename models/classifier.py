@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,9 @@ class AudioClassifier:
         model = read_file(Path(path))
         with _naming(path):
             return cls(model, options, name=name)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a classifier is not pickled: load it in each process that uses it")
 
     def score(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """The scores of frames, float32 [n, classes]: see `predict`."""

@@ -49,6 +49,7 @@ def _look_ahead(run: Run) -> None:
     from earmark.pipelines.console import screen
     from earmark.pipelines.errors import UsageError
     from earmark.pipelines.screen import show_forecast
+    from earmark.transforms.errors import ExpectedError
     from earmark.transforms.output import BrokenTableError, HistoryError
     from earmark.transforms.storage import UNUSABLE_ERRORS, shown
 
@@ -56,7 +57,9 @@ def _look_ahead(run: Run) -> None:
         show_forecast(run, screen())
     except (HistoryError, BrokenTableError) as error:
         raise UsageError(f"--output {shown(run.options.output)}: {error}") from error
-    except UNUSABLE_ERRORS as error:  # of which a ListingError is one
+    except ExpectedError as error:
+        raise UsageError(str(error)) from error
+    except UNUSABLE_ERRORS as error:
         raise UsageError(str(error)) from error
 
 

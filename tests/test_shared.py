@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
-from earmark.shared import forget, lending, lent, shared
+from earmark.shared import _REGISTRY, forget, is_inherited, lending, lent, shared
 
 
 class Thing:
@@ -48,3 +49,15 @@ def test_what_is_lent_takes_the_place_of_another_for_a_while():
     with lending(Thing(), "run") as third:
         assert lent(Thing, "run") is third
     assert lent(Thing, "run") is None
+
+
+def test_a_forked_process_begins_with_nothing():
+    mine = shared(Thing)
+    assert not is_inherited(Thing)
+    with _REGISTRY.lock:  # as another thread may hold it at that moment
+        if not (pid := os.fork()):
+            ok = is_inherited(Thing) and lent(Thing, "") is None and shared(Thing) is not mine
+            forget()
+            os._exit(0 if ok and not mine.is_closed else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert shared(Thing) is mine

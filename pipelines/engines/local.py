@@ -21,7 +21,7 @@ from earmark.pipelines.engines.base import Dealt, Engine, Graph, Round, RoundSiz
 from earmark.pipelines.engines.memory import give_back, share_arenas
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import Interrupts
-from earmark.shared import shared
+from earmark.shared import is_inherited, shared
 from earmark.transforms import workers
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.elements import Listed
@@ -67,7 +67,12 @@ class LocalEngine(Engine):
         return normal_path(path) if os.path.isabs(path) else path
 
     def check(self, named: Mapping[str, Iterable[str]]) -> None:
-        """Check nothing: workers can see what this process can."""
+        """Check that Beam's threads are this process's; workers can see what it can."""
+        if is_inherited(_Turn):
+            raise UsageError(
+                "this process was forked from one that had run a pipeline, and lacks its threads; "
+                "start it in another way, as with multiprocessing.get_context('spawn')"
+            )
 
     @property
     def open_files(self) -> int:

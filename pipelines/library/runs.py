@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from earmark.pipelines.library.options import EMBED_RUN, RUN, ClassifyKeywords, 
 from earmark.pipelines.options import Command, parse_keywords
 from earmark.pipelines.runs import Outcome, carry_out, prepare
 from earmark.pipelines.screen import is_notebook, watch
+from earmark.shared import shared
 from earmark.transforms.output import Tables, read
 
 if TYPE_CHECKING:
@@ -143,12 +145,25 @@ def _summary(output: str, outcome: Outcome) -> RunSummary:
 @contextmanager
 def _quiet_beam() -> Iterator[None]:
     """Leave out what Beam warns of and nobody needs, unless more than the usual is to be logged."""
-    logger = logging.getLogger("apache_beam")
-    if logger.level != logging.NOTSET or logger.getEffectiveLevel() < logging.WARNING:
-        yield
-        return
-    logger.setLevel(logging.CRITICAL + 1)
+    logger, quiet = logging.getLogger("apache_beam"), shared(_Quiet)
+    with quiet.lock:
+        is_usual = not logger.level and logger.getEffectiveLevel() >= logging.WARNING
+        is_wanted = is_usual or quiet.calls > 0
+        quiet.calls += is_wanted
+        if is_wanted:
+            logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(logging.NOTSET)
+        with quiet.lock:
+            quiet.calls -= is_wanted
+            if is_wanted and not quiet.calls:
+                logger.setLevel(logging.NOTSET)
+
+
+class _Quiet:
+    """How many calls want Beam to be quiet; threads may make several at once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.calls = 0

@@ -7,11 +7,14 @@ no object that they have in common. They find it by its kind and by whose it is:
   is over; where workers are other processes, with their end.
 - nobody's in particular: processes that decode, loaded models, where members of archives are, which
   stores have answered, the locks that this process holds. It lasts as long as the process.
+
+A forked process begins with nothing: its parent's locks may be held by threads that it lacks.
 """
 
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +29,7 @@ class _Registry:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.values: dict[tuple[str, type[Any]], Any] = {}
+        self.of_parents: dict[tuple[str, type[Any]], Any] = {}
 
 
 _REGISTRY = _Registry()
@@ -79,4 +83,17 @@ def forget(owner: str = "") -> None:
             value.close()
 
 
+def is_inherited(kind: type[Any]) -> bool:
+    """Whether a process that this one was forked from had a value of a kind."""
+    return any(key[1] is kind for key in _REGISTRY.of_parents)
+
+
+def _begin_anew() -> None:
+    """In a forked process: put what is the parent's aside, where nothing is closed or deleted."""
+    _REGISTRY.lock = threading.Lock()
+    _REGISTRY.of_parents |= _REGISTRY.values
+    _REGISTRY.values = {}
+
+
 atexit.register(forget)
+os.register_at_fork(after_in_child=_begin_anew)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
 from collections import deque
@@ -57,7 +58,9 @@ def open_audio(path: str | os.PathLike[str], uri: str | None = None) -> Iterator
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
         _check_rate(decoder.header)
-        yield AudioReader(decoder)
+        reader = AudioReader(decoder)
+        stack.callback(reader.close)
+        yield reader
 
 
 class AudioReader:
@@ -72,11 +75,16 @@ class AudioReader:
         self._decoder = decoder
         self.header = decoder.header
         self.library = decoder.library
+        self._is_read = self._is_closed = False
 
     @property
     def can_seek(self) -> bool:
         """Whether any sample can be reached without decoding what lies before it."""
         return self._decoder.can_seek
+
+    def close(self) -> None:
+        """Have nothing read any more: a decoder whose file is closed may crash the process."""
+        self._is_closed = True
 
     def blocks(
         self, block_samples: int, start: int = 0, stop: int | None = None
@@ -89,25 +97,39 @@ class AudioReader:
         where it is read as a whole.
 
         Args:
-          block_samples: per channel.
+          block_samples: per channel, 1 or more.
           start: the sample to begin with; not 0 only where can_seek.
           stop: the sample to stop before; None for the end. Who stops earlier is not told what is
             wrong from there on.
 
         Raises:
-          ValueError: start is not 0, and can_seek is False.
+          ValueError: there are no such blocks, start is not 0 and can_seek is False, or the
+            recording has been read before, or closed.
           TruncatedError: after the last good block; the file ends before its time.
           DamagedError: after the last good block; the decoder gave up.
           ReadError: after the last good block; the file could not be read on.
         """
+        block_samples, start = operator.index(block_samples), operator.index(start)
+        if block_samples < 1 or start < 0:
+            raise ValueError(f"no blocks of {block_samples} samples from sample {start} on")
         if start and not self.can_seek:
             raise ValueError(f"a recording of {self.header.codec} can only be read from its start")
-        chunks = self._decoder.chunks(block_samples, start)
+        if self._is_read:
+            raise ValueError("a recording that is open is read once: open it again")
+        self._is_read = True
+        chunks = self._while_open(self._decoder.chunks(block_samples, start))
         if stop is not None:
             declared = self.header.declared_samples
             is_end = declared is not None and stop >= declared
             chunks = _up_to(chunks, stop - start, is_end)
         return _regroup(chunks, block_samples)
+
+    def _while_open(self, chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        while not self._is_closed:
+            if (chunk := next(chunks, None)) is None:
+                return
+            yield chunk
+        raise ValueError("the recording is closed")
 
 
 def _up_to(

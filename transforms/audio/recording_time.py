@@ -5,13 +5,13 @@ The time that a file system keeps for a file is never asked: it is that of the l
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone, tzinfo
-from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from earmark.transforms.audio.containers import Note
 from earmark.transforms.audio.file_parts import FilePart
@@ -36,7 +36,7 @@ class RecordedAt(NamedTuple):
 
 def recorded_at(
     path: str | os.PathLike[str],
-    uri: str | None = None,
+    uri: str | os.PathLike[str] | None = None,
     *,
     time_pattern: str | None = None,
     time_zone: tzinfo = timezone.utc,
@@ -79,7 +79,7 @@ def recorded_at(
     Raises:
       ReadError: the file could not be read.
     """
-    uri = os.fspath(path) if uri is None else uri
+    uri = os.fspath(path if uri is None else uri)
     try:
         notes = _notes_in(path)
     except OSError as error:
@@ -92,12 +92,20 @@ def recorded_at(
 
 
 def _notes_in(path: str | os.PathLike[str]) -> list[Note]:
-    with Path(path).open("rb", buffering=0) as file:
+    with _opened(path) as file:
         try:
             format_, content = sniff(FilePart(file))
         except NotAudioError:
             return []
         return list(format_.read_notes(content))
+
+
+def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        # a pipe that nobody writes to would wait to be opened
+        return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"no name of a file: {error}") from error
 
 
 def _stated_in(notes: list[Note], time_zone: tzinfo) -> Iterator[RecordedAt]:

@@ -232,6 +232,7 @@ class _DecoderProcess:
             start_new_session=True,  # Ctrl-C goes to the terminal's session: it is ours to end this
         )
         self._is_ended = False
+        self._owner = os.getpid()
         self._questions = cast(IO[bytes], self._process.stdin)
         self._pipe = _PatientPipe(cast(IO[bytes], self._process.stdout))
         self._first_limit_s = self._pipe.limit_s = START_LIMIT_S
@@ -263,8 +264,13 @@ class _DecoderProcess:
           CrashedError: the process has died, or returned an invalid answer.
           KilledError: it was killed from outside.
           TooSlowError: it takes too long.
-          DecoderError: it has a bug.
+          DecoderError: it has a bug, or is the decoder of a process that this one was forked from.
         """
+        if os.getpid() != self._owner:
+            raise DecoderError(
+                "a recording is decoded to its end in the process that has begun it, not in one "
+                "that was forked meanwhile"
+            )
         try:
             return read_answer(self._answers)
         except EOFError as error:

@@ -16,7 +16,7 @@ def is_glob(pattern: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def pattern_regex(pattern: str) -> re.Pattern[str]:
+def pattern_regex(pattern: str, *, any_case: bool = False) -> re.Pattern[str]:
     """The regular expression of the whole URIs that a glob matches.
 
     `*` stands for any characters of a name and `?` for one; `[abc]`, `[a-z]` and `[!a-z]` for one
@@ -32,7 +32,7 @@ def pattern_regex(pattern: str) -> re.Pattern[str]:
         position = sign.end()
     parts.append(re.escape(pattern[position:]))
     try:
-        return re.compile("".join(parts), re.DOTALL)
+        return re.compile("".join(parts), re.DOTALL | (re.IGNORECASE if any_case else 0))
     except re.error as error:
         raise ListingError(f"{shown(pattern)}: {error.msg}: a range goes upwards") from error
 

@@ -1,7 +1,8 @@
-"""Manifests, which list recordings: CSV, JSON lines or Parquet with a column uri."""
+"""Manifests, which list recordings: CSV, JSON lines or Parquet with a column of URIs."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -9,7 +10,8 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from itertools import chain
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,12 +23,18 @@ from earmark.transforms.storage import (
     local_path,
     local_uri,
     open_file,
+    reason,
     shown,
 )
-from earmark.transforms.text import printable
 
 _BATCH_ROWS = 4096
 _LONGEST_LINE = 1_000_000
+
+URI_COLUMN = "uri"
+"""The column that is read unless another is named."""
+
+_SPREADSHEETS = {".xlsx", ".xls", ".xlsm", ".ods", ".numbers"}
+_SEPARATORS = ",;\t"
 
 
 def is_manifest(pattern: str) -> bool:
@@ -39,36 +47,52 @@ def is_manifest(pattern: str) -> bool:
     return not is_glob(pattern)
 
 
-def read_manifest(manifest: str) -> Iterator[str]:
+def check_is_no_spreadsheet(pattern: str) -> None:
+    """Raise a ListingError if a pattern is a single file that is a spreadsheet by its name."""
+    if file_kind(pattern) in _SPREADSHEETS and not is_glob(pattern):
+        raise ListingError(
+            f"{shown(pattern)} is a spreadsheet: save the sheet as CSV, with a column {URI_COLUMN}"
+        )
+
+
+def read_manifest(manifest: str, column: str = URI_COLUMN) -> Iterator[str]:
     """The URIs that a manifest names, in its order.
 
-    The kind of file is detected by its extension, otherwise by its content. Only the column uri is
-    read, a part at a time. Relative URIs are relative to the manifest's folder. Entries are never
-    patterns.
+    The kind of file is detected by its extension, otherwise by its content. Only the column of URIs
+    is read, a part at a time; a name in capitals is the same column. CSV may be separated by
+    commas, semicolons or tabs, and encoded in UTF-8 or UTF-16. Relative URIs are relative to the
+    manifest's folder. Entries are never patterns.
+
+    Args:
+      manifest: its path or URI.
+      column: the column that holds the URIs.
 
     Raises:
-      ListingError: the manifest cannot be read, has no column uri, or a row where it is blank.
+      ListingError: the manifest cannot be read, has no such column, or a row where it is blank.
     """
     try:
-        for row, uri in _rows(manifest):
+        for row, uri in _rows(manifest, column):
             if not isinstance(uri, str) or not uri.strip():
-                raise ListingError(f"manifest {shown(manifest)}: {row} has no uri")
+                raise ListingError(f"manifest {shown(manifest)}: {row} has no {shown(column)}")
             yield _against(manifest, uri)
     except ListingError:
         raise
+    except UnicodeDecodeError as error:
+        raise ListingError(
+            f"manifest {shown(manifest)} is neither UTF-8 nor UTF-16: save it as CSV UTF-8"
+        ) from error
     except (OSError, ValueError, pa.ArrowException) as error:
-        said = printable(str(error).partition("\n")[0])
-        raise ListingError(f"manifest {shown(manifest)} cannot be read: {said}") from error
+        raise ListingError(f"manifest {shown(manifest)} cannot be read: {reason(error)}") from error
 
 
-def _rows(manifest: str) -> Iterator[tuple[str, Any]]:
-    """Each row's name and the value of its column uri."""
+def _rows(manifest: str, column: str) -> Iterator[tuple[str, Any]]:
+    """Each row's name and its value in a column."""
     kind = file_kind(manifest)
     if kind not in _ROWS:
         with _open(manifest) as file:
             kind = _kind_by_content(file.read(64))
     with _open(manifest) as file:
-        yield from _ROWS[kind](file, manifest)
+        yield from _ROWS[kind](file, manifest, column)
 
 
 def _open(manifest: str) -> BinaryIO:
@@ -84,23 +108,39 @@ def _kind_by_content(start: bytes) -> str:
     return ".jsonl" if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else ".csv"
 
 
-def _csv_rows(file: BinaryIO, manifest: str) -> Iterator[tuple[str, Any]]:
-    reader = csv.reader(_text(file), strict=True)
+def _csv_rows(file: BinaryIO, manifest: str, column: str) -> Iterator[tuple[str, Any]]:
+    lines = _text(file)
+    first = next(lines, "")
+    separator = _separator(first)
+    says_separator = first.strip().lower() == f"sep={separator}"
+    lines = lines if says_separator else chain([first], lines)
+    reader = csv.reader(lines, strict=True, delimiter=separator)
     try:
         columns = [name.strip() for name in next(reader, [])]
-        column = _uri_column(columns, manifest)
+        place = columns.index(_column(columns, column, manifest))
         for row in reader:
             if row:
-                yield f"line {reader.line_num}", row[column] if column < len(row) else None
+                number = reader.line_num + says_separator
+                yield f"line {number}", row[place] if place < len(row) else None
     except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from error
+        raise ValueError(f"line {reader.line_num + says_separator}: {error}") from error
 
 
-def _json_rows(file: BinaryIO, manifest: str) -> Iterator[tuple[str, Any]]:
+def _separator(first: str) -> str:
+    """What separates columns, by the first line: `sep=;`, as Excel has it, or the header."""
+    said = first.strip().lower().removeprefix("sep=")
+    if len(said) == 1 and said in _SEPARATORS:
+        return said
+    return max(_SEPARATORS, key=first.count)
+
+
+def _json_rows(file: BinaryIO, manifest: str, column: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(_text(file), 1):
         if line.strip():
             row = _json(line, number)
-            yield f"line {number}", row.get("uri") if isinstance(row, dict) else None
+            named = row if isinstance(row, dict) else {}
+            alike = (name for name in named if name.casefold() == column.casefold())
+            yield f"line {number}", named.get(column, named.get(next(alike, "")))
 
 
 def _json(line: str, number: int) -> Any:
@@ -110,11 +150,11 @@ def _json(line: str, number: int) -> Any:
         raise ValueError(f"line {number}: {getattr(error, 'msg', error)}") from error
 
 
-def _parquet_rows(file: BinaryIO, manifest: str) -> Iterator[tuple[str, Any]]:
+def _parquet_rows(file: BinaryIO, manifest: str, column: str) -> Iterator[tuple[str, Any]]:
     parquet = pq.ParquetFile(file)
-    _uri_column(parquet.schema_arrow.names, manifest)
+    name = _column(parquet.schema_arrow.names, column, manifest)
     number = 0
-    for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=["uri"]):
+    for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=[name]):
         for uri in batch.column(0).to_pylist():
             number += 1
             yield f"row {number}", uri
@@ -122,6 +162,7 @@ def _parquet_rows(file: BinaryIO, manifest: str) -> Iterator[tuple[str, Any]]:
 
 _ROWS = {
     ".csv": _csv_rows,
+    ".tsv": _csv_rows,
     ".jsonl": _json_rows,
     ".ndjson": _json_rows,
     ".parquet": _parquet_rows,
@@ -130,7 +171,10 @@ _ROWS = {
 
 def _text(file: BinaryIO) -> Iterator[str]:
     """The lines of a text; a line too long for a manifest is an error."""
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    buffered = io.BufferedReader(cast(io.RawIOBase, file))
+    is_utf_16 = buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if is_utf_16 else "utf-8-sig"
+    text = io.TextIOWrapper(buffered, encoding=encoding, newline="")
     number = 0
     while line := text.readline(_LONGEST_LINE):
         number += 1
@@ -139,11 +183,18 @@ def _text(file: BinaryIO) -> Iterator[str]:
         yield line
 
 
-def _uri_column(columns: list[str], manifest: str) -> int:
-    if "uri" in columns:
-        return columns.index("uri")
+def _column(columns: list[str], wanted: str, manifest: str) -> str:
+    """The name of a column, whether or not in capitals."""
+    if wanted in columns:
+        return wanted
+    for name in columns:
+        if name.casefold() == wanted.casefold():
+            return name
     there = ", ".join(map(shown, columns)) or "none"
-    raise ListingError(f"manifest {shown(manifest)} has no column uri; its columns: {there:.200}")
+    raise ListingError(
+        f"manifest {shown(manifest)} has no column {shown(wanted)}; its columns: {there:.200}"
+        f" (--uri_column names another)"
+    )
 
 
 def _against(manifest: str, uri: str) -> str:

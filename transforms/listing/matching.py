@@ -10,7 +10,7 @@ from itertools import chain
 
 from earmark.transforms.audio import AUDIO_EXTENSIONS
 from earmark.transforms.elements import AudioObject, Found
-from earmark.transforms.listing.globs import Glob, is_glob
+from earmark.transforms.listing.globs import Glob, is_glob, pattern_regex
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
     STORE_ERRORS,
@@ -62,6 +62,18 @@ def means(pattern: str, uri: str, all_files: bool = False) -> bool:
     name = uri if path is None else path
     globs = [each for each in _globs(whole, path is not None) if each.matches(name)]
     return name == whole or any(_skipped_as(name, each, all_files) is None for each in globs)
+
+
+def count_in_other_case(pattern: str) -> int:
+    """How many local files a glob would match if the case of letters did not count."""
+    path = local_path(pattern)
+    if path is None or not is_glob(path):
+        return 0
+    in_any_case = pattern_regex(absolute(path), any_case=True)
+    everything = Glob(f"{glob.escape(Glob(absolute(path)).folder.rstrip('/'))}/**")
+    return sum(
+        is_file and in_any_case.fullmatch(found) is not None for found, is_file in _walk(everything)
+    )
 
 
 def _globs(pattern: str, is_local: bool) -> Iterator[Glob]:

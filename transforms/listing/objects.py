@@ -9,7 +9,13 @@ from itertools import chain, islice
 
 from earmark.transforms.archives import trouble_with_member
 from earmark.transforms.elements import Found
-from earmark.transforms.listing.manifests import is_manifest, read_manifest
+from earmark.transforms.listing.manifests import (
+    URI_COLUMN,
+    check_is_no_spreadsheet,
+    is_manifest,
+    read_manifest,
+)
+from earmark.transforms.listing.matching import count_in_other_case
 from earmark.transforms.listing.member_listing import list_with_members, look_up_with_members
 from earmark.transforms.storage import (
     KINDS,
@@ -30,7 +36,11 @@ _LOOK_UP_THREADS = 16
 
 
 def list_audio(
-    patterns: Iterable[str], manifests: Iterable[str] = (), *, all_files: bool = False
+    patterns: Iterable[str],
+    manifests: Iterable[str] = (),
+    *,
+    all_files: bool = False,
+    uri_column: str = URI_COLUMN,
 ) -> Iterator[Found]:
     """List the objects that patterns and manifests name; one for each pattern that matches it.
 
@@ -63,8 +73,9 @@ def list_audio(
 
     Args:
       patterns: what to list.
-      manifests: CSV, JSON lines or Parquet files with a column uri, whatever their names.
+      manifests: CSV, JSON lines or Parquet files, whatever their names.
       all_files: include files of any name.
+      uri_column: the column of manifests with the URIs.
 
     Raises:
       ListingError: a manifest broke on the way.
@@ -73,7 +84,7 @@ def list_audio(
     for pattern in to_match:
         yield from list_with_members(pattern, all_files)
     for manifest in to_read:
-        for batch in _read_in_batches(manifest):
+        for batch in _read_in_batches(manifest, uri_column):
             yield from _look_up_all(batch, all_files)
 
 
@@ -83,6 +94,7 @@ def check_patterns(
     *,
     all_files: bool = False,
     may_be_empty: bool = False,
+    uri_column: str = URI_COLUMN,
 ) -> None:
     """Check, before anything runs, that there is something to process.
 
@@ -91,9 +103,10 @@ def check_patterns(
 
     Args:
       patterns: what to list.
-      manifests: files with a column uri, as for `list_audio`.
+      manifests: files that list objects, as for `list_audio`.
       all_files: include files of any name.
       may_be_empty: whether a pattern may match nothing yet.
+      uri_column: the column of manifests with the URIs.
 
     Raises:
       ListingError: a pattern that matches nothing, or nothing that can be audio by name; a file,
@@ -106,10 +119,11 @@ def check_patterns(
     to_match, to_read = _sorted_out(patterns, manifests)
     for pattern in to_match:
         check_known(pattern)
+        check_is_no_spreadsheet(pattern)
         _check_pattern(pattern, all_files, may_be_empty)
     for manifest in to_read:
         check_known(manifest)
-        _check_manifest(manifest)
+        _check_manifest(manifest, uri_column)
 
 
 def anywhere(pattern: str) -> str:
@@ -130,8 +144,8 @@ def _sorted_out(patterns: Iterable[str], manifests: Iterable[str]) -> tuple[list
     return list(map(anywhere, to_match)), list(map(anywhere, to_read))
 
 
-def _read_in_batches(manifest: str) -> Iterator[list[str]]:
-    uris = read_manifest(manifest)
+def _read_in_batches(manifest: str, uri_column: str) -> Iterator[list[str]]:
+    uris = read_manifest(manifest, uri_column)
     return iter(lambda: list(islice(uris, _LOOK_UP_BATCH)), [])
 
 
@@ -169,6 +183,12 @@ def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) ->
         where = "" if unseen == pattern else f"{shown(pattern)}: "
         trouble = trouble_with_member(unseen) or trouble_with(unseen)
         return f"{where}{shown(unseen)} {trouble}"
+    if not skipped and (others := count_in_other_case(pattern)):
+        files = "1 file matches" if others == 1 else f"{others:,} files match"
+        return (
+            f"{shown(pattern)} matches nothing, but {files} it in another case: write it like "
+            "*.[wW][aA][vV], or name the folder"
+        )
     if not skipped:
         return f"{shown(pattern)} matches nothing; in a pattern, ** stands for folders of any depth"
     kinds = ", ".join(
@@ -181,11 +201,11 @@ def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) ->
     )
 
 
-def _check_manifest(manifest: str) -> None:
+def _check_manifest(manifest: str, uri_column: str) -> None:
     check_reachable(manifest)
     schemes = set()
     uri = None
-    for uri in read_manifest(manifest):
+    for uri in read_manifest(manifest, uri_column):
         if scheme(uri) not in schemes:
             schemes.add(scheme(uri))
             check_known(uri)

@@ -18,9 +18,12 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     S3Options,
 )
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
 from earmark.transforms.storage.paths import is_web, scheme
+from earmark.transforms.storage.stored import StoreError, reason
+from earmark.transforms.text import printable
 
 Client: TypeAlias = S3Store | GCSStore | AzureStore | HTTPStore
 
@@ -77,9 +80,17 @@ def client_of(root: str) -> Client:
     """The client for a bucket, a container or a web server; one for the process.
 
     Raises:
-      StoreError: there are no credentials, or no such bucket.
+      StoreError: none can be made, such as without an account, or of such a name.
     """
-    return cast(Client, _MAKERS[scheme(root) or ""](root))
+    if not is_web(root) and not _NAME.fullmatch(_bucket(root)):  # with some, obstore panics
+        raise StoreError(f"{printable(root)} cannot be a bucket or container")
+    try:
+        return cast(Client, _MAKERS[scheme(root) or ""](root))
+    except BaseError as error:
+        raise StoreError(f"{printable(root)}: {reason(error)}") from error
+
+
+_NAME = re.compile(r"[A-Za-z0-9._$@-]+")
 
 
 def _web_place(uri: str) -> tuple[Client, str]:

@@ -32,7 +32,7 @@ class ObjectStores:
     def look(self, uri: str) -> Stored:
         """What there is at a URI."""
         client, key = placed(uri)
-        with _told():
+        with _told(uri):
             try:
                 found = client.head(key)
             except (BaseError, FileNotFoundError):
@@ -51,14 +51,14 @@ class ObjectStores:
             raise StoreError("a web server has no listing: name each file, here or in a manifest")
         root = root_of(beginning)
         key = beginning[len(root) + 1 :]
-        with _told():
+        with _told(beginning):
             for meta in _without_folders(_listed(client_of(root), key, _Order.of(root))):
                 yield _stored(f"{root}/{meta['path']}", meta)
 
     def read(self, uri: str) -> Reading:
         """An object from its beginning to its end; a broken connection is taken up again."""
         client, key = placed(uri)
-        with _told():
+        with _told(uri):
             answer = client.get(key)
         stored = _stored(uri, answer.meta)
         return Reading(stored, _chunks(_Object(client, key, stored), answer))
@@ -72,12 +72,12 @@ class ObjectStores:
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
         """An object to be written, which is there once the context ends well."""
         client, key = _writable(uri)
-        return cast(AbstractContextManager[BinaryIO], _Upload(client, key))
+        return cast(AbstractContextManager[BinaryIO], _Upload(uri, client, key))
 
     def create_if_absent(self, uri: str, content: bytes) -> bool:
         """Write an object unless one of that name is there; of several that try, one does."""
         client, key = _writable(uri)
-        with _told():
+        with _told(uri):
             try:
                 client.put(key, content, mode="create")
             except AlreadyExistsError:
@@ -90,9 +90,9 @@ class ObjectStores:
 
     def rename(self, moves: Sequence[tuple[str, str]]) -> None:
         """Give objects other names in the same bucket; objects that have these are replaced."""
-        with _told():
-            for source, target in moves:
-                client, key = _writable(source)
+        for source, target in moves:
+            client, key = _writable(source)
+            with _told(target):
                 client.copy(key, placed(target)[1])
         self.delete(source for source, _ in moves)
 
@@ -101,8 +101,8 @@ class ObjectStores:
         keys: dict[str, list[str]] = {}
         for uri in uris:
             keys.setdefault(root_of(uri), []).append(_writable(uri)[1])
-        with _told():
-            for root, group in keys.items():
+        for root, group in keys.items():
+            with _told(root):
                 _delete(client_of(root), group)
 
 
@@ -112,7 +112,7 @@ def probe_container(uri: str) -> None:
     Raises:
       StoreError: it cannot.
     """
-    with _told():
+    with _told(uri):
         retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
         next(iter(azure_client(root_of(uri), retries).list(chunk_size=1)), None)
 
@@ -238,7 +238,7 @@ def _chunks(
 ) -> Iterator[bytes]:
     """A part of an object, all of it without one; the first answer may be there already."""
     done, stop = start, object_.stored.size_bytes if stop < 0 else stop
-    with _told():
+    with _told(object_.stored.uri):
         for attempt in retrying(_broke_off):
             with attempt:
                 if answer is None and done < stop:
@@ -247,8 +247,8 @@ def _chunks(
                 for chunk in stream.stream(READ_BYTES) if stream is not None else ():
                     done += len(chunk)
                     yield bytes(chunk)
-    if done != stop:
-        raise StoreError(f"{done - start} bytes came, not {stop - start}")
+        if done != stop:
+            raise StoreError(f"{done - start} bytes came, not {stop - start}")
 
 
 def _broke_off(error: BaseException) -> bool:
@@ -297,7 +297,8 @@ class _ObjectFile(io.RawIOBase):
 class _Upload(io.RawIOBase):
     """An object that is being written; it is not there unless the context ends well."""
 
-    def __init__(self, client: Client, key: str) -> None:
+    def __init__(self, uri: str, client: Client, key: str) -> None:
+        self._uri = uri
         self._writer = obstore.open_writer(client, key, buffer_size=READ_BYTES, max_concurrency=2)
         self._is_given_up = False
 
@@ -305,7 +306,7 @@ class _Upload(io.RawIOBase):
         return True
 
     def write(self, content: Any) -> int:
-        with _told():
+        with _told(self._uri):
             self._writer.write(bytes(content))
         return len(content)
 
@@ -314,7 +315,7 @@ class _Upload(io.RawIOBase):
             return
         super().close()
         if not self._is_given_up:
-            with _told():
+            with _told(self._uri):
                 self._writer.close()
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -329,18 +330,21 @@ class _Upload(io.RawIOBase):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Have obstore's errors told in one line, as those of a store."""
+def _told(uri: str) -> Iterator[None]:
+    """Have obstore's errors told in one line, as those of a store, with what they are about."""
     try:
         yield
-    except StoreError:
+    except StoreError as error:
+        error.uri = error.uri or uri
         raise
     except InvalidPathError as error:
         raise OddNameError(_line(error)) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(_line(error)) from error
     except (BaseError, OSError) as error:  # OSError: what its files raise
-        raise StoreError(_line(error)) from error
+        told = StoreError(_line(error))
+        told.uri = uri
+        raise told from error
 
 
 def _line(error: Exception) -> str:

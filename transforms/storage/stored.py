@@ -16,7 +16,17 @@ READ_BYTES = 8 << 20
 
 
 class StoreError(OSError):
-    """A store failed, or refuses; the message is one line."""
+    """A store failed, or refuses; the message is one line.
+
+    Attributes:
+      uri: what it was asked for, with which the message begins; empty if that isn't known.
+    """
+
+    uri = ""
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return f"{printable(self.uri)}: {said}" if self.uri else said
 
 
 class Stored(NamedTuple):
@@ -135,8 +145,10 @@ def is_missing(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong: the first line of the first thing, without secrets."""
-    said = str(_causes(error)[0]).strip().partition("\n")[0]
+    """What went wrong, though not with what: the first line of the first thing, without secrets."""
+    cause = _causes(error)[0]
+    text = cause.args[0] if isinstance(cause, StoreError) else cause
+    said = str(text).strip().partition("\n")[0]
     return printable(" ".join(said.split()))
 
 

@@ -190,7 +190,7 @@ def _move_remotely(moves: Sequence[tuple[str, str]]) -> None:
         rename(waiting)
     except OSError as error:  # unless another does the same at once, as when a run ends in a commit
         if not all(map(_is_moved, waiting)):
-            raise StoreError(reason(error)) from error
+            raise error if isinstance(error, StoreError) else StoreError(reason(error)) from error
 
 
 def _is_moved(move: tuple[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -162,3 +163,8 @@ def test_a_model_that_cannot_be_had_is_told_in_a_line(model, how, said):
     with pytest.raises(earmark.UsageError, match=said) as raised:
         earmark.load_classifier(model, **how)
     assert "\n" not in str(raised.value)
+
+
+def test_a_classifier_that_is_pickled_says_what_to_do(classifier):
+    with pytest.raises(TypeError, match="load it in each process"):
+        pickle.dumps(classifier)

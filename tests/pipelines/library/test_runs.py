@@ -14,7 +14,7 @@ import pytest
 
 import earmark
 from earmark.pipelines.console import screen
-from earmark.pipelines.library import notebooks
+from earmark.pipelines.library import notebooks, runs
 from earmark.pipelines.library import options as keywords
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.screen import progress
@@ -158,6 +158,17 @@ def test_nothing_is_printed_and_nothing_stays_behind(tmp_path, archive, capfd):
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("apache_beam").level == level
     assert {owner for owner, _ in set(_REGISTRY.values) - shared} <= {""}
+
+
+def test_beam_is_quiet_until_the_last_call_ends():
+    logger = logging.getLogger("apache_beam")
+    first, second = runs._quiet_beam(), runs._quiet_beam()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not logger.isEnabledFor(logging.CRITICAL)
+    second.__exit__(None, None, None)
+    assert logger.level == logging.NOTSET
 
 
 def test_a_notebook_is_shown_a_bar(monkeypatch):

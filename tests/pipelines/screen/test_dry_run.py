@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from earmark.transforms.planning import PlanError
+
 
 @pytest.fixture
 def archive(tmp_path, record):
@@ -45,3 +47,15 @@ def test_a_dry_run_into_rows_made_in_another_way_says_so(tmp_path, archive, clas
     classify(archive, tmp_path / "out")
     status, _, err = classify(archive, tmp_path / "out", "--dry_run", "--top_k", "2")
     assert (status, "top_k all, not 2" in err) == (2, True)
+
+
+def test_a_dry_run_without_room_for_its_plan_is_told_in_a_line(
+    tmp_path, archive, classify, monkeypatch
+):
+    def full(*_):
+        raise PlanError("there is no room for the list of objects")
+
+    monkeypatch.setattr("earmark.transforms.planning.plan.Plan.look", full)
+    status, _, err = classify(archive, tmp_path / "out", "--dry_run")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "there is no room" in err

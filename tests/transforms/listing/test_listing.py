@@ -727,6 +727,36 @@ class TestManifests:
         (archive / "l.csv").write_text(content, encoding="utf-8", newline="")
         assert list(read_manifest(f"{archive}/l.csv")) == [f"{archive}/a.wav"]
 
+    @pytest.mark.parametrize(
+        ("content", "encoding"),
+        [
+            ("Site;URI\r\nMoor, Nord;ä.wav\r\n", "utf-8-sig"),
+            ("sep=;\r\nSite;URI\r\nMoor, Nord;ä.wav\r\n", "utf-8"),
+            ("Site\tURI\r\nMoor, Nord\tä.wav\r\n", "utf-16"),
+            ('\ufeffSite,Uri\r\n"Moor, Nord",ä.wav\r\n', "utf-16-be"),
+        ],
+    )
+    def test_csv_as_excel_writes_it(self, archive: Path, content: str, encoding: str) -> None:
+        (archive / "l.csv").write_bytes(content.encode(encoding))
+        assert list(read_manifest(f"{archive}/l.csv")) == [f"{archive}/ä.wav"]
+
+    @pytest.mark.parametrize("extension", WRITERS)
+    def test_another_column_can_be_named(self, archive: Path, extension: str) -> None:
+        WRITERS[extension](["a.wav", "b.wav"], archive / "l")
+        assert list(read_manifest(f"{archive}/l", "Site")) == [f"{archive}/north"] * 2
+
+    def test_a_wrong_line_is_counted_with_that_of_the_separator(self, archive: Path) -> None:
+        (archive / "l.csv").write_text("sep=;\nsite;uri\nn;a.wav\nn;\n")
+        with pytest.raises(ListingError, match="line 4 has no uri"):
+            list(read_manifest(f"{archive}/l.csv"))
+
+    @pytest.mark.parametrize("name", ["l.xlsx", "L.XLS", "l.ods"])
+    def test_a_spreadsheet_is_refused_before_anything_runs(self, archive: Path, name: str) -> None:
+        fill(archive, name, "a.wav")
+        with pytest.raises(ListingError, match=r"is a spreadsheet: save the sheet as CSV"):
+            check_patterns((f"{archive}/{name}",))
+        check_patterns((f"{archive}",))
+
     def test_a_long_manifest_is_looked_up_whole(self, archive: Path) -> None:
         fill(archive, "a.wav")
         as_csv((f"{number}.wav" for number in range(3000)), archive / "l.csv")
@@ -738,13 +768,14 @@ class TestManifests:
         [
             ("l.csv", b"uri,site\na.wav,n\n,n\n", "line 3 has no uri"),
             ("l.csv", b"site,uri\nnorth\n", "line 2 has no uri"),
-            ("l.csv", b"url;site\na;b\n", r"has no column uri; its columns: url;site"),
+            ("l.csv", b"url;site\na;b\n", r"has no column uri; its columns: url, site"),
             ("l.csv", b"", "has no column uri; its columns: none"),
-            ("l.csv", b"uri\n\xff\xfe\n", "cannot be read: 'utf-8' codec"),
+            ("l.csv", b"uri\n\xff\xfe\n", "is neither UTF-8 nor UTF-16: save it as CSV UTF-8"),
+            ("l.csv", "site;uri\nM\xf6\xf6r;a.wav\n".encode("cp1252"), "save it as CSV UTF-8"),
             ("l.csv", b"uri\n", "lists nothing"),
             ("l.csv", b'uri\na.wav\n"b.wav\nc.wav\n', "line 4: unexpected end of data"),
             ("l.csv", b'uri\n"a.wav\n"b.wav"\n', "line 3: ',' expected after '\"'"),
-            ("l.csv.gz", b"\x1f\x8b\x08\x00", "cannot be read"),
+            ("l.csv.gz", b"\x1f\x8b\x08\x00", "is neither UTF-8 nor UTF-16"),
             ("l.jsonl", b'{"uri": "a.wav"}\n{"url": "a.wav"}\n', "line 2 has no uri"),
             ("l.jsonl", b'{"uri": " "}\n', "line 1 has no uri"),
             ("l.jsonl", b'{"uri": 3}\n', "line 1 has no uri"),
@@ -939,6 +970,21 @@ class TestChecks:
         with pytest.raises(ListingError, match=complaint) as refused:
             check_patterns((f"{archive}/{pattern}",))
         assert "\n" not in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("pattern", "complaint"),
+        [
+            ("**/*.wav", r"matches nothing, but 2 files match it in another case: .* the folder"),
+            ("Sub/*.[w]av", "matches nothing, but 1 file matches it in another case"),
+            ("**/*.flac", r"matches nothing; in a pattern, \*\* stands for"),
+        ],
+    )
+    def test_what_differs_in_case_only_is_counted(
+        self, archive: Path, pattern: str, complaint: str
+    ) -> None:
+        fill(archive, "A.WAV", "Sub/b.Wav", "c.txt")
+        with pytest.raises(ListingError, match=complaint):
+            check_patterns((f"{archive}/{pattern}",))
 
     @pytest.mark.parametrize(("call", "name"), [("stat", "a.wav"), ("scandir", "locked")])
     def test_a_lack_of_permission_is_named(
