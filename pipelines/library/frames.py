@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias, Union
 
 import numpy as np
@@ -13,6 +14,8 @@ from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
 from earmark.models.scores import score_thresholds
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.library.options import FRAMES, LABEL
+from earmark.pipelines.options import ClassifyOptions, Command, parse_keywords
 from earmark.pipelines.runs import framing
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
@@ -25,11 +28,13 @@ from earmark.transforms.elements import (
     HeadLabels,
     SignalLevel,
     Span,
+    Trouble,
 )
-from earmark.transforms.errors import NoSamplesError, error_of
+from earmark.transforms.errors import NoSamplesError, ReadError, error_of
 from earmark.transforms.frames import ChannelUse, FrameGrid, channels_heard, frames_of
 from earmark.transforms.listing import anywhere
-from earmark.transforms.storage import look_up
+from earmark.transforms.storage import look_up, shown
+from earmark.transforms.text import printable
 
 Audio: TypeAlias = Union[str, "os.PathLike[str]", NDArray[Any]]
 """The path or URI of a recording, or a waveform: [n] or [n, channels], floats or signed integers.
@@ -40,6 +45,9 @@ Integers are scaled to -1..1 by their type.
 Channels: TypeAlias = Literal["mix", "each"]
 
 _RATES_HZ = range(4000, 384_001)
+
+_FEW_CHANNELS = 64
+"""More channels than these, and than samples, are samples where channels should be."""
 
 
 class Frame(NamedTuple):
@@ -120,7 +128,8 @@ def frames(
         error's `reason` is the code that a run's rows have.
       UsageError: there are no such frames.
     """
-    grid, use = _framing(classifier or _Framed(), hop_s, channels)
+    checked = _checked(FRAMES, hop_s=hop_s, channels=channels)
+    grid, use = _framing(_Framed() if classifier is None else classifier, checked)
     return _frames(_blocks(audio, sample_rate_hz, grid, use), grid)
 
 
@@ -152,15 +161,14 @@ def label(
       AudioError: the recording can't be heard, or not to its end.
       UsageError: there are no such frames.
     """
-    if top_k is not None and top_k < 1:
-        raise UsageError(f"top_k {top_k}: 1 or more, or None for all")
-    grid, use = _framing(classifier, hop_s, channels)
+    checked = _checked(LABEL, hop_s=hop_s, channels=channels, top_k=top_k, min_score=min_score)
+    grid, use = _framing(classifier, checked)
     heads = tuple(HeadLabels(each.name, each.labels) for each in classifier.heads)
     try:
-        least = score_thresholds(classifier.heads, min_score)
+        least = score_thresholds(classifier.heads, checked.min_score)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    detecting = Detecting(grid, heads, least, top_k)
+    detecting = Detecting(grid, heads, least, checked.top_k)
     heard: list[tuple[int, int, tuple[ScoredLabel, ...]]] = []
     duration_s = 0.0
     for block in _blocks(audio, sample_rate_hz, grid, use):
@@ -175,12 +183,16 @@ def label(
     ]
 
 
+def _checked(call: Command, **options: object) -> ClassifyOptions:
+    return parse_keywords(options, {}, call)[0]
+
+
 def _framing(
-    model: AudioClassifier | _Framed, hop_s: float | None, channels: str
+    model: AudioClassifier | _Framed, checked: ClassifyOptions
 ) -> tuple[FrameGrid, ChannelUse]:
-    if channels not in ("mix", "each"):
-        raise UsageError(f"channels {channels!r}: mix or each")
-    return framing(model, hop_s, channels)
+    if not isinstance(model, (AudioClassifier, _Framed)):
+        raise UsageError(f"classifier {printable(model, 100)}: must be of earmark.load_classifier")
+    return framing(model, checked.hop_s, checked.channels)
 
 
 def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
@@ -218,26 +230,37 @@ def _rows(block: FrameBlock) -> Iterator[tuple[int, int, int]]:
 def _blocks(
     audio: Audio, sample_rate_hz: int | None, grid: FrameGrid, use: ChannelUse
 ) -> Iterator[FrameBlock]:
-    if isinstance(audio, (str, os.PathLike)):
+    if isinstance(audio, (str, bytes, os.PathLike)):
         if sample_rate_hz is not None:
             raise UsageError("sample_rate_hz: is for a waveform; a recording says its own")
-        return _decoded(os.fspath(audio), grid, use)
-    if sample_rate_hz is None or sample_rate_hz not in _RATES_HZ:
+        return _decoded(os.fsdecode(audio), grid, use)
+    if not isinstance(sample_rate_hz, Real) or sample_rate_hz not in _RATES_HZ:
         lowest, highest = _RATES_HZ[0], _RATES_HZ[-1]
-        raise UsageError(f"sample_rate_hz {sample_rate_hz}: a waveform's, {lowest} to {highest}")
+        given = printable(sample_rate_hz, 100)
+        raise UsageError(f"sample_rate_hz {given}: a waveform's, {lowest} to {highest}")
     return _cut(_as_floats(audio), int(sample_rate_hz), grid, use)
 
 
 def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]:
-    span = Span(look_up(anywhere(uri)))
+    try:
+        span = Span(look_up(anywhere(uri)))
+    except UnicodeEncodeError as error:
+        raise ReadError(f"{shown(uri)}: no name of a file: {error}") from error
     for block in decode_frames(span, grid, Clock(), use):
         yield block
         if block.ending is None:
             continue
         if block.ending.trouble:
-            raise error_of(block.ending.trouble)
+            raise error_of(_naming(uri, block.ending.trouble))
         if not block.ending.samples:
-            raise NoSamplesError("it contains no samples")
+            raise NoSamplesError(f"{shown(uri)}: it contains no samples")
+
+
+def _naming(uri: str, trouble: Trouble) -> Trouble:
+    """A trouble whose message says with which recording, as a row does in another column."""
+    if shown(uri) in trouble.message:
+        return trouble
+    return trouble._replace(message=f"{shown(uri)}: {trouble.message}")
 
 
 def _cut(
@@ -259,13 +282,21 @@ def _cut(
 
 def _as_floats(waveform: NDArray[Any] | Sequence[float]) -> NDArray[np.float32]:
     """A waveform as float32 [n, channels]."""
-    samples = np.asarray(waveform)
+    try:
+        samples = np.asarray(waveform)
+    except (TypeError, ValueError, RuntimeError) as error:  # of a tensor, or rows of many lengths
+        said = printable(error, 200)
+        raise UsageError(f"a waveform is an array of numbers: {said}") from error
     if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
         raise UsageError(f"a waveform is [n] or [n, channels], not {list(samples.shape)}")
     if samples.ndim == 1:
         samples = samples[:, None]
+    length, channels = samples.shape
+    if channels > max(length, _FEW_CHANNELS):
+        raise UsageError(f"a waveform is [n, channels], not [{length}, {channels}]: transpose it")
     if samples.dtype.kind == "i":
         samples = samples / -float(np.iinfo(samples.dtype).min)
     if samples.dtype.kind != "f":
         raise UsageError(f"a waveform is of floats or signed integers, not {samples.dtype}")
-    return samples.astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        return samples.astype(np.float32)

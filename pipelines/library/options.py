@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Literal, TypedDict, Union
 
-from earmark.pipelines.options import CLASSIFY, EMBED, ClassifyOptions
+from earmark.pipelines.options import CLASSIFY, EMBED, ClassifyOptions, Command
 
 _Path = Union[str, "os.PathLike[str]"]
 _Labels = str | Sequence[str]
@@ -86,11 +86,14 @@ URIS = CLASSIFY._replace(
     without=tuple(name for name in _OF_A_RUN if name != "model"),
     fixed={"input": ("uris",), "output": "nowhere"},
 )
-MODEL = URIS._replace(
-    name="earmark.load_classifier",
-    without=tuple(
-        name
-        for name in ClassifyOptions.model_fields
-        if name not in ("model", *ModelKeywords.__annotations__)
-    ),
-)
+
+
+def _with_only(name: str, *options: str) -> Command:
+    """A call that has but some options of `Classify`."""
+    without = tuple(each for each in ClassifyOptions.model_fields if each not in options)
+    return URIS._replace(name=name, without=without)
+
+
+MODEL = _with_only("earmark.load_classifier", "model", *ModelKeywords.__annotations__)
+FRAMES = _with_only("earmark.frames", "hop_s", "channels")
+LABEL = _with_only("earmark.label", "hop_s", "channels", "top_k", "min_score")
