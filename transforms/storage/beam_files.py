@@ -26,14 +26,20 @@ class BeamFiles:
 
     def look(self, uri: str) -> Stored:
         """What there is at a URI."""
+        filesystem = beam_filesystem(uri)
         with _told():
-            return _stored(beam_filesystem(uri).metadata(uri))
+            if filesystem.has_dirs() and not filesystem.exists(uri):  # of which HDFS has no code
+                raise FileNotFoundError("is not there")
+            return _stored(filesystem.metadata(uri))
 
     def list_below(self, beginning: str) -> Iterator[Stored]:
         """All files whose URIs begin like this, at any depth."""
         filesystem = beam_filesystem(beginning)
         if filesystem.has_dirs():
-            yield from _walk(filesystem, beginning[: beginning.rindex("/") + 1])
+            folder = beginning[: beginning.rindex("/") + 1]
+            with _told():
+                is_there = filesystem.exists(folder)
+            yield from _walk(filesystem, folder) if is_there else ()
             return
         for file in _listed(filesystem, beginning):
             if not file.uri.endswith("/"):  # an object store's stand-in for a folder
@@ -52,10 +58,11 @@ class BeamFiles:
 
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
         """A file to be written."""
+        filesystem = beam_filesystem(uri)
         with _told():
-            created = beam_filesystem(uri).create(
-                uri, compression_type=CompressionTypes.UNCOMPRESSED
-            )
+            if filesystem.has_dirs():  # where nothing is written over
+                self.delete(filter(filesystem.exists, [uri]))
+            created = filesystem.create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
         return cast(AbstractContextManager[BinaryIO], created)
 
     def create_if_absent(self, uri: str, content: bytes) -> bool:
