@@ -22,6 +22,7 @@ $(SETUP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	  sys.exit(0 if (3, 10) <= v <= (3, 13) else "earmark needs Python 3.10 to 3.13; \
 	  name one with make PYTHON=python3.12")'
+	@echo 'Installing into $(VENV): this takes a few minutes.'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

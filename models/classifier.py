@@ -107,6 +107,11 @@ class AudioClassifier:
         self.classes = len(self.labels)
         self._scorer, self.runs = fastest_scorer(model, self.interface, wanted, options.kernels)
 
+    def __repr__(self) -> str:
+        gives = f"{self.classes} classes" if self.heads else f"{self.embedding_size} values"
+        frames = f"frames of {self.frame_samples} samples at {self.sample_rate_hz} Hz"
+        return f"<AudioClassifier {self.name}: {gives}, {frames}>"
+
     @classmethod
     def from_path(
         cls,

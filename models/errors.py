@@ -20,7 +20,7 @@ def nearest(word: str, known: Iterable[str], show: Callable[[str], str] = str) -
     if len(word) > _LONGEST_WORD:
         return ""
     by_lower = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.55)
     return f"; did you mean {show(by_lower[found[0]])}?" if found else ""
 
 

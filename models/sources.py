@@ -234,8 +234,8 @@ def _download(model: PublishedModel, path: Path) -> bytes:
         except (OSError, http.client.HTTPException, ModelError) as error:
             failures.append(f"{home}: {error}")
     raise ModelError(
-        f"the model {model.name} could not be fetched ({'; '.join(failures)}): put the file whose"
-        f" sha256 is {model.sha256} at {path}"
+        f"the model {model.name} could not be downloaded; without a network, put the file whose"
+        f" sha256 is {model.sha256} at {path} ({'; '.join(failures)})"
     )
 
 

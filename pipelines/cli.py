@@ -117,7 +117,9 @@ def _carry_out(name: str, rest: Sequence[str]) -> None:
 
 def _command(name: str) -> Callable[[Sequence[str]], None]:
     if name not in COMMANDS:
-        raise UsageError(f"unknown command {name}{nearest(name, COMMANDS)}; see earmark --help")
+        raise UsageError(
+            f"unknown command {name}{nearest(name, COMMANDS) or '; see earmark --help'}"
+        )
     module = importlib.import_module(COMMANDS[name])
     return cast(Callable[[Sequence[str]], None], module.command)
 

@@ -40,9 +40,19 @@ class Screen(Console):
           UnshownError: the disk is full, or the reader is gone.
         """
         try:
-            super().print(*objects, **how)
+            if self.is_terminal:
+                super().print(*objects, **how)
+            else:
+                self._print_to_file(*objects, **how)
         except OSError as error:
             raise UnshownError(error) from error
+
+    def _print_to_file(self, *objects: Any, **how: Any) -> None:
+        """Print without the spaces that fill up the cells of a table."""
+        with self.capture() as printed:
+            super().print(*objects, **how)
+        self.file.write("\n".join(line.rstrip(" ") for line in printed.get().split("\n")))
+        self.file.flush()
 
     def on_broken_pipe(self) -> None:
         """Let the error propagate; rich would end the process."""
@@ -51,12 +61,24 @@ class Screen(Console):
 
 def screen(*, errors: bool = False) -> Screen:
     """A console on stdout, or on stderr for progress and messages."""
-    return Screen(file=sys.stderr if errors else sys.stdout, emoji=False)
+    return Screen(file=sys.stderr if errors else sys.stdout, emoji=False, highlight=False)
 
 
 def plain(text: object, at_most: int = 400) -> str:
     """A text of unknown content, escaped for rich's markup."""
     return escape(printable(text, at_most))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things, such as "1 clip" or "2,000 clips"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def in_words(seconds: float) -> str:
+    """A length of time, such as "45 seconds", "6.4 minutes" or "1,200.5 hours"."""
+    if seconds < 90:
+        return counted(round(seconds), "second")
+    return f"{seconds / 60:,.1f} minutes" if seconds < 5400 else f"{seconds / 3600:,.1f} hours"
 
 
 def show(text: str) -> None:

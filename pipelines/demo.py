@@ -85,13 +85,9 @@ def command(arguments: Sequence[str]) -> None:
     _make_folder(folder)
     make_archive(archive)
     console.print(f"Made an archive of {len(RECORDINGS)} recordings, and two files that are not "
-                  f"audio, in {plain(str(archive))}/. Processing it, as this would:\n")  # fmt: skip
+                  f"audio, in {plain(str(archive))}/. This command processes it:\n")  # fmt: skip
     shown = f"--input {printable(archive)} --output {printable(labels)}"
-    console.print(
-        f"  earmark classify {shown} --model builtin\n",
-        highlight=False,
-        markup=False,
-    )
+    console.print(f"  earmark classify {shown} --model builtin\n", markup=False, soft_wrap=True)
     options = ClassifyOptions(input=(str(archive),), output=str(labels), model="builtin")
     show_run(prepare(options, []))
     console.print(_comparison(archive, labels))
@@ -168,9 +164,9 @@ def _comparison(archive: Path, labels: Path) -> Table:
         {row["clip"]: row for row in tables[name].arrow().to_pylist()}
         for name in ("clips", "failures")
     )
-    table = Table(title="Content and detections", title_justify="left", box=None)
+    table = Table(pad_edge=False, title="Content and detections", title_justify="left", box=None)
     for heading in ("recording", "content", "detected"):
-        table.add_column(heading, header_style="dim", overflow="fold")
+        table.add_column(heading, header_style="dim", no_wrap=heading == "recording")
     for recording in RECORDINGS:
         there = ", ".join(f"{label} {seconds} s" for label, seconds in recording.sounds)
         if recording.kept < 1:

@@ -37,7 +37,7 @@ def command(arguments: Sequence[str]) -> None:
     Raises:
       UsageError: there is no such model, or it cannot be used, labelled or fetched.
     """
-    asked = _parser().parse_args(arguments)
+    asked = _parser().parse_args(arguments or ["--help"])
     use_options(PipelineOptions([]))
     try:
         _ACTIONS[asked.action](asked, screen())
@@ -50,7 +50,7 @@ def show_info(asked: argparse.Namespace, console: Console) -> None:
     said = facts(asked.model)
     if asked.json:
         text = printable_json(json.dumps(said, indent=2, ensure_ascii=False))
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
+        console.print(text, soft_wrap=True, markup=False)
     else:
         show_facts(said, console, all_labels=asked.labels)
 

@@ -1,4 +1,4 @@
-"""Recordings and waveforms as frames, and what is heard in each of them."""
+"""Recordings and waveforms as frames, and the labels of each frame."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ _FEW_CHANNELS = 64
 
 
 class Frame(NamedTuple):
-    """What a model hears at once.
+    """The samples that a model scores at once.
 
     Attributes:
       start_s: seconds from the recording's start.
-      channel: which one it is of, counted from 0; 0 where channels are mixed.
-      samples: float32 [frame_samples] in -1..1 at the model's rate, of a model that takes several
-        channels [frame_samples * channels], interleaved. The last frame is padded with zeros. A
-        sample that is no number in the recording is NaN.
+      channel: the channel they are from, counted from 0; 0 where channels are mixed.
+      samples: float32 [frame_samples] in -1..1 at the model's rate; for a model that takes several
+        channels [frame_samples * channels], interleaved. The last frame is padded with zeros.
+        Samples that are NaN in the recording are NaN here.
     """
 
     start_s: float
@@ -67,7 +67,7 @@ class Frame(NamedTuple):
 
 
 class ScoredLabel(NamedTuple):
-    """A label, its score, and the output of the model that gave it."""
+    """A label, its score, and the model output (head) that gave it."""
 
     label: str
     score: float
@@ -75,13 +75,13 @@ class ScoredLabel(NamedTuple):
 
 
 class LabelledFrame(NamedTuple):
-    """What is heard in a frame.
+    """The labels of a frame.
 
     Attributes:
-      start_s: seconds from the recording's start.
-      end_s: likewise, never past the recording's end.
-      channel: which one it is of, counted from 0; 0 where channels are mixed.
-      labels: best first; none where nothing counts.
+      start_s: where the frame begins, in seconds from the recording's start.
+      end_s: where it ends; never past the recording's end.
+      channel: the channel it is from, counted from 0; 0 where channels are mixed.
+      labels: those that reach their threshold, best first.
     """
 
     start_s: float
@@ -91,7 +91,7 @@ class LabelledFrame(NamedTuple):
 
 
 class _Framed(NamedTuple):
-    """What takes frames where no classifier is given: those of YAMNet."""
+    """The framing where no classifier is given: YAMNet's."""
 
     sample_rate_hz: int = 16_000
     frame_samples: int = 15_600
@@ -110,23 +110,23 @@ def frames(
 ) -> Iterator[Frame]:
     """The frames of a recording or a waveform: the samples that a run would score.
 
-    A recording is decoded as runs do it, in a process of its own, and held a second at a time.
+    A recording is decoded as in a run: in a separate process, one second at a time.
 
     Args:
-      audio: the path or URI of a recording, a member of an archive (`a.tar!/b.wav`) too, or a
+      audio: the path or URI of a recording or of a member of an archive (`a.tar!/b.wav`), or a
         waveform.
-      classifier: whose frames they are; None for YAMNet's: 15600 samples at 16 kHz.
-      sample_rate_hz: of the waveform; a recording says its own.
-      hop_s: seconds from frame to frame; None for the classifier's own, mostly a frame's length.
-      channels: mix those of a recording, or hear each by itself.
+      classifier: the model that the frames are for; None for YAMNet's: 15600 samples at 16 kHz.
+      sample_rate_hz: of a waveform; not for a recording, which declares its own.
+      hop_s: seconds from frame to frame; None for the model's own, usually a frame's length.
+      channels: mix the channels of a recording, or give frames of each separately.
 
     Yields:
-      Frames by their start, then by channel.
+      Frames in order of their start, then of their channel.
 
     Raises:
-      AudioError: behind the last good frame: the recording can't be heard, or not to its end; the
-        error's `reason` is the code that a run's rows have.
-      UsageError: there are no such frames.
+      AudioError: after the last good frame: the recording cannot be decoded, or not to its end.
+        The error's `reason` is the code that a run would write.
+      UsageError: an argument is invalid.
     """
     checked = _checked(FRAMES, hop_s=hop_s, channels=channels)
     grid, use = _framing(_Framed() if classifier is None else classifier, checked)
@@ -143,23 +143,23 @@ def label(
     hop_s: float | None = None,
     channels: Channels = "mix",
 ) -> list[LabelledFrame]:
-    """What a classifier hears in each frame of a recording or a waveform.
+    """The labels of each frame of a recording or a waveform.
 
     Args:
-      audio: the path or URI of a recording, or a waveform.
-      classifier: what hears it.
-      sample_rate_hz: of the waveform; a recording says its own.
-      top_k: at most so many labels a frame, of each head; None for all.
-      min_score: a label counts from this score on; None for what the model says, else 0.1.
-      hop_s: seconds from frame to frame; None for the classifier's own.
-      channels: mix those of a recording, or hear each by itself.
+      audio: the path or URI of a recording or of a member of an archive, or a waveform.
+      classifier: the model, from `load_classifier`.
+      sample_rate_hz: of a waveform; not for a recording, which declares its own.
+      top_k: the most labels per frame and head; None for all.
+      min_score: the lowest score of a label; None for the model's own threshold, else 0.1.
+      hop_s: seconds from frame to frame; None for the model's own, usually a frame's length.
+      channels: mix the channels of a recording, or score each separately.
 
     Returns:
-      All frames by their start, then by channel, also those without a label.
+      All frames, also those without a label, in order of their start, then of their channel.
 
     Raises:
-      AudioError: the recording can't be heard, or not to its end.
-      UsageError: there are no such frames.
+      AudioError: the recording cannot be decoded, or not to its end.
+      UsageError: an argument is invalid.
     """
     checked = _checked(LABEL, hop_s=hop_s, channels=channels, top_k=top_k, min_score=min_score)
     grid, use = _framing(classifier, checked)

@@ -84,21 +84,21 @@ class ClipEmbeddings(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassifiedClip:
-    """What came of a recording.
+    """The result for a recording.
 
     Attributes:
-      uri: where it is: an absolute path, a URI, or that of a member of an archive.
-      status: scored; partial, where a part of it could not be heard; or failed.
-      reason: why it is partial or failed, a code that docs/output.md lists; None otherwise.
-      message: the same in words.
-      header: what the recording's header says; None of one that failed, and so are the next two.
-      level: loudness and clipping.
-      recorded_at: when it began, UTC; None also where nothing says so.
-      duration_s: how much of it was heard.
-      labels: what was heard in all of it, best first.
-      detections: what was heard in each frame, by label, then by time.
-      events: the same, consecutive detections merged.
-      embeddings: None where none were asked for, or it failed.
+      uri: an absolute path, a URI, or the name of a member of an archive.
+      status: scored; partial, where a part of it could not be decoded or scored; or failed.
+      reason: why it is partial or failed, as a code that docs/output.md lists; else None.
+      message: the reason in words.
+      header: its format, rate and channels; None if it failed.
+      level: its loudness and clipping; None if it failed.
+      recorded_at: when the recording began, UTC; None if unknown, or if it failed.
+      duration_s: how much of it was decoded.
+      labels: a summary of its detections by label, best first.
+      detections: the labels of each frame, sorted by label, then by time.
+      events: consecutive detections of a label, merged.
+      embeddings: None if they were not requested, or if it failed.
     """
 
     uri: str
@@ -116,25 +116,25 @@ class ClassifiedClip:
 
 
 class Classify(beam.PTransform):  # type: ignore[misc]
-    """Classify recordings: their paths or URIs, str, to a ClassifiedClip for each.
+    """Classifies recordings: from their paths or URIs (str) to a ClassifiedClip for each.
 
-    An archive (tar, tar.gz, zip) stands for its members, each of which has a result. What comes
-    several times has one. Nothing is written, so the embeddings of a recording, where they are
-    wanted, are in memory all at once.
+    An archive (tar, tar.gz, zip) gives a result for each of its members. A URI that occurs several
+    times gives one. Nothing is written, so all embeddings of a recording, if requested, are in
+    memory at once.
     """
 
     def __init__(
         self, model: str | os.PathLike[str] = "yamnet", **options: Unpack[UriKeywords]
     ) -> None:
-        """Find and load the model, and check that it can be used so.
+        """Load the model, and check the options.
 
         Args:
-          model: yamnet, builtin, or the path or URI of a .tflite file. Workers read it themselves,
-            so for workers on other machines it is a name or a URI, or a path that they have, too.
-          options: those of `earmark classify` by their names, but for those of a run.
+          model: yamnet, builtin, or the path or URI of a .tflite file. Workers load it themselves:
+            for workers on other machines, give a name, a URI, or a path that exists there.
+          options: those of `earmark classify`, by name, except those of a run.
 
         Raises:
-          UsageError: an option or a value that isn't known, or a model that can't be used.
+          UsageError: an option is unknown or invalid, or the model cannot be used.
         """
         super().__init__()
         keep_labels()
@@ -158,14 +158,14 @@ class Classify(beam.PTransform):  # type: ignore[misc]
 def load_classifier(
     model: str | os.PathLike[str] = "yamnet", **options: Unpack[ModelKeywords]
 ) -> AudioClassifier:
-    """Load a model: in a process, whoever asks for the same gets the same.
+    """Load a model; the same model with the same options is loaded once per process.
 
     Args:
       model: yamnet, builtin, or the path or URI of a .tflite file.
-      options: those of `earmark classify` that say how a model is used, by their names.
+      options: those of `earmark classify` that control how a model is used, by name.
 
     Raises:
-      UsageError: an option or a value that isn't known, or a model that can't be used.
+      UsageError: an option is unknown or invalid, or the model cannot be used.
     """
     checked, _ = parse_keywords({"model": model, **options}, {}, MODEL)
     return configure(checked, datetime.now(timezone.utc))[1]

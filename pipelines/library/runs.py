@@ -27,21 +27,21 @@ _log = logging.getLogger("earmark")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What came of a run; counts are of this run alone.
+    """The result of a run; counts are of this run alone.
 
     Attributes:
-      output: the folder or URI that the tables are in.
-      run_id: names the run, and its file `_runs/RUN_ID.json`; None if there was nothing to do, or
-        if the run was left to an engine.
+      output: the folder or URI of the tables.
+      run_id: the run's name, as in its file `_runs/RUN_ID.json`; None if there was nothing to do,
+        or if the run was left to an engine.
       clips: how many recordings were scored.
       audio_s: their total length in seconds.
       detections: rows written to detections/.
       events: rows written to events/.
       embeddings: rows written to embeddings/.
-      labels: in how many clips each label was detected.
+      labels: in how many clips each label was detected, the most frequent first.
       failures: how many recordings could not be scored, by reason.
-      partial: how many were scored in part, by reason; they count as clips, too.
-      skipped: how many files were left out since their names are not of audio, by extension.
+      partial: how many were scored in part, by reason; `clips` includes them.
+      skipped: how many files were skipped because their names rule out audio, by extension.
       processed_before: how many recordings earlier runs had processed.
     """
 
@@ -64,7 +64,7 @@ class RunSummary:
         return sum(self.failures.values())
 
     def read(self) -> Tables:
-        """The tables of the output, with the rows of earlier runs, too: see `earmark.read`."""
+        """The tables of the output, including rows of earlier runs: see `earmark.read`."""
         return read(self.output)
 
 
@@ -74,22 +74,22 @@ def classify(
     progress: bool | None = None,
     **options: Unpack[ClassifyKeywords],
 ) -> RunSummary:
-    """Process an archive, as `earmark classify` does: what is new in it, each recording once.
+    """Process the recordings of an archive that are new or have changed: `earmark classify`.
 
-    Ctrl-C, or a notebook's Stop, finishes the recordings in progress and commits them; then a
-    KeyboardInterrupt is raised. The same call resumes from there. Outside the main thread, signals
-    are left alone.
+    Ctrl-C, or a notebook's stop button, finishes the recordings in progress and commits them; then
+    a KeyboardInterrupt is raised. The same call resumes from there. Outside the main thread, signal
+    handlers are left alone.
 
     Args:
       beam: Beam's own options by name, such as {"direct_num_workers": 2}.
-      progress: whether to draw a progress bar; None for only on a terminal or in a notebook.
-      options: those of the command by their names, input and output among them. Paths may be
-        pathlib's; what may be repeated is a list.
+      progress: whether to show progress; None for only on a terminal or in a notebook.
+      options: the command's, by name; input and output are required. Paths may be `str` or
+        `pathlib.Path`; options that may be repeated take a list.
 
     Raises:
-      UsageError: the call is wrong, or what it names cannot be used; one line says why.
+      UsageError: an option, the input, the model or the output cannot be used; one line says why.
       RunError: the run failed after it had started; one line says why, and what is committed.
-      KeyboardInterrupt: it was interrupted; what was processed by then is committed.
+      KeyboardInterrupt: it was interrupted; recordings that were finished by then are committed.
     """
     return _run(options, beam, progress, RUN)
 
@@ -100,7 +100,7 @@ def embed(
     progress: bool | None = None,
     **options: Unpack[EmbedKeywords],
 ) -> RunSummary:
-    """Write down the embeddings of an archive's frames, as `earmark embed` does: see `classify`."""
+    """Write the embeddings of an archive's frames, without scores: see `classify`."""
     return _run(options, beam, progress, EMBED_RUN)
 
 
@@ -134,7 +134,7 @@ def _summary(output: str, outcome: Outcome) -> RunSummary:
         detections=totals.get("detections", 0),
         events=totals.get("events", 0),
         embeddings=totals.get("embeddings", 0),
-        labels={label: total["clips"] for label, total in totals.get("labels", {}).items()},
+        labels=_most_frequent(totals.get("labels", {})),
         failures=totals.get("failures", {}),
         partial=totals.get("partial", {}),
         skipped=record.get("listed", {}).get("skipped", {}),
@@ -142,9 +142,14 @@ def _summary(output: str, outcome: Outcome) -> RunSummary:
     )
 
 
+def _most_frequent(labels: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    clips = [(label, total["clips"]) for label, total in labels.items()]
+    return dict(sorted(clips, key=lambda each: (-each[1], each[0])))
+
+
 @contextmanager
 def _quiet_beam() -> Iterator[None]:
-    """Leave out what Beam warns of and nobody needs, unless more than the usual is to be logged."""
+    """Hide Beam's warnings, which nobody needs, unless logging has been configured to show more."""
     logger, quiet = logging.getLogger("apache_beam"), shared(_Quiet)
     with quiet.lock:
         is_usual = not logger.level and logger.getEffectiveLevel() >= logging.WARNING

@@ -71,7 +71,7 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
     known = _known(command)
     given, beam_flags = _parser(command, known).parse_known_args(list(arguments))
     flags = {name: value for name, value in vars(given).items() if value is not None}
-    return _together(command, flags, beam_flags, from_flags=set(flags))
+    return _together(command, flags, beam_flags, from_flags={"input", "output", *flags})
 
 
 def parse_keywords(
@@ -221,7 +221,7 @@ def _in_words(problem: Any, from_flags: set[str]) -> str:
     name = str(problem["loc"][0])
     where = f"--{name}" if name in from_flags else name
     if problem["type"] == "missing":
-        return f"--{name} is required"
+        return f"{where} is required"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {name} in the config file{nearest(name, ClassifyOptions.model_fields)}"
     said = _OF_LISTS.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
@@ -279,6 +279,9 @@ def _check_beam_flags(
         word = unknown[0].split("=")[0]
         if word.removeprefix("--") in command.without:
             raise UsageError(f"{word}: not an option of {command.name}, only of earmark classify")
+        if not word.startswith("-"):
+            said = masked_flags([unknown[0]])[0]
+            raise UsageError(f"{said!r} belongs to no option; recordings are named after --input")
         known = [f"--{name}" for name in ("config", *own)]
         hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
         raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")

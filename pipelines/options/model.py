@@ -167,9 +167,9 @@ class ClassifyOptions(BaseModel):
     channels: Literal["mix", "each"] = _of_processing(
         "mix", description="mix a recording's channels to one, or score each separately"
     )
-    embeddings: Literal["float32", "float16"] | None = _of_detections(
+    embeddings: Literal["float32", "float16"] | None = _of_processing(
         None,
-        description="also write embeddings, as float32 (if no type is given) or float16",
+        description="write embeddings, as float32 (if no type is given) or float16",
         metavar="DTYPE",
     )
     hop_s: float | None = _of_processing(

@@ -14,10 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from earmark.models.classifier import AudioClassifier
-from earmark.pipelines.console import plain
+from earmark.pipelines.console import counted, in_words, plain
 from earmark.pipelines.runs import Run, retry, scope
 from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
@@ -133,39 +134,35 @@ def _tried(
     for block in decode_frames(Span(each), made_by.grid, Clock(), made_by.channels):
         score_block(block, classifier)
         heard_s += len(block.frames) // block.channels * made_by.grid.hop_s
-        yield heard_s, block.ending is not None and block.ending.samples > 0
+        ending = block.ending
+        if ending is not None and ending.header is not None and ending.samples:
+            yield ending.samples / ending.header.sample_rate_hz, True
+        else:
+            yield heard_s, False
 
 
 def _show(kinds: list[Kind], planned: Planned, workers: int, console: Console) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("to process")
-    for name in ("objects", "GB", "hours (estimate)"):
+    for name in ("objects", "size", "audio (estimate)"):
         table.add_column(name, justify="right")
     for kind in kinds:
-        hours = "?" if kind.audio_s is None else f"{kind.audio_s / 3600:,.2f}"
-        row = (f"{kind.objects:,}", f"{kind.size_bytes / 1e9:,.2f}", hours)
+        length = "?" if kind.audio_s is None else in_words(kind.audio_s)
+        row = (f"{kind.objects:,}", decimal(kind.size_bytes), length)
         table.add_row(plain(kind.name, 40) or "no extension", *row)
     if kinds:
         console.print(table)
     audio_s = sum(kind.audio_s or 0 for kind in kinds)
     work_s = sum(kind.work_s or 0 for kind in kinds) / workers
-    lines = [
-        f"{planned.objects:,} objects to process, about {audio_s / 3600:,.2f} hours.",
-        f"{planned.done:,} others were processed before.",
-    ]
+    length = f", about {in_words(audio_s)} of audio" if audio_s else ""
+    lines = [f"{counted(planned.objects, 'object')} to process{length}."]
     if planned.changed:
-        lines.append(f"{planned.changed:,} of those to process have changed since then.")
+        lines.append(f"{planned.changed:,} of these changed since an earlier run.")
     if planned.retried:
-        lines.append(f"{planned.retried:,} of those to process have failed before.")
+        lines.append(f"{planned.retried:,} of these failed in an earlier run.")
+    if planned.done:
+        lines.append(f"{counted(planned.done, 'object')} already processed.")
     if work_s:
-        speed = f"{audio_s / work_s:,.0f} times real time with {workers} threads"
-        lines.append(f"This will take about {_in_words(work_s + _START_UP_S)} ({speed}).")
-    console.print("\n".join(lines), highlight=False)
-
-
-def _in_words(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:,.1f} hours"
+        speed = f"{audio_s / work_s:,.0f} times real time with {counted(workers, 'thread')}"
+        lines.append(f"This will take about {in_words(work_s + _START_UP_S)} ({speed}).")
+    console.print("\n".join(lines))

@@ -76,7 +76,7 @@ def show_facts(said: Mapping[str, Any], console: Console, *, all_labels: bool) -
     for name, value in _lines(said, all_labels):
         lines = [plain(line, _LONGEST_LINE) for line in value.split("\n")]
         grid.add_row(f"[dim]{plain(name, 100)}[/dim]", "\n".join(lines))
-    console.print(grid, highlight=False)
+    console.print(grid)
 
 
 def _loaded(source: Any) -> tuple[AudioClassifier, int | None]:
@@ -178,5 +178,5 @@ def _head_lines(head: Mapping[str, Any], described: Mapping[str, Any]) -> Iterat
 
 def _some(labels: Sequence[str]) -> str:
     more = len(labels) - _LABELS_SHOWN
-    rest = f", and {more} more (--labels lists all)" if more > 0 else ""
-    return ", ".join(printable(label, 100) for label in labels[:_LABELS_SHOWN]) + rest
+    rest = f"; and {more} more (--labels lists all)" if more > 0 else ""
+    return "; ".join(printable(label, 100) for label in labels[:_LABELS_SHOWN]) + rest

@@ -87,7 +87,9 @@ def _clock(seconds: float) -> str:
 
 
 def _show_bar(board: Board, console: Console, over: threading.Event) -> None:
-    columns = (TimeElapsedColumn(), BarColumn(), TextColumn("{task.description}"))
+    columns = [BarColumn(), TextColumn("{task.description}")]
+    if console.width >= 100:  # else there is only room for the time that is left
+        columns.insert(0, TimeElapsedColumn())
     began = time.monotonic()
     # rich and the caller would both put sys.stderr aside, and put back the other's
     with Progress(
@@ -126,4 +128,4 @@ def _as_html(now: Snapshot, elapsed_s: float) -> dict[str, str]:
 def _print_lines(board: Board, console: Console, over: threading.Event) -> None:
     began = time.monotonic()
     while not over.wait(LINE_EVERY_S):
-        console.print(describe(board.snapshot(), time.monotonic() - began), highlight=False)
+        console.print(describe(board.snapshot(), time.monotonic() - began))

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from earmark.pipelines.console import plain
+from earmark.pipelines.console import counted, in_words, plain
 from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.runs import Outcome, Run
 from earmark.transforms.output import written_tables
@@ -47,11 +47,11 @@ def show_end(outcome: Outcome, console: Console) -> None:
         console.print("\nThe run is left to the engine; its job will end it.")
         return
     if record is None:
-        before = f"all {planned.done:,} objects were processed before"
+        before = f"{counted(planned.done, 'object')} already processed"
         console.print(f"\nNothing to do: {before if planned.done else 'no new objects'}.")
         return
     totals = record["totals"]
-    console.print(_headline(record), highlight=False)
+    console.print(_headline(record))
     if totals["labels"]:
         console.print(_label_table(totals["labels"]))
     _show_reasons("failed", "failures", totals["failures"], console)
@@ -64,21 +64,22 @@ def show_end(outcome: Outcome, console: Console) -> None:
 def _show_before(planned: Planned, console: Console) -> None:
     """How much earlier runs had processed, and why some of it was processed again."""
     for objects, what in (
-        (planned.done, "others were processed before"),
-        (planned.changed, "had changed since then"),
-        (planned.retried, "had failed before and were retried"),
+        (planned.changed, "processed again, having changed since an earlier run"),
+        (planned.retried, "retried, having failed in an earlier run"),
+        (planned.done, "already processed by earlier runs"),
     ):
         if objects:
-            console.print(f"{objects:,} {what}", highlight=False)
+            console.print(f"{objects:,} {what}")
 
 
 def _settings(run: Run) -> list[tuple[str, str]]:
     classifier, made_by = run.classifier, run.made_by
+    gives = f"{classifier.classes} classes" if made_by.heads else "embeddings"
     frame_s = made_by.grid.heard_samples / classifier.sample_rate_hz
     hop_s = made_by.grid.hop_s
     shown = {
         "run": made_by.run_id,
-        "model": f"{classifier.name} ({classifier.classes} classes, {frame_s:g} s frames, a frame "
+        "model": f"{classifier.name} ({gives}, {frame_s:g} s frames, a frame "
         f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
     }
     given = run.options.model_dump(exclude={"model", "hop_s", "min_score", "dry_run", "verbose"})
@@ -108,14 +109,12 @@ def _in_words(value: object) -> str:
 def _headline(record: Mapping[str, Any]) -> str:
     totals = record["totals"]
     counts = ", ".join(
-        f"{totals[table.name]:,} {table.name}"
+        counted(totals[table.name], table.name.removesuffix("s"))
         for table in written_tables(record["files"])
         if not table.is_of_objects
     )
-    hours = totals["audio_s"] / 3600
-    clips = "clip" if totals["clips"] == 1 else "clips"
-    length = f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.1f} minutes"
-    return f"\n[bold]{totals['clips']:,} {clips} scored[/bold], {length} of audio: {counts}."
+    clips = counted(totals["clips"], "clip")
+    return f"\n[bold]{clips} scored[/bold], {in_words(totals['audio_s'])} of audio: {counts}."
 
 
 def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
@@ -140,17 +139,15 @@ def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
 def _show_reasons(what: str, table: str, reasons: Mapping[str, int], console: Console) -> None:
     if reasons:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
-        console.print(f"{sum(reasons.values()):,} {what} ({counts}): see {table}/", highlight=False)
+        console.print(f"{sum(reasons.values()):,} {what} ({counts}): see {table}/")
 
 
 def _show_skipped(skipped: Mapping[str, int], console: Console) -> None:
     if skipped:
-        total = sum(skipped.values())
+        files = counted(sum(skipped.values()), "file")
         counts = ", ".join(_most_frequent(skipped))
-        files = "file" if total == 1 else "files"
         console.print(
-            f"{total:,} {files} skipped, not audio by name ({counts}); --all_files includes them",
-            highlight=False,
+            f"{files} skipped, not audio by name ({counts}); --all_files includes them",
         )
 
 
@@ -171,4 +168,4 @@ def _show_where(record: Mapping[str, Any], console: Console) -> None:
     files = f"{output}/{table}/*.parquet".replace("'", "''")
     console.print(f"\nThe rows are in [bold]{plain(output)}/[/bold]. To take a look, in DuckDB:\n")
     query = indent(glance.format(files=plain(files)), "  ")
-    console.print(f"{query};\n", highlight=False, soft_wrap=True)
+    console.print(f"{query};\n", soft_wrap=True)

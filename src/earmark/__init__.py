@@ -1,7 +1,7 @@
 """Listens to large archives of audio and writes down, in Parquet, what is heard where.
 
-What `__all__` names is the library: docs/python.md explains it. Each name is imported when it is
-first used, since what it needs takes a second or two; `import earmark` itself takes none.
+The names in `__all__` are the library, which docs/python.md explains. Each is imported when it is
+first used, since its dependencies take a second or two to import; `import earmark` is immediate.
 """
 
 from importlib import import_module
@@ -78,7 +78,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-if not TYPE_CHECKING:  # else checkers would take every name for one that there is
+if not TYPE_CHECKING:  # otherwise type checkers would accept every name
 
     def __getattr__(name):
         if name not in _HOME:

@@ -321,6 +321,7 @@ def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path: Path) -> No
     [
         ("yament", "no such model: 'yament'; did you mean yamnet?"),
         ("built-in", "no such model: 'built-in'; did you mean builtin?"),
+        ("README", "no such model: 'README' (known by name: builtin, yamnet;"),
         ("perch", "no such model: 'perch' (known by name: builtin, yamnet;"),
         ("", "no such model: '' (known by name"),
         ("models/perch.tflite", "no such model file: models/perch.tflite"),

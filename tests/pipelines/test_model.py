@@ -24,6 +24,22 @@ def test_info_says_what_a_model_takes_gives_and_is_called(capsys):
     assert "10 scores, 'scores'" in shown
 
 
+def test_labels_that_contain_commas_can_be_told_apart(tmp_path, capsys):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("Child speech, kid speaking\n" + "\n".join("bcdefghij"))
+    model = str(tmp_path / "m.tflite")
+    assert main(["model", "label", "builtin", "--labels", str(labels), "--output", model]) == 0
+    assert main(["model", "info", model]) == 0
+    assert "Child speech, kid speaking; b; c;" in capsys.readouterr().out
+
+
+def test_the_command_without_an_action_lists_its_actions(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["model"])
+    assert ended.value.code == 0
+    assert "pack labels and metadata into a .tflite file" in capsys.readouterr().out
+
+
 def test_info_as_json_says_all_of_it(tmp_path, capsys):
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(f"Laut {i}" for i in range(10)))
@@ -101,7 +117,7 @@ def test_info_says_that_a_sample_rate_is_assumed(shared, capsys):
     assert main(["model", "info", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "16000 Hz (assumed" in shown
-    assert "class 0, class 1" in shown
+    assert "class 0; class 1" in shown
 
 
 def test_fetch_prints_where_a_model_is_that_was_fetched_before(

@@ -103,4 +103,4 @@ def test_an_output_without_it_is_not_added_to(output, archive, classify, monkeyp
     monkeypatch.setattr("earmark.transforms.output.tables.TABLES", TABLES)
     status, _, errors = classify(archive, output)
     assert status == 2
-    assert "holds rows made with tables lengths, detections," in errors
+    assert "holds the tables lengths, detections," in errors

@@ -107,7 +107,7 @@ def test_a_broken_file_of_any_table_is_named_at_the_start_and_set_aside(
 
     status, out, _ = classify(archive, output, "--embeddings")
     assert status == 0
-    assert "1 others were processed before" in out
+    assert "1 already processed by earlier runs" in out
     assert all_rows(output) == before
 
 

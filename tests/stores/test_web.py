@@ -166,7 +166,7 @@ def test_members_of_an_archive_are_listed_by_parts_of_it(
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
-        ("/gone.wav", "is not there, or cannot be read"),
+        ("/gone.wav", "does not exist, or cannot be read"),
         ("/*.wav", "a web server has no listing"),
         ("/a.wav?X-Amz-Signature=hush", "credentials don't go into URIs"),
     ],

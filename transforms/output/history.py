@@ -123,6 +123,14 @@ def _check(path: str, metadata: pq.FileMetaData, settings: Mapping[str, str]) ->
     for key, value in settings.items():
         there = said.get(f"{PREFIX}{key}")
         if there != value:
-            raise HistoryError(
-                f"holds rows made with {key} {there}, not {value}; name another folder"
-            )
+            raise HistoryError(f"{_difference(key, there, value, said)}; name another folder")
+
+
+def _difference(key: str, there: str | None, value: str, said: Mapping[str, str]) -> str:
+    """In which setting the rows that are there differ from those to be written."""
+    if key == "tables":
+        return f"holds the tables {there}, not {value}"
+    if key == "model_sha256":
+        model = said.get(f"{PREFIX}model_name")
+        return f"holds rows of another model: {model}, sha256 {there}, not {value}"
+    return f"holds rows made with {key} {there}, not {value}"

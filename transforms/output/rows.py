@@ -52,7 +52,7 @@ class NoSuchTableError(KeyError):
         return str(self.args[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rows:
     """The rows of a table, none of which is loaded before it is asked for.
 
@@ -66,6 +66,9 @@ class Rows:
 
     name: str
     dataset: ds.Dataset
+
+    def __repr__(self) -> str:
+        return f"<rows of {self.name}: {', '.join(self.dataset.schema.names)}>"
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.dataset.scanner().to_reader().__arrow_c_stream__(requested_schema)

@@ -32,15 +32,15 @@ def find(uri: str) -> AudioObject | None:
 
 
 def trouble_with(uri: str) -> str:
-    """Why an object cannot be looked up, or a folder not be read, such as "is not there"."""
+    """Why an object cannot be looked up, or a folder not be read, such as "does not exist"."""
     path = local_path(uri)
     if path is None:
-        return "is not there, or cannot be read"
+        return "does not exist, or cannot be read"
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             os.scandir(path).close()
     except (FileNotFoundError, NotADirectoryError):
-        return "is a dangling link" if os.path.islink(path) else "is not there"
+        return "is a dangling link" if os.path.islink(path) else "does not exist"
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return f"cannot be read: {getattr(error, 'strerror', None) or error}"
     return "is not a regular file"

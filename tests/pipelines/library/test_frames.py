@@ -165,6 +165,11 @@ def test_labels_that_cannot_be_are_told_in_a_line(classifier, how, said):
     assert "\n" not in str(raised.value)
 
 
+def test_a_classifier_says_what_it_is(classifier):
+    said = "<AudioClassifier builtin: 10 classes, frames of 15600 samples at 16000 Hz>"
+    assert repr(classifier) == said
+
+
 def test_a_classifier_is_loaded_as_flags_say(tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"sound {number}" for number in range(10)))

@@ -37,6 +37,7 @@ def test_a_run_says_what_came_of_it(tmp_path, archive, rows):
     assert (done.clips, done.failed, done.failures) == (4, 1, {"not_audio": 1})
     assert (done.audio_s, done.processed_before, done.partial) == (24.0, 0, {})
     assert done.labels["siren"] == 4
+    assert list(done.labels.values()) == sorted(done.labels.values(), reverse=True)
     for table in ("detections", "events"):
         assert [(getattr(done, table),)] == rows(output, table, "count(*)")
     assert (output / "_runs" / f"{done.run_id}.json").is_file()
@@ -122,7 +123,7 @@ def test_an_interrupt_commits_what_was_heard_and_is_raised(tmp_path, record, mon
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({}, "--input is required"),
+        ({}, "^input is required"),
         ({"input": "in", "modle": "x"}, "earmark.classify has no option modle; did you mean model"),
         ({"input": "in", "dry_run": True}, "earmark.classify has no option dry_run"),
         ({"input": "in", "min_score": "much"}, "min_score much"),

@@ -35,7 +35,7 @@ def test_the_same_command_again_does_nothing_and_says_so(tmp_path, archive, clas
     before = sorted(path for path in (tmp_path / "out").rglob("*"))
     status, out, _ = classify(archive, tmp_path / "out")
     assert status == 0
-    assert "Nothing to do: all 4 objects were processed before" in out
+    assert "Nothing to do: 4 objects already processed" in out
     assert sorted(path for path in (tmp_path / "out").rglob("*")) == before
 
 
@@ -61,7 +61,7 @@ def test_what_is_new_is_added(tmp_path, archive, classify, record, rows):
     status, out, _ = classify(archive, tmp_path / "out")
     assert status == 0
     assert "1 clip scored" in out
-    assert "4 others were processed before" in out
+    assert "4 already processed by earlier runs" in out
     second = heard(rows, tmp_path / "out")
     assert {name: second[name] for name in first} == first
     assert second["new.wav"] not in first.values()
@@ -107,7 +107,7 @@ def test_what_runs_have_written_is_not_heard_when_the_output_lies_in_the_input(
 ):
     assert classify(archive, archive / "out", "--all_files")[0] == 0
     assert len(heard(rows, archive / "out")) == 4
-    assert "Nothing to do: all 4" in classify(archive, archive / "out", "--all_files")[1]
+    assert "Nothing to do: 4 objects" in classify(archive, archive / "out", "--all_files")[1]
 
 
 def test_recordings_in_folders_of_the_output_are_processed_like_others(

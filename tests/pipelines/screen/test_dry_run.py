@@ -23,8 +23,8 @@ def test_a_dry_run_tells_what_there_is_and_writes_nothing(tmp_path, archive, cla
     assert not (tmp_path / "out").exists()
     said = dict(re.findall(r"^(\.\w+) +(\d+) ", out, re.M))
     assert said == {".wav": "12", ".flac": "1", ".mp3": "1"}
-    wav_hours = float(re.search(r"^\.wav.* ([\d.]+)$", out, re.M)[1])
-    assert wav_hours == pytest.approx(sum(range(3, 15)) / 3600, abs=0.006)
+    wav_minutes = float(re.search(r"^\.wav .* ([\d.]+) minutes$", out, re.M)[1])
+    assert wav_minutes == pytest.approx(sum(range(3, 15)) / 60, abs=0.051)
     assert re.search(r"^\.mp3.* \?$", out, re.M)
     assert "14 objects to process" in out
     assert "times real time" in out
@@ -38,9 +38,16 @@ def test_a_dry_run_tells_what_is_done_already(tmp_path, archive, classify, recor
     status, out, _ = classify(archive, tmp_path / "out", "--dry_run")
     assert status == 0
     assert "2 objects to process" in out
-    assert "13 others were processed before" in out
-    assert "1 of those to process have changed" in out
+    assert "1 of these changed since an earlier run" in out
+    assert "13 objects already processed" in out
     assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_a_dry_run_with_nothing_to_do_says_only_that(tmp_path, classify, record):
+    record(tmp_path / "in" / "a.wav", "tone")
+    classify(tmp_path / "in", tmp_path / "out")
+    _, out, _ = classify(tmp_path / "in", tmp_path / "out", "--dry_run")
+    assert out == "0 objects to process.\n1 object already processed.\n"
 
 
 def test_a_dry_run_into_rows_made_in_another_way_says_so(tmp_path, archive, classify):

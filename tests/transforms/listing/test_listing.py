@@ -905,7 +905,7 @@ class TestArchives:
             ),
             ("texts.tar", r"no file in it may be audio by its name \(it has 1 \.txt\)"),
             ("t.tar!/*.mp3", "matches nothing"),
-            ("gone.tar!/a.wav", "a.wav is not there"),
+            ("gone.tar!/a.wav", "a.wav does not exist"),
         ],
     )
     def test_nothing_to_hear_in_archives_is_refused_in_one_line(
@@ -949,9 +949,9 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("pattern", "complaint"),
         [
-            ("gone.wav", r"^/.*/gone\.wav is not there$"),
-            ("gone/", "/gone is not there$"),
-            ("gone/**", r"gone/\*\*: /.*/gone is not there$"),
+            ("gone.wav", r"^/.*/gone\.wav does not exist$"),
+            ("gone/", "/gone does not exist$"),
+            ("gone/**", r"gone/\*\*: /.*/gone does not exist$"),
             ("*.flac", r"\*\.flac matches nothing"),
             ("empty", "empty matches nothing"),
             ("b.*", r"no file in it may be audio by its name \(it has 1 \.dat\); --all_files"),
@@ -960,7 +960,7 @@ class TestChecks:
             ("pipe", "pipe is not a regular file$"),
             ("[z-a]", "a range goes upwards"),
             ("l.csv", r"manifest .*l\.csv cannot be read: .*No such file"),
-            ("odd\nname", r".*odd\\nname is not there"),
+            ("odd\nname", r".*odd\\nname does not exist"),
         ],
     )
     def test_nothing_to_hear_is_refused_in_one_line(
@@ -1011,7 +1011,7 @@ class TestChecks:
         [
             ("foo://x/a.wav", "no filesystem is known for it; known are paths, file:///, .*mem://"),
             ("file://elsewhere/a.wav", "no filesystem is known for it"),
-            ("mem://b/gone.wav", "mem://b/gone.wav is not there, or cannot be read"),
+            ("mem://b/gone.wav", "mem://b/gone.wav does not exist, or cannot be read"),
             ("mem://b/*.flac", "matches nothing"),
             ("mem://b/notes*", r"no file in it may be audio by its name \(it has 1 \.txt\)"),
             ("closed://b/**", "closed://b/ cannot be listed: no credentials$"),
