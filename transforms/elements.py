@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Address:
+    """A signed URL: a secret, which goes to those who read by it and is never shown or written."""
+
+    url: str = field(repr=False)
 
 
 class AudioObject(NamedTuple):
@@ -21,11 +28,22 @@ class AudioObject(NamedTuple):
       size_bytes: its size, None where the listing could not tell.
       version: changes whenever the content does: its size, the time of its last change,
         and in stores its etag; see `is_same_version`.
+      address: of an object that is read by a signed URL, or of its archive; None for others.
     """
 
     uri: str
     size_bytes: int | None
     version: str
+    address: Address | None = None
+
+    @property
+    def source(self) -> str:
+        """The URI that it, or its archive, is read by: a secret where it has an address."""
+        return self.uri if self.address is None else self.address.url
+
+    def without_address(self) -> AudioObject:
+        """The object for those who don't read it."""
+        return self._replace(address=None)
 
 
 class Found(NamedTuple):
@@ -51,6 +69,10 @@ class PlannedObject(NamedTuple):
 
     object: AudioObject
     old_file: str | None = None
+
+    def without_address(self) -> PlannedObject:
+        """The same for those who don't read the object."""
+        return self._replace(object=self.object.without_address())
 
     @classmethod
     def of(cls, listed: Iterable[Any], old_file: str | None) -> PlannedObject:

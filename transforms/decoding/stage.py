@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 import numpy as np
@@ -74,8 +74,10 @@ def decode_frames(
     Yields:
       Blocks of frames, then one without frames that holds the Ending.
     """
+    clip = span.clip
+    span = replace(span, clip=clip.without_address())
     try:
-        with local_copy(span.clip.uri, span.clip) as path:
+        with local_copy(clip) as path:
             yield from shared(DecoderPool).decode(span, path, grid, clock, use)
     except AudioError as error:
         none = np.empty((0, grid.frame_samples * use.in_frame), np.float32)

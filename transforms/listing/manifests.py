@@ -22,6 +22,7 @@ from earmark.transforms.storage import (
     local_uri,
     open_file,
     shown,
+    without_signature,
 )
 from earmark.transforms.text import printable
 
@@ -31,6 +32,7 @@ _LONGEST_LINE = 1_000_000
 
 def is_manifest(pattern: str) -> bool:
     """Whether a pattern is a single file that is a manifest by its name."""
+    pattern, _ = without_signature(pattern)
     if file_kind(pattern) not in _ROWS:
         return False
     path = local_path(pattern)
@@ -63,7 +65,7 @@ def read_manifest(manifest: str) -> Iterator[str]:
 
 def _rows(manifest: str) -> Iterator[tuple[str, Any]]:
     """Each row's name and the value of its column uri."""
-    kind = file_kind(manifest)
+    kind = file_kind(without_signature(manifest)[0])
     if kind not in _ROWS:
         with _open(manifest) as file:
             kind = _kind_by_content(file.read(64))
@@ -153,7 +155,9 @@ def _against(manifest: str, uri: str) -> str:
         return uri
     if folder is not None:
         return local_uri(os.path.join(os.path.dirname(folder), path))
-    return local_uri(path) if path.startswith("/") else _join_remote(manifest, path)
+    if path.startswith("/"):
+        return local_uri(path)
+    return _join_remote(without_signature(manifest)[0], path)
 
 
 def _join_remote(manifest: str, relative: str) -> str:

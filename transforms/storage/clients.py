@@ -74,7 +74,7 @@ def root_of(uri: str) -> str:
 
 @lru_cache(maxsize=256)
 def client_of(root: str) -> Client:
-    """The client for a bucket, a container or a web server; one for the process.
+    """The client for a bucket, a container, a web server or a file on one; one for the process.
 
     Raises:
       StoreError: there are no credentials, or no such bucket.
@@ -87,7 +87,7 @@ def _web_place(uri: str) -> tuple[Client, str]:
     parts = urlsplit(uri)
     key = unquote(parts.path[1:])
     if parts.query or not is_object_store(f"s3://_/{key}") or key.endswith("/") or not key:
-        return _web(uri), ""
+        return client_of(uri), ""
     return client_of(f"{parts.scheme}://{parts.netloc}"), key
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -15,6 +15,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
 from earmark.transforms.storage.paths import is_web
 from earmark.transforms.storage.retrying import TRIES, retrying
+from earmark.transforms.storage.signed_urls import refusal, without_signature
 from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
 from earmark.transforms.text import printable
 
@@ -31,14 +32,8 @@ class ObjectStores:
     def look(self, uri: str) -> Stored:
         """What there is at a URI."""
         client, key = placed(uri)
-        with _told():
-            try:
-                found = client.head(key)
-            except (BaseError, FileNotFoundError):
-                if not is_web(uri):
-                    raise
-                found = client.get(key).meta  # some servers answer no HEAD
-            return _stored(uri, found)
+        with _told(uri):
+            return _stored(uri, _head(client, key, uri))
 
     def list_below(self, beginning: str) -> Iterator[Stored]:
         """All objects whose URIs begin like this, at any depth.
@@ -57,15 +52,14 @@ class ObjectStores:
     def read(self, uri: str) -> Reading:
         """An object from its beginning to its end; a broken connection is taken up again."""
         client, key = placed(uri)
-        with _told():
+        with _told(uri):
             answer = client.get(key)
         stored = _stored(uri, answer.meta)
-        return Reading(stored, _chunks(_Object(client, key, stored), answer))
+        return Reading(stored, _chunks(_Object(uri, stored), answer))
 
     def open(self, uri: str) -> BinaryIO:
         """An object to be read from any position, all of one version."""
-        client, key = placed(uri)
-        raw = _ObjectFile(_Object(client, key, self.look(uri)))
+        raw = _ObjectFile(_Object(uri, self.look(uri)))
         return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
 
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
@@ -105,6 +99,18 @@ class ObjectStores:
                 _delete(client_of(root), group)
 
 
+def _head(client: Client, key: str, uri: str) -> Any:
+    """What there is; some web servers answer no HEAD, and no URL signed for GET permits it."""
+    if not is_web(uri):
+        return client.head(key)
+    if without_signature(uri)[1] is None:
+        with suppress(BaseError, FileNotFoundError):
+            return client.head(key)
+    with suppress(BaseError):  # as for an empty file
+        return client.get(key, options={"range": (0, 1)}).meta
+    return client.get(key).meta
+
+
 def probe_container(uri: str) -> None:
     """Ask a container of Azure's whether it can be listed, without patience.
 
@@ -134,7 +140,8 @@ def _writable(uri: str) -> tuple[Client, str]:
 
 
 def _stored(uri: str, meta: Any) -> Stored:
-    return Stored(uri, meta["size"], meta["last_modified"].timestamp(), _bare(meta["e_tag"] or ""))
+    name, _ = without_signature(uri)
+    return Stored(name, meta["size"], meta["last_modified"].timestamp(), _bare(meta["e_tag"] or ""))
 
 
 def _bare(etag: str) -> str:
@@ -191,18 +198,23 @@ def _without_folders(metas: Iterable[Any]) -> Iterator[Any]:
 
 
 class _Object(NamedTuple):
-    """An object of a client, in the version that it has."""
+    """An object, in the version that it has.
 
-    client: Client
-    key: str
+    Attributes:
+      uri: by which it is read; signed, maybe.
+      stored: what it is.
+    """
+
+    uri: str
     stored: Stored
 
     def get(self, start: int, stop: int) -> Any:
         """Ask for a part of it, if it still has that version."""
+        client, key = placed(self.uri)
         options: Any = {"range": (start, stop)}
         if self.stored.etag:
             options["if_match"] = f'"{self.stored.etag}"'
-        return self.client.get(self.key, options=options)
+        return client.get(key, options=options)
 
 
 def _chunks(
@@ -210,7 +222,7 @@ def _chunks(
 ) -> Iterator[bytes]:
     """A part of an object, all of it without one; the first answer may be there already."""
     done, stop = start, object_.stored.size_bytes if stop < 0 else stop
-    with _told():
+    with _told(object_.uri):
         for attempt in retrying(_broke_off):
             with attempt:
                 if answer is None and done < stop:
@@ -301,7 +313,7 @@ class _Upload(io.RawIOBase):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(uri: str = "") -> Iterator[None]:
     """Have obstore's errors told in one line, as those of a store."""
     try:
         yield
@@ -312,7 +324,7 @@ def _told() -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileNotFoundError(_line(error)) from error
     except (BaseError, OSError) as error:  # OSError: what its files raise
-        raise StoreError(_line(error)) from error
+        raise StoreError(refusal(uri, _line(error))) from error
 
 
 def _line(error: Exception) -> str:
