@@ -92,6 +92,26 @@ class Superseded(NamedTuple):
     file: str
 
 
+ByteRange: TypeAlias = tuple[int, int]
+"""A part of a file: its first byte, and the first behind it."""
+
+
+class PlainSound(NamedTuple):
+    """Where a file has its samples, if they are uncompressed and lie one after another.
+
+    Attributes:
+      head_bytes: how much of the file's beginning is read to open it.
+      start: the first byte of the samples.
+      stop: the first byte behind them.
+      second_bytes: how many bytes a second has.
+    """
+
+    head_bytes: int
+    start: int
+    stop: int
+    second_bytes: int
+
+
 @dataclass(frozen=True)
 class Span:
     """A part of a recording, which one worker decodes; a short recording is a single span.
@@ -105,6 +125,7 @@ class Span:
       count: how many spans the clip has.
       start_s: where it begins.
       stop_s: where it ends; None for the clip's end.
+      sound: where the samples are, if only those of the span are to be fetched; None otherwise.
     """
 
     clip: AudioObject
@@ -112,6 +133,7 @@ class Span:
     count: int = 1
     start_s: int = 0
     stop_s: int | None = None
+    sound: PlainSound | None = None
 
 
 @dataclass(frozen=True)

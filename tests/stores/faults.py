@@ -43,6 +43,7 @@ class FaultyProxy:
       faults: may be changed at any time.
       done: how many requests were answered well or went wrong, by how.
       requests: method and path of each.
+      sent_bytes: how much of objects was sent, by path.
       gate: whether a request is let through, by its method and path; others are answered 403.
       page_size: how many objects a page of a listing holds; None for as many as the store likes.
 
@@ -55,6 +56,7 @@ class FaultyProxy:
         self.faults = Faults()
         self.done: Counter[str] = Counter()
         self.requests: list[str] = []
+        self.sent_bytes: Counter[str] = Counter()
         self.gate: Callable[[str, str], bool] = lambda method, path: True
         self.page_size: int | None = None
         self._store = store
@@ -91,6 +93,7 @@ class FaultyProxy:
         self.faults, self._dice = faults, random.Random(faults.seed)
         self.done.clear()
         self.requests.clear()
+        self.sent_bytes.clear()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -109,7 +112,9 @@ class FaultyProxy:
         if not self.gate(request.command, request.path):
             _send(request, (403, [("Content-Type", "application/xml")], _REFUSAL))
             return
-        _send(request, self._ask(request, body), fault, self.faults.slow_s)
+        answer = self._ask(request, body)
+        self.sent_bytes[request.path.partition("?")[0]] += len(answer[2])
+        _send(request, answer, fault, self.faults.slow_s)
 
     def _roll(self) -> str:
         value, faults = self._dice.random(), self.faults

@@ -67,6 +67,7 @@ class AudioReader:
       header: what the recording is.
       library: what decodes it: libsndfile, libav, or numpy for what needs no decoding.
       can_seek: whether any sample can be reached without decoding what lies before it.
+      sound: where the samples are, if they are read straight from the file; None otherwise.
     """
 
     def __init__(self, decoder: _Decoder) -> None:
@@ -74,6 +75,7 @@ class AudioReader:
         self.header = decoder.header
         self.library = decoder.library
         self.can_seek = decoder.can_seek
+        self.sound = decoder.place if isinstance(decoder, PlainDecoder) else None
 
     def blocks(
         self, block_samples: int, start: int = 0, stop: int | None = None

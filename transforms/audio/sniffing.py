@@ -35,14 +35,16 @@ def sniff(file: FilePart) -> Sniffed:
     """
     start = _behind_id3(file)
     for each in (start, 0) if start else (0,):  # a tag may tell a wrong size
-        head = file.read_at(each, _HEAD_BYTES)
+        head = file.read_at(each, HEAD_BYTES)
         for format_ in FORMATS:
             if (at := _beginning(format_, head)) is not None:
                 return Sniffed(format_, file.part(each + at))
     raise NotAudioError("the content is in no known audio or video format")
 
 
-_HEAD_BYTES = 1 << 17
+HEAD_BYTES = 1 << 17
+"""So much of a file is looked at to recognise it."""
+
 _MAX_TAGS = 100
 
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 
+from earmark.transforms.elements import ByteRange
 from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
 from earmark.transforms.storage.paths import is_web
 from earmark.transforms.storage.retrying import TRIES, retrying
@@ -49,13 +50,14 @@ class ObjectStores:
             for meta in _without_folders(_listed(client_of(root), key, _is_sorted(root))):
                 yield _stored(f"{root}/{meta['path']}", meta)
 
-    def read(self, uri: str) -> Reading:
-        """An object from its beginning to its end; a broken connection is taken up again."""
+    def read(self, uri: str, part: ByteRange | None) -> Reading:
+        """An object, or a part of it, to its end; a broken connection is taken up again."""
         client, key = placed(uri)
         with _told(uri):
-            answer = client.get(key)
+            answer = client.get(key, options={"range": part} if part else None)
         stored = _stored(uri, answer.meta)
-        return Reading(stored, _chunks(_Object(uri, stored), answer))
+        part = part or (0, stored.size_bytes)
+        return Reading(stored, _chunks(_Object(uri, stored), part, answer))
 
     def open(self, uri: str) -> BinaryIO:
         """An object to be read from any position, all of one version."""
@@ -217,11 +219,10 @@ class _Object(NamedTuple):
         return client.get(key, options=options)
 
 
-def _chunks(
-    object_: _Object, answer: Any = None, start: int = 0, stop: int = -1
-) -> Iterator[bytes]:
-    """A part of an object, all of it without one; the first answer may be there already."""
-    done, stop = start, object_.stored.size_bytes if stop < 0 else stop
+def _chunks(object_: _Object, part: ByteRange, answer: Any = None) -> Iterator[bytes]:
+    """A part of an object; the first answer may be there already."""
+    start, stop = part
+    done = start
     with _told(object_.uri):
         for attempt in retrying(_broke_off):
             with attempt:
@@ -268,7 +269,7 @@ class _ObjectFile(io.RawIOBase):
         start, stop = self._position, min(self._position + len(view), self._size)
         if start >= stop:
             return 0
-        for chunk in _chunks(self._object, start=start, stop=stop):
+        for chunk in _chunks(self._object, (start, stop)):
             view[self._position - start :][: len(chunk)] = chunk
             self._position += len(chunk)
         return stop - start

@@ -149,7 +149,7 @@ def test_what_is_written_in_parts_is_whole(folder):
 def _remote(monkeypatch) -> AudioObject:
     """An object of 5 MB in a store."""
     there = Stored("store://bucket/a.wav", 5 * MB, 1.0)
-    monkeypatch.setattr(reading, "read", lambda _: Reading(there, iter([bytes(5 * MB)])))
+    monkeypatch.setattr(reading, "read", lambda *_: Reading(there, iter([bytes(5 * MB)])))
     return AudioObject(there.uri, 5 * MB, there.version)
 
 
