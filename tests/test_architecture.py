@@ -162,6 +162,16 @@ def test_what_needs_no_beam_imports_none(module):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_a_command_imports_what_decodes_and_what_reads_tables_only_when_it_needs_them():
+    program = """if True:
+        import sys
+        import earmark.pipelines.classify, earmark.pipelines.runs, earmark.pipelines.screen
+        print(*({"av", "soundfile", "pyarrow.dataset"} & set(sys.modules)))
+        """
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert done.stdout.split() == []
+
+
 ENGINES_OWN = (
     *("is_local", "DirectRunner", "DirectOptions", "FnApiRunner", "FlinkRunner", "FlinkEngine"),
     *("DataflowRunner", "LocalEngine", "DataflowEngine", "RemoteEngine", "template_location"),

@@ -13,14 +13,18 @@ from earmark.transforms.archives import list_members
 from earmark.transforms.decoding.local_copies import local_copy
 from earmark.transforms.errors import ReadError
 from earmark.transforms.listing import check_patterns
-from earmark.transforms.storage import ListingError, look_up, read_uri
+from earmark.transforms.storage import ListingError, StoreError, look_up, open_file, read_uri
 from tests.stores.faults import Faults
 from tests.stores.web import Web
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 
 
-PATHS = ["/a.wav", "/a/b%20c.wav", "/a//b.wav", "/a.wav?id=3&x=%2F", "/%C3%A4/%23.wav", "/get/"]
+PATHS = [
+    *("/a.wav", "/a/b%20c.wav", "/a//b.wav", "/a.wav?id=3&x=%2F", "/%C3%A4/%23.wav", "/get/"),
+    *("/a%2Fb.wav", "/%E4.wav", "/100%25.wav"),
+]
+ETAGS = ['"{}"', 'W/"{}"', ""]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -32,12 +36,12 @@ def test_a_file_comes_whole_whatever_its_name(web: Web, path: str) -> None:
         assert Path(copy).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("etags", [True, False])
+@pytest.mark.parametrize("etag", ETAGS)
 @pytest.mark.parametrize(
     "faults", [Faults(refused=0.3), Faults(cut=0.4), Faults(slow=0.5, slow_s=0.1)]
 )
-def test_faults_change_no_byte(web: Web, etags: bool, faults: Faults) -> None:
-    web.etags = etags
+def test_faults_change_no_byte(web: Web, etag: str, faults: Faults) -> None:
+    web.etag = etag
     web.files["/a.wav"] = CONTENT
     web.proxy.misbehave(faults)
     for _ in range(4):
@@ -60,9 +64,24 @@ def test_what_was_replaced_since_it_was_listed_is_told(web: Web) -> None:
         pass
 
 
-def test_members_of_an_archive_are_listed_by_parts_of_it(web: Web, tmp_path: Path) -> None:
+@pytest.mark.parametrize("etag", ETAGS[:2])
+def test_a_file_that_is_replaced_while_it_is_read_in_parts_is_told(web: Web, etag: str) -> None:
+    web.etag, web.files["/a.zip"] = etag, b"a" * 20_000_000
+    with open_file(f"{web.url}/a.zip") as file:
+        assert file.read(1) == b"a"
+        web.files["/a.zip"] = b"b" * 20_000_000
+        file.seek(15_000_000)
+        with pytest.raises(StoreError, match="has changed while it was read"):
+            file.read(1)
+
+
+@pytest.mark.parametrize("etag", ETAGS)
+def test_members_of_an_archive_are_listed_by_parts_of_it(
+    web: Web, etag: str, tmp_path: Path
+) -> None:
     import zipfile
 
+    web.etag = etag
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("x.wav", CONTENT)
         archive.writestr("y.wav", b"y")

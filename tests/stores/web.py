@@ -15,14 +15,14 @@ class Web:
     Attributes:
       url: where it is, behind the proxy.
       files: what it has, by path and query.
-      etags: whether it gives any.
+      etag: how it writes ETags; empty if it gives none.
       answers_head: whether it answers HEAD.
       named: which of the files a request's path and query mean.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.etags = self.answers_head = True
+        self.etag, self.answers_head = '"{}"', True
         self.named: Callable[[str], str] = lambda path: path
         web = self
 
@@ -56,6 +56,11 @@ class Web:
             request.send_header("Content-Length", "0")
             request.end_headers()
             return
+        etag = self.etag.format(hash(content))
+        wanted = request.headers.get("If-Match", "*")  # which takes strong ones only: RFC 9110
+        if wanted != "*" and (wanted != etag or etag.startswith("W/")):
+            request.send_error(412)
+            return
         start, stop = 0, len(content)
         if asked:
             first, last = asked.removeprefix("bytes=").split("-")
@@ -63,8 +68,8 @@ class Web:
         request.send_response(206 if asked else 200)
         if asked:
             request.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
-        if self.etags:
-            request.send_header("ETag", f'"{hash(content)}"')
+        if etag:
+            request.send_header("ETag", etag)
         request.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
         request.send_header("Content-Length", str(stop - start))
         request.end_headers()

@@ -8,29 +8,18 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
-from earmark.transforms.audio.formats import Decoder
-from earmark.transforms.audio.libav_decoder import LibavDecoder, open_libav
-from earmark.transforms.audio.ogg_chains import OggDecoder, open_ogg
-from earmark.transforms.audio.plain_sound import PlainDecoder, plain_decoder
-from earmark.transforms.audio.sniffing import Sniffed, sniff
-from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder, open_soundfile
-from earmark.transforms.elements import AudioHeader
-from earmark.transforms.errors import (
-    AudioError,
-    DamagedError,
-    EmptyFileError,
-    NoAudioStreamError,
-    NoSamplesError,
-    ReadError,
-    UnsupportedError,
-)
+from earmark.transforms.audio.sniffing import sniff
+from earmark.transforms.elements import AudioHeader, PlainSound
+from earmark.transforms.errors import AudioError, EmptyFileError, ReadError, UnsupportedError
+
+if TYPE_CHECKING:
+    from earmark.transforms.audio.decoders import OpenDecoder
 
 
 @contextmanager
@@ -46,18 +35,17 @@ def open_audio(path: str | os.PathLike[str]) -> Iterator[AudioReader]:
       DamagedError: nothing of it can be decoded.
       NoSamplesError: it is whole, and there is no sample in it.
     """
+    # Imported here: most processes that import this room decode nothing, and libav is large.
+    from earmark.transforms.audio.decoders import open_decoder
+
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_open_file(path))
-            decoder = _open_decoder(stack, file, sniff(FilePart(file)))
+            decoder = open_decoder(stack, file, sniff(FilePart(file)))
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
         _check_rate(decoder.header)
         yield AudioReader(decoder)
-
-
-_Decoder: TypeAlias = SoundfileDecoder | LibavDecoder | OggDecoder | PlainDecoder
-"""One library's view of a recording: chunks of about the size wanted, then an AudioError."""
 
 
 class AudioReader:
@@ -70,12 +58,12 @@ class AudioReader:
       sound: where the samples are, if they are read straight from the file; None otherwise.
     """
 
-    def __init__(self, decoder: _Decoder) -> None:
+    def __init__(self, decoder: OpenDecoder) -> None:
         self._decoder = decoder
         self.header = decoder.header
         self.library = decoder.library
         self.can_seek = decoder.can_seek
-        self.sound = decoder.place if isinstance(decoder, PlainDecoder) else None
+        self.sound: PlainSound | None = getattr(decoder, "place", None)
 
     def blocks(
         self, block_samples: int, start: int = 0, stop: int | None = None
@@ -160,35 +148,6 @@ def _open_file(path: str | os.PathLike[str]) -> BinaryIO:
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise ReadError("not a regular file")
     return Path(path).open("rb", buffering=0)
-
-
-def _open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> _Decoder:
-    """Opens a file with the library that suits its format, and with the other where that fails."""
-    format_, content = sniffed
-    declared = format_.read_length(content)
-    verdicts: list[AudioError] = []
-    if format_.decoder is Decoder.LIBSNDFILE and not declared.is_mpeg:
-        try:
-            sound = stack.enter_context(open_soundfile(file, format_, declared))
-            return plain_decoder(content, sound) or sound
-        except AudioError as verdict:
-            verdicts.append(verdict)
-    try:
-        if format_.decoder is Decoder.OGG_CHAINS:
-            return stack.enter_context(open_ogg(content, format_))
-        opened = stack.enter_context(open_libav(content, format_, declared))
-        return plain_decoder(content, opened) or opened
-    except AudioError as verdict:
-        verdicts.append(verdict)
-    raise _most_telling(verdicts, declared)
-
-
-def _most_telling(verdicts: list[AudioError], declared: DeclaredLength) -> AudioError:
-    """Of the libraries' verdicts on a file, the one that says most; a known cut says still more."""
-    kinds = (ReadError, UnsupportedError, NoAudioStreamError, NoSamplesError, DamagedError)
-    best = min(verdicts, key=lambda verdict: kinds.index(type(verdict)))
-    is_cut = isinstance(best, (DamagedError, NoAudioStreamError)) and not declared.is_whole
-    return declared.nothing_decoded() if is_cut else best
 
 
 _RATES_HZ = range(4000, 384_001)

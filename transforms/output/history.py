@@ -14,6 +14,7 @@ from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output.folder import table_files
 from earmark.transforms.output.provenance import PREFIX
 from earmark.transforms.output.rows import open_table, read_footers, said_of_itself
+from earmark.transforms.output.tables import TABLES
 from earmark.transforms.storage import shown
 
 _NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]{10})-)?")
@@ -58,9 +59,9 @@ def read_history(
       HistoryError: some rows have other settings, or were not written by earmark.
       BrokenTableError: a file cannot be read.
     """
-    for table, path in table_files(output):
-        is_wanted = table.is_of_objects and (known is None or path not in known)
-        if is_wanted and (since is None or _is_since(path, since)):
+    for _, path in table_files(output, (table for table in TABLES if table.is_of_objects)):
+        is_new = known is None or path not in known
+        if is_new and (since is None or _is_since(path, since)):
             yield from _rows(path, settings)
             if known is not None:
                 known.add(path)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ValidationError,
     model_validator,
@@ -50,6 +51,19 @@ TablePath = Annotated[str, _holds(_is_table_file)]
 """TABLE/NAME, relative to the output: a file of a table."""
 
 
+def _with_rows(totals: Any) -> Any:
+    """Totals with their rows by table, which earlier versions wrote as a field for each."""
+    if not isinstance(totals, dict) or "clips" not in totals:
+        return totals
+    try:
+        failures = sum(totals["failures"].values())
+        rows = {name: totals[name] for name in ("detections", "events", "embeddings", "clips")}
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError("are no totals that runs write") from error
+    others = {name: value for name, value in totals.items() if name not in rows}
+    return {"rows": {**rows, "failures": failures}, **others}
+
+
 class _Written(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -64,7 +78,7 @@ class RoundRecord(_Written):
     """
 
     listed: Listed
-    totals: Totals
+    totals: Annotated[Totals, BeforeValidator(_with_rows)]
     files: list[TablePath]
 
 

@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from errno import EIO
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -35,6 +34,9 @@ from earmark.transforms.storage import (
     read_uri,
     shown,
 )
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _FOOTER_THREADS = 8
 
@@ -206,6 +208,8 @@ def read_without(path: str, uris: Collection[str]) -> Iterator[pa.Table]:
 
 
 def _dataset(paths: Sequence[str]) -> ds.Dataset:
+    import pyarrow.dataset as ds  # only `read` needs it, and it is slow to import
+
     is_local = local_path(paths[0]) is not None
     filesystem = fs.LocalFileSystem() if is_local else fs.PyFileSystem(_StoreFiles())
     schema = read_footer(paths[0]).schema.to_arrow_schema().remove_metadata()

@@ -83,10 +83,15 @@ def client_of(root: str) -> Client:
 
 
 def _web_place(uri: str) -> tuple[Client, str]:
-    """A server's client and a file on it; a client for that file alone if it has a query."""
+    """A server's client and a file on it; a client for that file alone where no key names it.
+
+    That is with a query, or with percent signs that encode a slash, or what is no text.
+    """
     parts = urlsplit(uri)
     key = unquote(parts.path[1:])
-    if parts.query or not is_object_store(f"s3://_/{key}") or key.endswith("/") or not key:
+    is_text = "\ufffd" not in key and key.count("/") == parts.path[1:].count("/")
+    is_key = key and not key.endswith("/") and is_object_store(f"s3://_/{key}")
+    if parts.query or not (is_text and is_key):
         return client_of(uri), ""
     return client_of(f"{parts.scheme}://{parts.netloc}"), key
 

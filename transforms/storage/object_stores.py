@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import obstore
@@ -14,7 +15,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 
 from earmark.transforms.elements import ByteRange
 from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
-from earmark.transforms.storage.paths import is_web
+from earmark.transforms.storage.paths import is_web, scheme
 from earmark.transforms.storage.retrying import TRIES, retrying
 from earmark.transforms.storage.signed_urls import refusal, without_signature
 from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
@@ -47,7 +48,7 @@ class ObjectStores:
         root = root_of(beginning)
         key = beginning[len(root) + 1 :]
         with _told():
-            for meta in _without_folders(_listed(client_of(root), key, _is_sorted(root))):
+            for meta in _without_folders(_listed(client_of(root), key, _Order.of(root))):
                 yield _stored(f"{root}/{meta['path']}", meta)
 
     def read(self, uri: str, part: ByteRange | None) -> Reading:
@@ -153,34 +154,60 @@ def _bare(etag: str) -> str:
 # listing
 
 
-def _is_sorted(root: str) -> bool:
-    """Whether a bucket lists objects in the order of their names; S3's directory buckets don't."""
-    return not root.endswith("--x-s3")
+class _Order(Enum):
+    """In which order a store lists the objects of a folder."""
+
+    BY_NAME = auto()
+    BY_NAME_OR_STEP = auto()
+    """Azure: the latter, a slash before any other character, in accounts that have real folders."""
+    UNKNOWN = auto()
+    """S3's directory buckets."""
+
+    @classmethod
+    def of(cls, root: str) -> _Order:
+        """That of a bucket or container."""
+        if scheme(root) not in ("s3", "gs"):
+            return cls.BY_NAME_OR_STEP
+        return cls.UNKNOWN if root.endswith("--x-s3") else cls.BY_NAME
+
+    def is_over(self, key: str, beginning: str) -> bool:
+        """Whether no key behind this one has a beginning, which this one has not."""
+        if self is _Order.UNKNOWN or key < beginning:
+            return False
+        return self is _Order.BY_NAME or key.split("/") > beginning.split("/")
 
 
-def _listed(client: Client, key: str, is_sorted: bool) -> Iterator[Any]:
+def _listed(client: Client, beginning: str, order: _Order) -> Iterator[Any]:
     """What is listed of the objects whose keys begin like this.
 
     obstore lists whole folders. Of a large one, only the part is asked for that is needed.
     """
-    folder, _, name = key.rpartition("/")
+    folder, _, name = beginning.rpartition("/")
     # what comes behind this includes whatever begins with the whole
-    offset = key[:-1] if is_sorted and len(name) > 1 and name[-2].isalnum() else None
-    for meta in _pages(client, folder, offset, is_sorted):
-        if meta["path"].startswith(key):
+    is_key = order is not _Order.UNKNOWN and len(name) > 1 and name[-2].isalnum()
+    for meta in _pages(client, folder, beginning[:-1] if is_key else None, order):
+        if meta["path"].startswith(beginning):
             yield meta
-        elif is_sorted and meta["path"] > key:
+        elif order.is_over(meta["path"], beginning):
             return
 
 
-def _pages(client: Client, folder: str, offset: str | None, is_sorted: bool) -> Iterator[Any]:
+def _pages(client: Client, folder: str, offset: str | None, order: _Order) -> Iterator[Any]:
     """All in a folder behind a key; where a page broke off in the middle, it is asked for again."""
-    for attempt in retrying(_broke_off, TRIES if is_sorted else 1):
+    last: str | None = None
+    for attempt in retrying(_broke_off, 1 if order is _Order.UNKNOWN else TRIES):
         with attempt:
+            if order is _Order.BY_NAME:
+                last, offset = None, last or offset
+            is_new = last is None
             for page in client.list(folder or None, offset=offset, chunk_size=_PAGE):
                 for meta in page:
-                    offset = meta["path"] if is_sorted else None
-                    yield meta
+                    if is_new:
+                        last = meta["path"]
+                        yield meta
+                    is_new = is_new or meta["path"] == last
+            if not is_new:
+                raise StoreError("has changed while it was listed")
 
 
 def _without_folders(metas: Iterable[Any]) -> Iterator[Any]:
@@ -211,12 +238,13 @@ class _Object(NamedTuple):
     stored: Stored
 
     def get(self, start: int, stop: int) -> Any:
-        """Ask for a part of it, if it still has that version."""
+        """Ask for a part of it, which must still be of that version."""
         client, key = placed(self.uri)
-        options: Any = {"range": (start, stop)}
-        if self.stored.etag:
-            options["if_match"] = f'"{self.stored.etag}"'
-        return client.get(key, options=options)
+        answer = client.get(key, options={"range": (start, stop)})
+        # not by If-Match, which no weak ETag meets
+        if _bare(answer.meta["e_tag"] or "") != self.stored.etag:
+            raise StoreError("has changed while it was read")
+        return answer
 
 
 def _chunks(object_: _Object, part: ByteRange, answer: Any = None) -> Iterator[bytes]:

@@ -34,7 +34,7 @@ from earmark.transforms.output.folder import (
     staging_folder,
 )
 from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
-from earmark.transforms.output.journal import JournalError
+from earmark.transforms.output.journal import JournalError, read_round_file
 from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.totals import Totals
@@ -378,6 +378,31 @@ def test_a_journal_as_runs_write_it_is_carried_out(tmp_path):
     assert [path.read_bytes() for path in tmp_path.glob("clips/*")] == [b"rows"]
 
 
+WRITTEN_BEFORE = """{
+  "clips": 20, "partial": {"truncated": 2}, "failures": {"damaged": 1, "io": 3},
+  "detections": 254, "events": 59, "embeddings": 0, "audio_s": 120.0,
+  "labels": {"tone": {"clips": 19, "seconds": 111.15, "max_score": 0.99609375}}
+}"""
+"""Totals as versions wrote them that had a field for each table."""
+
+
+def test_a_commit_that_an_earlier_version_has_begun_is_finished_with_its_totals(tmp_path):
+    planted(tmp_path, round__totals=json.loads(WRITTEN_BEFORE))
+    assert recover(str(tmp_path)) == 1
+    assert [path.read_bytes() for path in tmp_path.glob("clips/*")] == [b"rows"]
+    said = json.loads(Path(conclude(str(tmp_path), B, {})).read_text())
+    assert said["totals"] == json.loads(WRITTEN_BEFORE)
+
+
+def test_a_round_file_of_an_earlier_version_counts_its_objects(tmp_path):
+    path = tmp_path / "00001.json"
+    round_before = {"listed": {"objects": 24, "skipped": {}}, "files": []}
+    path.write_text(json.dumps({**round_before, "totals": json.loads(WRITTEN_BEFORE)}))
+    totals = read_round_file(str(path)).totals
+    assert totals.rows_of_objects == {"clips": 20, "failures": 4}
+    assert totals.objects == 24
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -392,6 +417,10 @@ def test_a_journal_as_runs_write_it_is_carried_out(tmp_path):
         {"round__files": "clips"},
         {"round__listed__objects": "many"},
         {"round__totals": None},
+        {"round__totals": {"clips": 1}},
+        {"round__totals": {**json.loads(WRITTEN_BEFORE), "failures": 7}},
+        {"round__totals": {**json.loads(WRITTEN_BEFORE), "failures": {"io": "x"}}},
+        {"round__totals": {**json.loads(WRITTEN_BEFORE), "clips": "x"}},
         {"round__totals__labels": {"bird": {"clips": "x"}}},
         {"run_id": "../.."},
         {"run_id": A},

@@ -9,6 +9,7 @@ from earmark.transforms.output.folder import (
     matching,
     without_own_files,
 )
+from earmark.transforms.output.history import read_history
 from earmark.transforms.storage import Stored
 
 RUN = "20261101T120000Z-0123cdef"
@@ -83,3 +84,12 @@ def test_what_runs_have_written_is_left_out_and_counted():
         without_own_files([Found(own, ".json"), Found(skipped, ".txt"), Found(other)], "/out")
     )
     assert found == [Found(own, OWN_FILE), Found(skipped, ".txt"), Found(other)]
+
+
+def test_the_history_lists_no_more_than_the_tables_that_it_is_in(monkeypatch):
+    listed = []
+    monkeypatch.setattr(
+        "earmark.transforms.output.folder.list_below", lambda uri: listed.append(uri) or iter(())
+    )
+    assert list(read_history("gs://b/out", {})) == []
+    assert listed == ["gs://b/out/clips/", "gs://b/out/failures/"]
