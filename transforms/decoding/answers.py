@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from earmark.transforms.decoding.messages import Answer, Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, PlainSound, SignalLevel, Trouble
 from earmark.transforms.errors import AudioError, CrashedError
 
 MAX_CHANNELS = 1024
@@ -200,8 +200,21 @@ def _reached(fields: object) -> Reached:
 
 
 def _length(fields: object) -> Length:
-    [seconds] = _list(fields, 1)
-    return Length(_if_any(seconds, lambda each: _integer(each, 0, MAX_LENGTH_S)))
+    seconds, sound = _list(fields, 2)
+    return Length(
+        _if_any(seconds, lambda each: _integer(each, 0, MAX_LENGTH_S)), _if_any(sound, _sound)
+    )
+
+
+def _sound(fields: object) -> PlainSound:
+    head_bytes, start, stop, second_bytes = _list(fields, 4)
+    start = _integer(start, 0, _MOST_SAMPLES)
+    return PlainSound(
+        _integer(head_bytes, start, _MOST_SAMPLES),
+        start,
+        _integer(stop, start, _MOST_SAMPLES),
+        _integer(second_bytes, 1, _MOST_SAMPLES),
+    )
 
 
 _KINDS: dict[bytes, tuple[type, Callable[[Any], list[Any]], Callable[[object], Answer]]] = {

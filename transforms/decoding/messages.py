@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timezone, tzinfo
 from typing import NamedTuple, TypeAlias
 
-from earmark.transforms.elements import Ending, Span
+from earmark.transforms.elements import Ending, PlainSound, Span
 from earmark.transforms.frames import ChannelUse, FrameGrid
 
 
@@ -91,9 +91,15 @@ class Ended(NamedTuple):
 
 
 class Length(NamedTuple):
-    """The length of a recording, the last second begun; None where it cannot be cut."""
+    """How long a recording is.
 
-    seconds: int | None
+    Attributes:
+      seconds: its length, the last second begun; None where it cannot be cut.
+      sound: where its samples are, if they are uncompressed; None otherwise.
+    """
+
+    seconds: int | None = None
+    sound: PlainSound | None = None
 
 
 Answer: TypeAlias = Ready | Frames | Reached | Ended | Length

@@ -114,19 +114,19 @@ class DecoderPool:
             decoded.break_off(error)
         yield decoded.last_block()
 
-    def length_s(self, path: str) -> int | None:
-        """The length of a recording, the last second begun.
+    def length(self, path: str) -> Length:
+        """The length of a recording.
 
-        None if it cannot be cut into spans, or cannot be opened, which decoding will report.
+        Unknown if it cannot be cut into spans, or cannot be opened, which decoding will report.
 
         Raises:
           DecoderError: there is a bug in the decoder.
         """
         try:
-            [length_s] = self._twice_if_killed(lambda: self._length_s(path))
+            [length] = self._twice_if_killed(lambda: self._length(path))
         except AudioError:
-            return None
-        return length_s
+            return Length()
+        return length
 
     def close(self) -> None:
         """End all processes at once."""
@@ -167,13 +167,13 @@ class DecoderPool:
                     raise nonsense()
             decoded.finish(answer.ending)
 
-    def _length_s(self, path: str) -> Iterator[int | None]:
+    def _length(self, path: str) -> Iterator[Length]:
         with self._taken() as process:
             process.ask(FindLength(path))
             answer = process.answer()
             if not isinstance(answer, Length):
                 raise nonsense()
-        yield answer.seconds
+        yield answer
 
     @contextmanager
     def _taken(self) -> Iterator[_DecoderProcess]:

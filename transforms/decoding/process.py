@@ -71,10 +71,10 @@ def _length(question: FindLength) -> Length:
         with open_audio(question.path) as reader:
             samples = reader.header.declared_samples
             if not reader.can_seek or samples is None:
-                return Length(None)
-            return Length(-(-samples // reader.header.sample_rate_hz))
+                return Length()
+            return Length(-(-samples // reader.header.sample_rate_hz), reader.sound)
     except AudioError:  # which decoding it will meet again, and tell
-        return Length(None)
+        return Length()
 
 
 class _Answers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import apache_beam as beam
 import numpy as np
@@ -14,6 +14,7 @@ from earmark.transforms import workers
 from earmark.transforms.decoding.local_copies import local_copy
 from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.pool import DecoderPool
+from earmark.transforms.decoding.spans import parts_read
 from earmark.transforms.elements import Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.errors import AudioError, trouble_of
 from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
@@ -74,8 +75,10 @@ def decode_frames(
     Yields:
       Blocks of frames, then one without frames that holds the Ending.
     """
+    clip = span.clip
+    span = replace(span, clip=clip.without_address())
     try:
-        with local_copy(span.clip.uri, span.clip) as path:
+        with local_copy(clip, parts_read(span, grid)) as path:
             yield from shared(DecoderPool).decode(span, path, grid, clock, use)
     except AudioError as error:
         none = np.empty((0, grid.frame_samples * use.in_frame), np.float32)

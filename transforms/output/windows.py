@@ -48,7 +48,7 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
     def expand(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[str]:
         """Apply the transform."""
         return (
-            (results, self.planned)
+            (results, self.planned | "Unsigned" >> beam.Map(PlannedObject.without_address))
             | beam.Flatten()
             | "Together" >> beam.WithKeys(None)
             | "Group" >> beam.GroupByKey()

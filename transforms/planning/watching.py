@@ -23,7 +23,7 @@ from apache_beam.transforms.userstate import (
 )
 
 from earmark.transforms.archives import archives_of
-from earmark.transforms.elements import PlannedObject
+from earmark.transforms.elements import Address, PlannedObject
 from earmark.transforms.listing import list_audio, list_meant
 from earmark.transforms.output import read_history, without_own_files
 from earmark.transforms.planning.plan import Plan, Retry, new_plan
@@ -190,13 +190,17 @@ class _ArrayCoder(Coder):  # type: ignore[misc]
         self._make = make
 
     def encode(self, value: object) -> bytes:
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        return json.dumps(value, separators=(",", ":"), default=_without_address).encode("ascii")
 
     def decode(self, encoded: bytes) -> Any:
         return self._make(*json.loads(encoded))
 
     def is_deterministic(self) -> bool:
         return True
+
+
+def _without_address(_: Address) -> None:
+    """What of an address outlasts a snapshot."""
 
 
 _UNDER_WAY = beam.DoFn.StateParam(BagStateSpec("under_way", _ArrayCoder(PlannedObject.of)))

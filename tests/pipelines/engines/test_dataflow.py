@@ -125,7 +125,7 @@ def graph_of(run: Run) -> beam.PTransform:
 
 
 def round_of(run: Run, listed: Listed) -> beam.PTransform:
-    deal = DealToWorkers("gs://bucket/00001.plan", listed, run.options.span_s)
+    deal = DealToWorkers("gs://bucket/00001.plan", b"", listed, run.options.span_s)
     return ClassifyRound(run.config, "00001", deal)
 
 

@@ -46,6 +46,7 @@ def open_faulty(path, uri=None):
 class Faulty:
     def __init__(self, reader, kind, when):
         self.header, self.library, self.can_seek = reader.header, reader.library, reader.can_seek
+        self.sound = reader.sound
         self._reader, self._kind, self._when = reader, kind, when
 
     def blocks(self, block_samples, start=0, stop=None):

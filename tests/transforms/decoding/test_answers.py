@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from earmark.transforms.decoding.answers import packed, read_answer
 from earmark.transforms.decoding.messages import Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, PlainSound, SignalLevel, Trouble
 from earmark.transforms.errors import CrashedError
 
 UTC = timezone.utc
@@ -55,11 +55,14 @@ endings = st.builds(
     st.none() | texts,
     st.none() | troubles,
 )
+places = st.tuples(counts, counts, counts, st.integers(1, LARGE)).map(
+    lambda of: PlainSound(max(of[:2]), min(of[:2]), max(min(of[:2]), of[2]), of[3])
+)
 small = st.integers(1, 1024)
 answers = (
     st.just(Ready())
     | st.builds(Reached, counts)
-    | st.builds(Length, st.none() | st.integers(0, 1 << 25))
+    | st.builds(Length, st.none() | st.integers(0, 1 << 25), st.none() | places)
     | st.builds(Ended, endings)
     | st.builds(Frames, st.integers(0, 1 << 30), st.tuples(small, small), small, endings)
 )
@@ -131,6 +134,7 @@ def test_nothing_that_comes_is_carried_out(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+PLACE = [60, 44, 100, 16]
 HEADER = ["wav", "pcm_s16", 8000, 2, None, 1]
 LEVEL = [4, 5, 0.5, 1, 2, 7, 6]
 ENDING = [HEADER, 100, 3, LEVEL, "2024-05-28T10:00:00+00:00", "name", ["decode", "io", "gone"]]
@@ -174,7 +178,14 @@ SENSELESS = [
     *(message(b"E", body) for body in (b"\xff\xfe", b"{", b"[" * 60_000, b"9" * 60_000, b"nope")),
     *(message(b"R", fields) for fields in (None, [1], {}, 5)),
     *(message(b"P", [value]) for value in (-1, None, 1.0, True, "1", [])),
-    *(message(b"L", [value]) for value in (-1, 1.0, True, "1", (1 << 25) + 1)),
+    *(message(b"L", [value, None]) for value in (-1, 1.0, True, "1", (1 << 25) + 1)),
+    *(message(b"L", [1, value]) for value in (5, [], PLACE[:3], [*PLACE, 1])),
+    *(message(b"L", [1, with_(PLACE, place, -1)]) for place in range(4)),
+    *(message(b"L", [1, with_(PLACE, place, 1.0)]) for place in range(4)),
+    *(message(b"L", [1, with_(PLACE, place, 1 << 63)]) for place in range(4)),
+    *(message(b"L", [1, with_(PLACE, place, 43)]) for place in (0, 2)),  # before the start
+    message(b"L", [1, with_(PLACE, 3, 0)]),
+    message(b"L", [1]),
     *(message(b"E", fields) for fields in (None, 5, {}, "text", *SENSELESS_ENDINGS)),
     *(message(b"F", [0, 16, 15600, 1, fields]) for fields in SENSELESS_ENDINGS),
     *(

@@ -195,7 +195,7 @@ def test_one_that_is_killed_again_is_told_with_a_reason_that_is_tried_again(pool
 
 def test_a_length_is_looked_for_again_where_the_decoder_was_killed(pool, tmp_path):
     path = recording(tmp_path / "killedonce_open.flac", 40.1)
-    assert pool.length_s(str(path)) == 41
+    assert pool.length(str(path)).seconds == 41
     assert path.with_suffix(".killed").exists()
 
 
@@ -301,7 +301,7 @@ def test_a_decoder_that_was_taken_over_does_nothing_to_who_asks_it(tmp_path, mon
     assert ending.trouble.reason == "crashed"
     assert ending.trouble.message.startswith("the decoder returned an invalid answer, after")
     assert decode(pool, tmp_path / "whole.wav") == whole
-    assert pool.length_s(str(recording(tmp_path / "takeover_open.wav"))) is None
+    assert pool.length(str(recording(tmp_path / "takeover_open.wav"))).seconds is None
     assert not (tmp_path / "taken_over").exists()
     pool.close()
 
@@ -319,11 +319,11 @@ def test_a_process_that_cannot_start_is_no_recordings_fault(tmp_path):
 
 def test_lengths_are_found_and_what_cannot_be_opened_has_none(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(decoder_pool, "LIMIT_S", 1.0)
-    assert pool.length_s(str(recording(tmp_path / "a.flac", 40.1))) == 41
-    assert pool.length_s(str(recording(tmp_path / "a.mp3", 40))) is None
+    assert pool.length(str(recording(tmp_path / "a.flac", 40.1))).seconds == 41
+    assert pool.length(str(recording(tmp_path / "a.mp3", 40))).seconds is None
     for name in ("segfault_open.wav", "hang_open.wav"):
-        assert pool.length_s(str(recording(tmp_path / name))) is None
-    assert pool.length_s(str(tmp_path / "gone.wav")) is None
+        assert pool.length(str(recording(tmp_path / name))).seconds is None
+    assert pool.length(str(tmp_path / "gone.wav")).seconds is None
 
 
 def test_who_stops_in_the_midst_leaves_nothing_to_the_next(tmp_path):

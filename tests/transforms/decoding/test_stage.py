@@ -34,7 +34,7 @@ def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch
     content = (tmp_path / "a.wav").read_bytes()
     there = Stored("store://bucket/a.wav", len(content), 1.0)
     elsewhere = Span(AudioObject(there.uri, there.size_bytes, there.version))
-    monkeypatch.setattr(reading, "read", lambda _: Reading(there, iter([content])))
+    monkeypatch.setattr(reading, "read", lambda *_: Reading(there, iter([content])))
     got = list(decode_frames(elsewhere, GRID, Clock()))
     assert [block.frames.tobytes() for block in got] == [block.frames.tobytes() for block in here]
     assert got[-1].ending == here[-1].ending
@@ -42,7 +42,7 @@ def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch
 
 
 def test_an_object_elsewhere_that_cannot_be_read_has_an_ending_that_says_so(monkeypatch):
-    def fail(uri):
+    def fail(*_):
         raise PermissionError("the store is down")
 
     monkeypatch.setattr(reading, "read", fail)
