@@ -238,7 +238,7 @@ def test_an_expired_signature_is_a_failure_that_the_next_run_tries_again(
     assert failure == (url, "io", f"{url}: the URL's signature has expired")
     with pytest.raises(
         ListingError,
-        match=r"a\.wav is not there, or cannot be read: the URL's signature has expired",
+        match=r"a\.wav does not exist, or cannot be read: the URL's signature has expired",
     ):
         check_patterns((stale,))
     assert run(manifest(tmp_path, signing.sign("/a.wav")))[0] == 0

@@ -11,7 +11,7 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -173,10 +173,10 @@ _ROWS = {
 
 def _text(file: BinaryIO) -> Iterator[str]:
     """The lines of a text; a line too long for a manifest is an error."""
-    buffered = io.BufferedReader(cast(io.RawIOBase, file))
-    is_utf_16 = buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    is_utf_16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    file.seek(0)
     encoding = "utf-16" if is_utf_16 else "utf-8-sig"
-    text = io.TextIOWrapper(buffered, encoding=encoding, newline="")
+    text = io.TextIOWrapper(file, encoding=encoding, newline="")
     number = 0
     while line := text.readline(_LONGEST_LINE):
         number += 1
