@@ -162,6 +162,14 @@ def test_what_needs_no_beam_imports_none(module):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_only_processes_that_decode_import_what_decodes():
+    program = (
+        "import sys, earmark.pipelines.runs, earmark.pipelines.screen\n"
+        "sys.exit('av' in sys.modules or 'soundfile' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 ENGINES_OWN = (
     *("is_local", "DirectRunner", "DirectOptions", "FnApiRunner", "FlinkRunner", "FlinkEngine"),
     *("DataflowRunner", "LocalEngine", "DataflowEngine", "RemoteEngine", "template_location"),
