@@ -14,9 +14,8 @@ from earmark.models.errors import ModelError
 from earmark.models.scores import score_thresholds
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.runs import framing
-from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
-from earmark.transforms.detecting import Detecting, find_hits, score_block
+from earmark.transforms.detecting import find_hits, score_block
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -27,8 +26,9 @@ from earmark.transforms.elements import (
     Span,
 )
 from earmark.transforms.errors import NoSamplesError, error_of
-from earmark.transforms.frames import ChannelUse, FrameGrid, channels_heard, frames_of
+from earmark.transforms.frames import channels_heard, frames_of
 from earmark.transforms.listing import anywhere
+from earmark.transforms.settings import Decoding, FrameGrid, Settings
 from earmark.transforms.storage import look_up
 
 Audio: TypeAlias = Union[str, "os.PathLike[str]", NDArray[Any]]
@@ -120,8 +120,8 @@ def frames(
         error's `reason` is the code that a run's rows have.
       UsageError: there are no such frames.
     """
-    grid, use = _framing(classifier or _Framed(), hop_s, channels)
-    return _frames(_blocks(audio, sample_rate_hz, grid, use), grid)
+    decoding = _decoding(classifier or _Framed(), hop_s, channels)
+    return _frames(_blocks(audio, sample_rate_hz, decoding), decoding.grid)
 
 
 def label(
@@ -154,17 +154,17 @@ def label(
     """
     if top_k is not None and top_k < 1:
         raise UsageError(f"top_k {top_k}: 1 or more, or None for all")
-    grid, use = _framing(classifier, hop_s, channels)
+    decoding = _decoding(classifier, hop_s, channels)
     heads = tuple(HeadLabels(each.name, each.labels) for each in classifier.heads)
     try:
         least = score_thresholds(classifier.heads, min_score)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    detecting = Detecting(grid, heads, least, top_k)
+    settings, grid = Settings(decoding, heads, least, top_k), decoding.grid
     heard: list[tuple[int, int, tuple[ScoredLabel, ...]]] = []
     duration_s = 0.0
-    for block in _blocks(audio, sample_rate_hz, grid, use):
-        heard += _labelled(block, classifier, detecting)
+    for block in _blocks(audio, sample_rate_hz, decoding):
+        heard += _labelled(block, classifier, settings)
         if block.ending is not None and block.ending.header is not None:
             duration_s = block.ending.samples / block.ending.header.sample_rate_hz
     starts_s = grid.start_s(np.array([frame for frame, _, _ in heard], np.int32)).tolist()
@@ -175,12 +175,10 @@ def label(
     ]
 
 
-def _framing(
-    model: AudioClassifier | _Framed, hop_s: float | None, channels: str
-) -> tuple[FrameGrid, ChannelUse]:
+def _decoding(model: AudioClassifier | _Framed, hop_s: float | None, channels: str) -> Decoding:
     if channels not in ("mix", "each"):
         raise UsageError(f"channels {channels!r}: mix or each")
-    return framing(model, hop_s, channels)
+    return Decoding(*framing(model, hop_s, channels))
 
 
 def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
@@ -190,11 +188,11 @@ def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
 
 
 def _labelled(
-    block: FrameBlock, classifier: AudioClassifier, detecting: Detecting
+    block: FrameBlock, classifier: AudioClassifier, settings: Settings
 ) -> Iterator[tuple[int, int, tuple[ScoredLabel, ...]]]:
     """The frames of a block with their channels and labels, by frame, then by channel."""
-    hits = find_hits(score_block(block, classifier), detecting)
-    names = [(label, head.name) for head in detecting.heads for label in head.labels]
+    hits = find_hits(score_block(block, classifier), settings)
+    names = [(label, head.name) for head in settings.heads for label in head.labels]
     heard: dict[tuple[int, int], list[ScoredLabel]] = {}
     for frame, channel, index, score in zip(
         *(column.tolist() for column in (hits.frame, hits.channel, hits.label_index, hits.score)),
@@ -215,22 +213,20 @@ def _rows(block: FrameBlock) -> Iterator[tuple[int, int, int]]:
             yield channel * frames + index, block.first_frame + index, channel
 
 
-def _blocks(
-    audio: Audio, sample_rate_hz: int | None, grid: FrameGrid, use: ChannelUse
-) -> Iterator[FrameBlock]:
+def _blocks(audio: Audio, sample_rate_hz: int | None, decoding: Decoding) -> Iterator[FrameBlock]:
     if isinstance(audio, (str, os.PathLike)):
         if sample_rate_hz is not None:
             raise UsageError("sample_rate_hz: is for a waveform; a recording says its own")
-        return _decoded(os.fspath(audio), grid, use)
+        return _decoded(os.fspath(audio), decoding)
     if sample_rate_hz is None or sample_rate_hz not in _RATES_HZ:
         lowest, highest = _RATES_HZ[0], _RATES_HZ[-1]
         raise UsageError(f"sample_rate_hz {sample_rate_hz}: a waveform's, {lowest} to {highest}")
-    return _cut(_as_floats(audio), int(sample_rate_hz), grid, use)
+    return _cut(_as_floats(audio), int(sample_rate_hz), decoding)
 
 
-def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]:
+def _decoded(uri: str, decoding: Decoding) -> Iterator[FrameBlock]:
     span = Span(look_up(anywhere(uri)))
-    for block in decode_frames(span, grid, Clock(), use):
+    for block in decode_frames(span, decoding):
         yield block
         if block.ending is None:
             continue
@@ -240,10 +236,9 @@ def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]
             raise NoSamplesError("it contains no samples")
 
 
-def _cut(
-    samples: NDArray[np.float32], rate_hz: int, grid: FrameGrid, use: ChannelUse
-) -> Iterator[FrameBlock]:
+def _cut(samples: NDArray[np.float32], rate_hz: int, decoding: Decoding) -> Iterator[FrameBlock]:
     """A waveform, float32 [n, channels], as decoding would give it."""
+    grid, use = decoding.grid, decoding.use
     length, channels = samples.shape
     span = Span(AudioObject("", None, ""))
     seconds = (samples[start : start + rate_hz] for start in range(0, length, rate_hz))
