@@ -17,9 +17,8 @@ from earmark.pipelines.errors import UsageError
 from earmark.pipelines.library.options import FRAMES, LABEL
 from earmark.pipelines.options import ClassifyOptions, Command, parse_keywords
 from earmark.pipelines.runs import framing
-from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
-from earmark.transforms.detecting import Detecting, find_hits, score_block
+from earmark.transforms.detecting import find_hits, score_block
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -31,8 +30,9 @@ from earmark.transforms.elements import (
     Trouble,
 )
 from earmark.transforms.errors import NoSamplesError, ReadError, error_of
-from earmark.transforms.frames import ChannelUse, FrameGrid, channels_heard, frames_of
+from earmark.transforms.frames import channels_heard, frames_of
 from earmark.transforms.listing import anywhere
+from earmark.transforms.settings import Decoding, FrameGrid, Settings
 from earmark.transforms.storage import look_up, shown
 from earmark.transforms.text import printable
 
@@ -129,8 +129,8 @@ def frames(
       UsageError: an argument is invalid.
     """
     checked = _checked(FRAMES, hop_s=hop_s, channels=channels)
-    grid, use = _framing(_Framed() if classifier is None else classifier, checked)
-    return _frames(_blocks(audio, sample_rate_hz, grid, use), grid)
+    decoding = _decoding(_Framed() if classifier is None else classifier, checked)
+    return _frames(_blocks(audio, sample_rate_hz, decoding), decoding.grid)
 
 
 def label(
@@ -162,17 +162,17 @@ def label(
       UsageError: an argument is invalid.
     """
     checked = _checked(LABEL, hop_s=hop_s, channels=channels, top_k=top_k, min_score=min_score)
-    grid, use = _framing(classifier, checked)
+    decoding = _decoding(classifier, checked)
     heads = tuple(HeadLabels(each.name, each.labels) for each in classifier.heads)
     try:
         least = score_thresholds(classifier.heads, checked.min_score)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    detecting = Detecting(grid, heads, least, checked.top_k)
+    settings, grid = Settings(decoding, heads, least, checked.top_k), decoding.grid
     heard: list[tuple[int, int, tuple[ScoredLabel, ...]]] = []
     duration_s = 0.0
-    for block in _blocks(audio, sample_rate_hz, grid, use):
-        heard += _labelled(block, classifier, detecting)
+    for block in _blocks(audio, sample_rate_hz, decoding):
+        heard += _labelled(block, classifier, settings)
         if block.ending is not None and block.ending.header is not None:
             duration_s = block.ending.samples / block.ending.header.sample_rate_hz
     starts_s = grid.start_s(np.array([frame for frame, _, _ in heard], np.int32)).tolist()
@@ -187,12 +187,10 @@ def _checked(call: Command, **options: object) -> ClassifyOptions:
     return parse_keywords(options, {}, call)[0]
 
 
-def _framing(
-    model: AudioClassifier | _Framed, checked: ClassifyOptions
-) -> tuple[FrameGrid, ChannelUse]:
+def _decoding(model: AudioClassifier | _Framed, checked: ClassifyOptions) -> Decoding:
     if not isinstance(model, (AudioClassifier, _Framed)):
         raise UsageError(f"classifier {printable(model, 100)}: must be of earmark.load_classifier")
-    return framing(model, checked.hop_s, checked.channels)
+    return Decoding(*framing(model, checked.hop_s, checked.channels))
 
 
 def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
@@ -202,11 +200,11 @@ def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
 
 
 def _labelled(
-    block: FrameBlock, classifier: AudioClassifier, detecting: Detecting
+    block: FrameBlock, classifier: AudioClassifier, settings: Settings
 ) -> Iterator[tuple[int, int, tuple[ScoredLabel, ...]]]:
     """The frames of a block with their channels and labels, by frame, then by channel."""
-    hits = find_hits(score_block(block, classifier), detecting)
-    names = [(label, head.name) for head in detecting.heads for label in head.labels]
+    hits = find_hits(score_block(block, classifier), settings)
+    names = [(label, head.name) for head in settings.heads for label in head.labels]
     heard: dict[tuple[int, int], list[ScoredLabel]] = {}
     for frame, channel, index, score in zip(
         *(column.tolist() for column in (hits.frame, hits.channel, hits.label_index, hits.score)),
@@ -227,26 +225,24 @@ def _rows(block: FrameBlock) -> Iterator[tuple[int, int, int]]:
             yield channel * frames + index, block.first_frame + index, channel
 
 
-def _blocks(
-    audio: Audio, sample_rate_hz: int | None, grid: FrameGrid, use: ChannelUse
-) -> Iterator[FrameBlock]:
+def _blocks(audio: Audio, sample_rate_hz: int | None, decoding: Decoding) -> Iterator[FrameBlock]:
     if isinstance(audio, (str, bytes, os.PathLike)):
         if sample_rate_hz is not None:
             raise UsageError("sample_rate_hz: is for a waveform; a recording says its own")
-        return _decoded(os.fsdecode(audio), grid, use)
+        return _decoded(os.fsdecode(audio), decoding)
     if not isinstance(sample_rate_hz, Real) or sample_rate_hz not in _RATES_HZ:
         lowest, highest = _RATES_HZ[0], _RATES_HZ[-1]
         given = printable(sample_rate_hz, 100)
         raise UsageError(f"sample_rate_hz {given}: a waveform's, {lowest} to {highest}")
-    return _cut(_as_floats(audio), int(sample_rate_hz), grid, use)
+    return _cut(_as_floats(audio), int(sample_rate_hz), decoding)
 
 
-def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]:
+def _decoded(uri: str, decoding: Decoding) -> Iterator[FrameBlock]:
     try:
         span = Span(look_up(anywhere(uri)))
     except UnicodeEncodeError as error:
         raise ReadError(f"{shown(uri)}: no name of a file: {error}") from error
-    for block in decode_frames(span, grid, Clock(), use):
+    for block in decode_frames(span, decoding):
         yield block
         if block.ending is None:
             continue
@@ -263,10 +259,9 @@ def _naming(uri: str, trouble: Trouble) -> Trouble:
     return trouble._replace(message=f"{shown(uri)}: {trouble.message}")
 
 
-def _cut(
-    samples: NDArray[np.float32], rate_hz: int, grid: FrameGrid, use: ChannelUse
-) -> Iterator[FrameBlock]:
+def _cut(samples: NDArray[np.float32], rate_hz: int, decoding: Decoding) -> Iterator[FrameBlock]:
     """A waveform, float32 [n, channels], as decoding would give it."""
+    grid, use = decoding.grid, decoding.use
     length, channels = samples.shape
     span = Span(AudioObject("", None, ""))
     seconds = (samples[start : start + rate_hz] for start in range(0, length, rate_hz))

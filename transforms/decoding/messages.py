@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timezone, tzinfo
 from typing import NamedTuple, TypeAlias
 
 from earmark.transforms.elements import Ending, PlainSound, Span
-from earmark.transforms.frames import ChannelUse, FrameGrid
+from earmark.transforms.settings import Decoding
 
 
 def endless_s(size_bytes: int) -> int:
@@ -18,35 +16,18 @@ def endless_s(size_bytes: int) -> int:
     return 60 + 10 * size_bytes
 
 
-@dataclass(frozen=True)
-class Clock:
-    """How to read recording times that need interpretation.
-
-    Attributes:
-      time_pattern: the format of times in names, as for strptime; None for the usual ones.
-      time_zone: the zone of times that name none.
-    """
-
-    time_pattern: str | None = None
-    time_zone: tzinfo = timezone.utc
-
-
 class DecodeSpan(NamedTuple):
     """Decode a span: answered by Frames and Reached as they come, then by Ended.
 
     Attributes:
       span: the part of a recording.
       path: the local file with its content.
-      grid: where the frames lie.
-      clock: how to read the time of recording.
-      use: how channels become frames.
+      decoding: how it becomes frames.
     """
 
     span: Span
     path: str
-    grid: FrameGrid
-    clock: Clock
-    use: ChannelUse
+    decoding: Decoding
 
 
 class FindLength(NamedTuple):

@@ -27,7 +27,6 @@ from earmark.transforms.decoding.messages import (
     BUG_STATUS,
     OUT_OF_MEMORY_STATUS,
     Answer,
-    Clock,
     DecodeSpan,
     Ended,
     FindLength,
@@ -40,7 +39,7 @@ from earmark.transforms.decoding.messages import (
 from earmark.transforms.decoding.received import DecodedSpan, decoded_s
 from earmark.transforms.elements import FrameBlock, Span
 from earmark.transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
-from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+from earmark.transforms.settings import Decoding
 from earmark.transforms.threads import ONE_BLAS_THREAD
 
 LIMIT_S = 60.0
@@ -85,9 +84,7 @@ class DecoderPool:
         self._all: set[_DecoderProcess] = set()
         self._gate = DecoderGate()
 
-    def decode(
-        self, span: Span, path: str, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
-    ) -> Iterator[FrameBlock]:
+    def decode(self, span: Span, path: str, decoding: Decoding) -> Iterator[FrameBlock]:
         """Decode a span of a recording; errors are reported by the last block.
 
         If the decoder itself fails, frames received before that are kept. If it is killed from
@@ -96,9 +93,7 @@ class DecoderPool:
         Args:
           span: the part of a recording.
           path: the local file with its content.
-          grid: where the frames lie, at the rate wanted.
-          clock: how to read the time of recording.
-          use: how channels become frames.
+          decoding: how it becomes frames.
 
         Yields:
           Blocks of frames, then one without frames that holds the Ending.
@@ -106,8 +101,8 @@ class DecoderPool:
         Raises:
           DecoderError: there is a bug in the decoder.
         """
-        decoded = DecodedSpan(span, grid, use, _most_s(path))
-        question = DecodeSpan(span, path, grid, clock, use)
+        decoded = DecodedSpan(span, decoding, _most_s(path))
+        question = DecodeSpan(span, path, decoding)
         try:
             yield from self._twice_if_killed(lambda: self._blocks(question, decoded))
         except AudioError as error:

@@ -58,9 +58,7 @@ def main() -> None:
 
 
 def _decode(question: DecodeSpan, answers: _Answers) -> None:
-    decoding = SpanDecoding(
-        question.span, question.grid, question.clock, question.use, answers.go_on
-    )
+    decoding = SpanDecoding(question.span, question.decoding, answers.go_on)
     for at, frames in decoding.blocks(question.path):
         answers.send(Frames(at, frames.shape, decoding.channels, decoding.ending()), frames)
     answers.send(Ended(decoding.ending()))

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.transforms.audio import AudioReader, RecordedAt, open_audio, recorded_at
-from earmark.transforms.decoding.messages import Clock, endless_s
+from earmark.transforms.decoding.messages import endless_s
 from earmark.transforms.elements import AudioHeader, ByteRange, Ending, SignalLevel, Span, Trouble
 from earmark.transforms.errors import AudioError, DamagedError, trouble_of
 from earmark.transforms.frames import (
     LEAD_IN_S,
-    MIXED,
-    ChannelUse,
-    FrameGrid,
     channels_heard,
     frames_of,
     full_scale,
     measure,
 )
+from earmark.transforms.settings import Decoding, FrameGrid
 
 
 def parts_read(span: Span, grid: FrameGrid) -> list[ByteRange] | None:
@@ -70,31 +70,26 @@ class SpanDecoding:
 
     Args:
       span: the part of a recording.
-      grid: where the frames lie, at the rate wanted.
-      clock: how to read the time of recording.
-      use: how channels become frames.
+      decoding: how it becomes frames.
       each_second: called with the seconds decoded so far whenever there is one more.
     """
 
     def __init__(
         self,
         span: Span,
-        grid: FrameGrid,
-        clock: Clock,
-        use: ChannelUse = MIXED,
+        decoding: Decoding,
         each_second: Callable[[int], None] = lambda seconds: None,
     ) -> None:
         self._span = span
-        self._grid = grid
-        self._clock = clock
-        self._use = use
+        self._decoding = decoding
+        self._grid, self._use = decoding.grid, decoding.use
         self._each_second = each_second
         self._header: AudioHeader | None = None
         self._position = 0  # samples per channel from the recording's start
         self._level = SignalLevel()
         self._recorded_at: RecordedAt | None = None
         self._trouble: Trouble | None = None
-        self._first_frame = self._end_frame = grid.first_from(span.start_s)
+        self._first_frame = self._end_frame = self._grid.first_from(span.start_s)
 
     @property
     def channels(self) -> int:
@@ -140,7 +135,8 @@ class SpanDecoding:
     def _time(self, path: str) -> RecordedAt | None:
         if self._span.index:
             return None
-        pattern, zone = self._clock.time_pattern, self._clock.time_zone
+        pattern, name = self._decoding.time_pattern, self._decoding.time_zone
+        zone = timezone.utc if name == "UTC" else ZoneInfo(name)
         return recorded_at(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
 
     def _seconds(self, reader: AudioReader, endless_s: int) -> Iterator[NDArray[np.float32]]:

@@ -15,8 +15,6 @@ import pytest
 import earmark
 from earmark.pipelines.console import screen
 from earmark.pipelines.library import notebooks, runs
-from earmark.pipelines.library import options as keywords
-from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.screen import progress
 from earmark.shared import _REGISTRY
 from earmark.transforms import workers
@@ -225,13 +223,6 @@ def test_steps_can_be_applied_in_a_notebook_without_pandas(monkeypatch):
 
 def _fails(*_):
     raise ImportError("pandas")
-
-
-def test_options_have_the_names_of_flags():
-    flags = set(ClassifyOptions.model_fields) | {"config"}
-    assert set(keywords.ClassifyKeywords.__annotations__) == flags - {"dry_run", "verbose"}
-    without = {*keywords.EMBED_RUN.without}
-    assert set(keywords.EmbedKeywords.__annotations__) == flags - without
 
 
 def test_a_script_ends_as_it_would_have(tmp_path, archive):

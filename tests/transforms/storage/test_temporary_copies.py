@@ -15,11 +15,10 @@ import pytest
 
 from earmark.transforms.archives.members import member_copy, place_of
 from earmark.transforms.decoding.local_copies import local_copy
-from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.errors import AudioError, ReadError
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import Decoding, FrameGrid
 from earmark.transforms.storage import reading
 from earmark.transforms.storage.reading import read_uri
 from earmark.transforms.storage.stored import Reading, Stored
@@ -168,7 +167,7 @@ def test_an_object_elsewhere_that_is_too_large_is_a_failure_of_its_own(remote, r
 
 def test_it_has_an_ending_that_says_so(remote, room):
     room(3 * MB)
-    (block,) = decode_frames(Span(remote), FrameGrid(16_000, 15_600, 15_600), Clock())
+    (block,) = decode_frames(Span(remote), Decoding(FrameGrid(16_000, 15_600, 15_600)))
     assert block.ending.trouble[:2] == ("read", "io")
 
 
