@@ -85,7 +85,7 @@ def _shown(run: Run) -> Iterator[None]:
 
     console = screen(errors=True)
     show_start(run, console)
-    with watch(run.made_by.run_id, console), _worker_tracebacks(run.options.verbose):
+    with watch(run.settings.run_id, console), _worker_tracebacks(run.options.verbose):
         yield
 
 

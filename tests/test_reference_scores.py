@@ -10,11 +10,10 @@ import pytest
 
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.cli import main
-from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.detecting.scoring import score_block
 from earmark.transforms.elements import AudioObject, Span
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import Decoding, FrameGrid
 
 CLEAR_LEAD = 0.1
 
@@ -44,7 +43,7 @@ def test_clear_top_labels_are_the_task_librarys(shared, yamnet, name):
     grid = FrameGrid(yamnet.sample_rate_hz, yamnet.frame_samples, yamnet.frame_samples)
     span = Span(AudioObject(str(shared / "audio" / name), None, ""))
     scores = np.concatenate(
-        [score_block(block, yamnet).scores for block in decode_frames(span, grid, Clock())]
+        [score_block(block, yamnet).scores for block in decode_frames(span, Decoding(grid))]
     )
     assert scores.shape == expected.shape
     ranked = np.sort(expected, axis=1)

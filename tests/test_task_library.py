@@ -24,9 +24,9 @@ from earmark.models.metadata.writing import pack
 from earmark.models.scores.heads import Head as EarmarkHead
 from earmark.models.scores.heads import ModelOptions
 from earmark.models.scores.selection import score_thresholds
-from earmark.transforms.detecting.aggregating import Detecting, find_hits
+from earmark.transforms.detecting.aggregating import find_hits
 from earmark.transforms.elements import AudioObject, FrameScores, HeadLabels, Span
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import Decoding, FrameGrid, Settings
 from tests.models.small_models import Layer, Port, Steps, layered
 from tests.models.task_library import Head, TaskLibrary, TaskLibraryError
 
@@ -132,8 +132,9 @@ def of_earmark(model: bytes, of: np.ndarray, asked: Options) -> list[list[Heard]
     named = tuple(
         HeadLabels(each.name, each.labels, each.display_names) for each in classifier.heads
     )
-    detecting = Detecting(FrameGrid(16_000, SAMPLES, SAMPLES), named, least, asked.top_k)
-    hits = find_hits(FrameScores(Span(AudioObject("/a", 1, "")), 0, scores), detecting)
+    decoding = Decoding(FrameGrid(16_000, SAMPLES, SAMPLES))
+    settings = Settings(decoding, named, least, asked.top_k)
+    hits = find_hits(FrameScores(Span(AudioObject("/a", 1, "")), 0, scores), settings)
     firsts = np.cumsum([0, *(len(each.labels) for each in named)])
     parts = np.split(scores, firsts[1:-1], axis=1)
     heard = [

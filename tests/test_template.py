@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,11 @@ from typing import Any
 import pytest
 
 from dataflow.launch import command_line
+from dataflow.metadata import metadata
 from earmark.pipelines.options.command_line import CLASSIFY, parse
 from earmark.pipelines.options.model import ClassifyOptions
 
 ROOT = Path(__file__).resolve().parents[1]
-
-NO_PARAMETERS = {
-    "dry_run": "what it says goes to a terminal, and it starts no job",
-    "verbose": "what workers log goes to Cloud Logging anyway",
-}
-"""The options that a template has no use for, and why."""
 
 FROM_THE_LAUNCHER = (
     "--runner=DataflowRunner",
@@ -38,9 +34,7 @@ FROM_THE_LAUNCHER = (
 """Beam's options, as the launcher adds them."""
 
 
-def parameters() -> dict[str, dict[str, Any]]:
-    text = (ROOT / "dataflow" / "metadata.json").read_text(encoding="utf-8")
-    return {each["name"]: each for each in json.loads(text)["parameters"]}
+PARAMETERS: dict[str, dict[str, Any]] = {each["name"]: each for each in metadata()["parameters"]}
 
 
 def understood(*given: str) -> tuple[ClassifyOptions, list[str]]:
@@ -49,34 +43,44 @@ def understood(*given: str) -> tuple[ClassifyOptions, list[str]]:
 
 
 def test_each_option_is_a_parameter_but_for_the_few_that_make_no_sense():
-    assert set(parameters()) | set(NO_PARAMETERS) == set(ClassifyOptions.model_fields)
-    assert not set(parameters()) & set(NO_PARAMETERS)
+    assert set(PARAMETERS) | {"dry_run", "verbose"} == set(ClassifyOptions.model_fields)
 
 
-@pytest.mark.parametrize("name", parameters())
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_says_what_its_option_does(name):
     field = ClassifyOptions.model_fields[name]
-    parameter = parameters()[name]
+    parameter = PARAMETERS[name]
     assert str(field.description).replace("%%", "%") in parameter["helpText"]
     assert parameter.get("isOptional", False) == (not field.is_required())
     assert parameter["label"]
 
 
-@pytest.mark.parametrize("name", parameters())
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_that_is_a_switch_is_true_or_false(name):
     is_switch = ClassifyOptions.model_fields[name].annotation is bool
-    takes = parameters()[name].get("regexes", [])
+    takes = PARAMETERS[name].get("regexes", [])
     assert is_switch == (takes == ["^(true|false)$"])
+
+
+def test_a_parameter_of_a_few_values_takes_no_others():
+    assert PARAMETERS["channels"]["regexes"] == ["^(mix|each)$"]
+    assert PARAMETERS["embeddings"]["regexes"] == ["^(float32|float16)$"]
+    assert "regexes" not in PARAMETERS["locale"]
+
+
+def test_the_program_prints_the_metadata(capsys):
+    runpy.run_path(str(ROOT / "dataflow" / "metadata.py"), run_name="__main__")
+    assert json.loads(capsys.readouterr().out) == metadata()
 
 
 @pytest.mark.parametrize("value", ["gs://bucket/archive/**", "gs://a/b c.wav,gs://d/**", "s3://a"])
 def test_uris_are_taken_as_input(value):
-    (pattern,) = parameters()["input"]["regexes"]
+    (pattern,) = PARAMETERS["input"]["regexes"]
     assert re.match(pattern, value)
 
 
 def test_a_path_of_some_machine_is_not_taken_as_output():
-    (pattern,) = parameters()["output"]["regexes"]
+    (pattern,) = PARAMETERS["output"]["regexes"]
     assert not re.match(pattern, "/tmp/labels")
 
 

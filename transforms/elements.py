@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Address:
+    """A signed URL: a secret, which goes to those who read by it and is never shown or written."""
+
+    url: str = field(repr=False)
 
 
 class AudioObject(NamedTuple):
@@ -21,11 +28,22 @@ class AudioObject(NamedTuple):
       size_bytes: its size, None where the listing could not tell.
       version: changes whenever the content does: its size, the time of its last change,
         and in stores its etag; see `is_same_version`.
+      address: of an object that is read by a signed URL, or of its archive; None for others.
     """
 
     uri: str
     size_bytes: int | None
     version: str
+    address: Address | None = None
+
+    @property
+    def source(self) -> str:
+        """The URI that it, or its archive, is read by: a secret where it has an address."""
+        return self.uri if self.address is None else self.address.url
+
+    def without_address(self) -> AudioObject:
+        """The object for those who don't read it."""
+        return self._replace(address=None)
 
 
 class Found(NamedTuple):
@@ -52,6 +70,10 @@ class PlannedObject(NamedTuple):
     object: AudioObject
     old_file: str | None = None
 
+    def without_address(self) -> PlannedObject:
+        """The same for those who don't read the object."""
+        return self._replace(object=self.object.without_address())
+
     @classmethod
     def of(cls, listed: Iterable[Any], old_file: str | None) -> PlannedObject:
         """Make one from parsed JSON: the members of an AudioObject, and an old file."""
@@ -70,6 +92,26 @@ class Superseded(NamedTuple):
     file: str
 
 
+ByteRange: TypeAlias = tuple[int, int]
+"""A part of a file: its first byte, and the first behind it."""
+
+
+class PlainSound(NamedTuple):
+    """Where a file has its samples, if they are uncompressed and lie one after another.
+
+    Attributes:
+      head_bytes: how much of the file's beginning is read to open it.
+      start: the first byte of the samples.
+      stop: the first byte behind them.
+      second_bytes: how many bytes a second has.
+    """
+
+    head_bytes: int
+    start: int
+    stop: int
+    second_bytes: int
+
+
 @dataclass(frozen=True)
 class Span:
     """A part of a recording, which one worker decodes; a short recording is a single span.
@@ -83,6 +125,7 @@ class Span:
       count: how many spans the clip has.
       start_s: where it begins.
       stop_s: where it ends; None for the clip's end.
+      sound: where the samples are, if only those of the span are to be fetched; None otherwise.
     """
 
     clip: AudioObject
@@ -90,6 +133,7 @@ class Span:
     count: int = 1
     start_s: int = 0
     stop_s: int | None = None
+    sound: PlainSound | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +158,7 @@ class AudioHeader:
       codec: as FFmpeg calls it, without the byte order: pcm_s16, pcm_f32, pcm_alaw, flac, vorbis,
         opus, mp3, aac, ...
       declared_samples: samples per channel that the header declares; None where it does not.
+      tracks: how many tracks of sound there are, of which one is heard.
     """
 
     format: str
@@ -121,6 +166,7 @@ class AudioHeader:
     sample_rate_hz: int
     channels: int
     declared_samples: int | None
+    tracks: int = 1
 
 
 class Trouble(NamedTuple):
@@ -151,6 +197,8 @@ class SignalLevel:
       peak: the largest magnitude; 1.0 is full scale.
       clipped: how many values lie at full scale or beyond.
       silent: how many values lie in silent seconds.
+      apart: of a sample of the time, the energy per channel where there are several.
+      mixed: of the same sample, the energy of their mean.
     """
 
     values: int = 0
@@ -158,6 +206,8 @@ class SignalLevel:
     peak: float = 0.0
     clipped: int = 0
     silent: int = 0
+    apart: int = 0
+    mixed: int = 0
 
     def __add__(self, other: SignalLevel) -> SignalLevel:
         return SignalLevel(
@@ -166,6 +216,8 @@ class SignalLevel:
             max(self.peak, other.peak),
             self.clipped + other.clipped,
             self.silent + other.silent,
+            self.apart + other.apart,
+            self.mixed + other.mixed,
         )
 
     @property
@@ -192,6 +244,16 @@ class SignalLevel:
     def silent_fraction(self) -> float | None:
         """The share of time in seconds whose RMS lies below -60 dBFS."""
         return self.silent / self.values if self.values else None
+
+    @property
+    def mix_loss_db(self) -> float | None:
+        """How much quieter the channels' mean is than they are; None for one channel, and silence.
+
+        0 where they are alike, 3 for two with nothing in common, infinite where they cancel.
+        """
+        if not self.apart:
+            return None
+        return max(0.0, -_decibels(math.sqrt(self.mixed / self.apart)))
 
 
 @dataclass(frozen=True)

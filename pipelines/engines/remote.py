@@ -100,11 +100,11 @@ class RemoteEngine(StreamEngine):
 
     def run_round(self, this: Round, graph: Graph, interrupts: Interrupts) -> set[str] | None:
         """Have a round processed by a job, which reads it from a file."""
-        write_plan(this.plan, this.members)
+        key = write_plan(this.plan, this.members)
         listed = Listed(len(this.members), this.skipped)
         job = self.named(f"{this.run_id}-{this.name}")
         pipeline = beam.Pipeline(options=job)
-        _ = pipeline | graph(DealToWorkers(this.plan, listed, this.span_s))
+        _ = pipeline | graph(DealToWorkers(this.plan, key, listed, this.span_s))
         if self.is_left:
             pipeline.run()
             return None
@@ -211,17 +211,19 @@ class DealToWorkers(beam.PTransform):  # type: ignore[misc]
 
     Attributes:
       plan: the file that says what is to be processed.
+      key: what addresses in it are encrypted with.
       listed: how much that is.
       span_s: longer recordings are cut into spans of this length.
     """
 
     plan: str
+    key: bytes
     listed: Listed
     span_s: int
 
     def expand(self, root: beam.pvalue.PBegin) -> Dealt:
         """Apply the transform."""
-        planned = root | ReadPlan(self.plan)
+        planned = root | ReadPlan(self.plan, self.key)
         spans = (
             planned
             | "Objects" >> beam.Map(lambda each: each.object)

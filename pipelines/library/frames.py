@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias, Union
 
 import numpy as np
@@ -13,10 +14,11 @@ from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
 from earmark.models.scores import score_thresholds
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.library.options import FRAMES, LABEL
+from earmark.pipelines.options import ClassifyOptions, Command, parse_keywords
 from earmark.pipelines.runs import framing
-from earmark.transforms.decoding import Clock
 from earmark.transforms.decoding.stage import decode_frames
-from earmark.transforms.detecting import Detecting, find_hits, score_block
+from earmark.transforms.detecting import find_hits, score_block
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -25,11 +27,14 @@ from earmark.transforms.elements import (
     HeadLabels,
     SignalLevel,
     Span,
+    Trouble,
 )
-from earmark.transforms.errors import NoSamplesError, error_of
-from earmark.transforms.frames import ChannelUse, FrameGrid, channels_heard, frames_of
+from earmark.transforms.errors import NoSamplesError, ReadError, error_of
+from earmark.transforms.frames import channels_heard, frames_of
 from earmark.transforms.listing import anywhere
+from earmark.transforms.settings import Decoding, FrameGrid, Settings
 from earmark.transforms.storage import look_up, shown
+from earmark.transforms.text import printable
 
 Audio: TypeAlias = Union[str, "os.PathLike[str]", NDArray[Any]]
 """The path or URI of a recording, or a waveform: [n] or [n, channels], floats or signed integers.
@@ -41,8 +46,8 @@ Channels: TypeAlias = Literal["mix", "each"]
 
 _RATES_HZ = range(4000, 384_001)
 
-_MANY_CHANNELS = 64
-"""If a waveform has more channels than this, and than samples, its axes have been swapped."""
+_FEW_CHANNELS = 64
+"""More channels than these, and than samples, are samples where channels should be."""
 
 
 class Frame(NamedTuple):
@@ -123,8 +128,9 @@ def frames(
         The error's `reason` is the code that a run would write.
       UsageError: an argument is invalid.
     """
-    grid, use = _framing(classifier or _Framed(), hop_s, channels)
-    return _frames(_blocks(audio, sample_rate_hz, grid, use), grid)
+    checked = _checked(FRAMES, hop_s=hop_s, channels=channels)
+    decoding = _decoding(_Framed() if classifier is None else classifier, checked)
+    return _frames(_blocks(audio, sample_rate_hz, decoding), decoding.grid)
 
 
 def label(
@@ -155,19 +161,18 @@ def label(
       AudioError: the recording cannot be decoded, or not to its end.
       UsageError: an argument is invalid.
     """
-    if top_k is not None and top_k < 1:
-        raise UsageError(f"top_k {top_k}: 1 or more, or None for all")
-    grid, use = _framing(classifier, hop_s, channels)
+    checked = _checked(LABEL, hop_s=hop_s, channels=channels, top_k=top_k, min_score=min_score)
+    decoding = _decoding(classifier, checked)
     heads = tuple(HeadLabels(each.name, each.labels) for each in classifier.heads)
     try:
-        least = score_thresholds(classifier.heads, min_score)
+        least = score_thresholds(classifier.heads, checked.min_score)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    detecting = Detecting(grid, heads, least, top_k)
+    settings, grid = Settings(decoding, heads, least, checked.top_k), decoding.grid
     heard: list[tuple[int, int, tuple[ScoredLabel, ...]]] = []
     duration_s = 0.0
-    for block in _blocks(audio, sample_rate_hz, grid, use):
-        heard += _labelled(block, classifier, detecting)
+    for block in _blocks(audio, sample_rate_hz, decoding):
+        heard += _labelled(block, classifier, settings)
         if block.ending is not None and block.ending.header is not None:
             duration_s = block.ending.samples / block.ending.header.sample_rate_hz
     starts_s = grid.start_s(np.array([frame for frame, _, _ in heard], np.int32)).tolist()
@@ -178,14 +183,14 @@ def label(
     ]
 
 
-def _framing(
-    model: AudioClassifier | _Framed, hop_s: float | None, channels: str
-) -> tuple[FrameGrid, ChannelUse]:
-    if channels not in ("mix", "each"):
-        raise UsageError(f"channels {channels!r}: mix or each")
+def _checked(call: Command, **options: object) -> ClassifyOptions:
+    return parse_keywords(options, {}, call)[0]
+
+
+def _decoding(model: AudioClassifier | _Framed, checked: ClassifyOptions) -> Decoding:
     if not isinstance(model, (AudioClassifier, _Framed)):
-        raise UsageError(f"a classifier is what earmark.load_classifier returns, not {model!r}")
-    return framing(model, hop_s, channels)
+        raise UsageError(f"classifier {printable(model, 100)}: must be of earmark.load_classifier")
+    return Decoding(*framing(model, checked.hop_s, checked.channels))
 
 
 def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
@@ -195,11 +200,11 @@ def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
 
 
 def _labelled(
-    block: FrameBlock, classifier: AudioClassifier, detecting: Detecting
+    block: FrameBlock, classifier: AudioClassifier, settings: Settings
 ) -> Iterator[tuple[int, int, tuple[ScoredLabel, ...]]]:
     """The frames of a block with their channels and labels, by frame, then by channel."""
-    hits = find_hits(score_block(block, classifier), detecting)
-    names = [(label, head.name) for head in detecting.heads for label in head.labels]
+    hits = find_hits(score_block(block, classifier), settings)
+    names = [(label, head.name) for head in settings.heads for label in head.labels]
     heard: dict[tuple[int, int], list[ScoredLabel]] = {}
     for frame, channel, index, score in zip(
         *(column.tolist() for column in (hits.frame, hits.channel, hits.label_index, hits.score)),
@@ -220,37 +225,43 @@ def _rows(block: FrameBlock) -> Iterator[tuple[int, int, int]]:
             yield channel * frames + index, block.first_frame + index, channel
 
 
-def _blocks(
-    audio: Audio, sample_rate_hz: int | None, grid: FrameGrid, use: ChannelUse
-) -> Iterator[FrameBlock]:
-    if isinstance(audio, (str, os.PathLike)):
+def _blocks(audio: Audio, sample_rate_hz: int | None, decoding: Decoding) -> Iterator[FrameBlock]:
+    if isinstance(audio, (str, bytes, os.PathLike)):
         if sample_rate_hz is not None:
-            raise UsageError("sample_rate_hz: is for a waveform; a recording declares its own")
-        return _decoded(os.fspath(audio), grid, use)
-    waveform = _as_floats(audio)
-    if sample_rate_hz is None or sample_rate_hz not in _RATES_HZ:
-        given = "" if sample_rate_hz is None else f", not {sample_rate_hz}"
+            raise UsageError("sample_rate_hz: is for a waveform; a recording says its own")
+        return _decoded(os.fsdecode(audio), decoding)
+    if not isinstance(sample_rate_hz, Real) or sample_rate_hz not in _RATES_HZ:
         lowest, highest = _RATES_HZ[0], _RATES_HZ[-1]
-        raise UsageError(f"a waveform needs sample_rate_hz, {lowest} to {highest}{given}")
-    return _cut(waveform, int(sample_rate_hz), grid, use)
+        given = printable(sample_rate_hz, 100)
+        raise UsageError(f"sample_rate_hz {given}: a waveform's, {lowest} to {highest}")
+    return _cut(_as_floats(audio), int(sample_rate_hz), decoding)
 
 
-def _decoded(uri: str, grid: FrameGrid, use: ChannelUse) -> Iterator[FrameBlock]:
-    span = Span(look_up(anywhere(uri)))
-    for block in decode_frames(span, grid, Clock(), use):
+def _decoded(uri: str, decoding: Decoding) -> Iterator[FrameBlock]:
+    try:
+        span = Span(look_up(anywhere(uri)))
+    except UnicodeEncodeError as error:
+        raise ReadError(f"{shown(uri)}: no name of a file: {error}") from error
+    for block in decode_frames(span, decoding):
         yield block
         if block.ending is None:
             continue
-        if trouble := block.ending.trouble:
-            raise error_of(trouble._replace(message=f"{shown(uri)}: {trouble.message}"))
+        if block.ending.trouble:
+            raise error_of(_naming(uri, block.ending.trouble))
         if not block.ending.samples:
-            raise NoSamplesError(f"{shown(uri)}: contains no samples")
+            raise NoSamplesError(f"{shown(uri)}: it contains no samples")
 
 
-def _cut(
-    samples: NDArray[np.float32], rate_hz: int, grid: FrameGrid, use: ChannelUse
-) -> Iterator[FrameBlock]:
+def _naming(uri: str, trouble: Trouble) -> Trouble:
+    """A trouble whose message says with which recording, as a row does in another column."""
+    if shown(uri) in trouble.message:
+        return trouble
+    return trouble._replace(message=f"{shown(uri)}: {trouble.message}")
+
+
+def _cut(samples: NDArray[np.float32], rate_hz: int, decoding: Decoding) -> Iterator[FrameBlock]:
     """A waveform, float32 [n, channels], as decoding would give it."""
+    grid, use = decoding.grid, decoding.use
     length, channels = samples.shape
     span = Span(AudioObject("", None, ""))
     seconds = (samples[start : start + rate_hz] for start in range(0, length, rate_hz))
@@ -266,18 +277,21 @@ def _cut(
 
 def _as_floats(waveform: NDArray[Any] | Sequence[float]) -> NDArray[np.float32]:
     """A waveform as float32 [n, channels]."""
-    samples = np.asarray(waveform)
-    if samples.dtype.kind not in "if":
-        raise UsageError(
-            "audio is one path or URI, or a waveform of floats or signed integers, not "
-            f"{samples.dtype}"
-        )
+    try:
+        samples = np.asarray(waveform)
+    except (TypeError, ValueError, RuntimeError) as error:  # of a tensor, or rows of many lengths
+        said = printable(error, 200)
+        raise UsageError(f"a waveform is an array of numbers: {said}") from error
     if samples.ndim not in (1, 2) or samples.shape[1:] == (0,):
         raise UsageError(f"a waveform is [n] or [n, channels], not {list(samples.shape)}")
     if samples.ndim == 1:
         samples = samples[:, None]
-    if samples.shape[1] > max(len(samples), _MANY_CHANNELS):
-        raise UsageError(f"a waveform is [n, channels], not {list(samples.shape)}: transpose it")
+    length, channels = samples.shape
+    if channels > max(length, _FEW_CHANNELS):
+        raise UsageError(f"a waveform is [n, channels], not [{length}, {channels}]: transpose it")
     if samples.dtype.kind == "i":
         samples = samples / -float(np.iinfo(samples.dtype).min)
-    return samples.astype(np.float32)
+    if samples.dtype.kind != "f":
+        raise UsageError(f"a waveform is of floats or signed integers, not {samples.dtype}")
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        return samples.astype(np.float32)

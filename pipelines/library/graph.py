@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apache_beam as beam
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.library.notebooks import keep_labels
-from earmark.pipelines.library.options import MODEL, URIS, ModelKeywords, UriKeywords
-from earmark.pipelines.options import parse_keywords
-from earmark.pipelines.runs import Process, RunConfig, configure
+from earmark.pipelines.library.options import MODEL, URIS
+from earmark.pipelines.options import ModelKeywords, UriKeywords, parse_keywords
+from earmark.pipelines.runs import Process, configure
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.detecting import loaded
 from earmark.transforms.elements import (
@@ -28,7 +28,8 @@ from earmark.transforms.elements import (
     SignalLevel,
 )
 from earmark.transforms.listing import anywhere, look_up_with_members
-from earmark.transforms.output import Provenance, made_tables
+from earmark.transforms.output import made_tables
+from earmark.transforms.settings import Settings
 from earmark.transforms.workers import SpreadObjects
 
 if TYPE_CHECKING:
@@ -138,20 +139,20 @@ class Classify(beam.PTransform):  # type: ignore[misc]
         """
         super().__init__()
         keep_labels()
-        checked, _ = parse_keywords({"model": model, **options}, {}, URIS)
-        self._config: RunConfig = configure(checked, datetime.now(timezone.utc))[0]
+        self._options, _ = parse_keywords({"model": model, **options}, {}, URIS)
+        self._settings, self._load, _ = configure(self._options)
 
     def expand(self, uris: beam.PCollection[str]) -> beam.PCollection[ClassifiedClip]:
         """Apply the transform."""
-        options, made_by = self._config.options, self._config.made_by
+        settings = self._settings
         return (
             uris
-            | "LookUp" >> beam.FlatMap(_objects, options.all_files)
+            | "LookUp" >> beam.FlatMap(_objects, settings.all_files)
             | SpreadObjects()
-            | SplitLongClips(options.span_s)
+            | SplitLongClips(self._options.span_s)
             | "SpreadSpans" >> beam.Reshuffle()
-            | Process(self._config, None)
-            | "Rows" >> beam.Map(classified, made_by).with_output_types(ClassifiedClip)
+            | Process(settings, self._load, None)
+            | "Rows" >> beam.Map(classified, settings).with_output_types(ClassifiedClip)
         )
 
 
@@ -168,18 +169,18 @@ def load_classifier(
       UsageError: an option is unknown or invalid, or the model cannot be used.
     """
     checked, _ = parse_keywords({"model": model, **options}, {}, MODEL)
-    return configure(checked, datetime.now(timezone.utc))[1]
+    return configure(checked)[-1]
 
 
-def classified(result: ClipResult, made_by: Provenance) -> ClassifiedClip:
+def classified(result: ClipResult, settings: Settings) -> ClassifiedClip:
     """A clip's result in the rows that a run would write of it."""
     if not isinstance(result, ScoredClip):
         return ClassifiedClip(
             result.clip.uri, "failed", result.trouble.reason, result.trouble.message
         )
     rows = {
-        table.name: [row for part in table.rows([result], made_by) for row in part.to_pylist()]
-        for table in made_tables(made_by)
+        table.name: [row for part in table.rows([result], settings) for row in part.to_pylist()]
+        for table in made_tables(settings)
         if table.name in ("detections", "events")
     }
     return ClassifiedClip(
@@ -194,19 +195,19 @@ def classified(result: ClipResult, made_by: Provenance) -> ClassifiedClip:
         result.labels,
         tuple(Detection(**row) for row in rows.get("detections", ())),
         tuple(Event(**row) for row in rows.get("events", ())),
-        _embeddings(result, made_by),
+        _embeddings(result, settings),
     )
 
 
-def _embeddings(result: ScoredClip, made_by: Provenance) -> ClipEmbeddings | None:
-    if made_by.embedding_size is None:
+def _embeddings(result: ScoredClip, settings: Settings) -> ClipEmbeddings | None:
+    if settings.embedding_size is None:
         return None
     parts = list(loaded(result.embeddings))
     frame = np.concatenate([np.empty(0, np.int32), *(part.frame for part in parts)])
     channel = np.concatenate([np.empty(0, np.int32), *(part.channel for part in parts)])
-    none = np.empty((0, made_by.embedding_size), made_by.embedding_dtype)
+    none = np.empty((0, settings.embedding_size), settings.embeddings)
     values = np.concatenate([none, *(part.values for part in parts)])
-    return ClipEmbeddings(made_by.grid.start_s(frame), channel, values)
+    return ClipEmbeddings(settings.grid.start_s(frame), channel, values)
 
 
 def _objects(uri: str, all_files: bool) -> Iterator[AudioObject]:

@@ -1,96 +1,35 @@
-"""The options of the library's calls: those of the commands, by their names."""
+"""What the library's calls take of the commands' options: those of their keywords."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from typing import Literal, TypedDict, Union
+from collections.abc import Iterable
 
-from earmark.pipelines.options import CLASSIFY, EMBED, ClassifyOptions
-
-_Path = Union[str, "os.PathLike[str]"]
-_Labels = str | Sequence[str]
-
-
-class _Model(TypedDict, total=False):
-    sample_rate: int
-    num_threads: int
-    xnnpack: bool
-    embeddings: Literal["float32", "float16"] | bool
-
-
-class _Scores(TypedDict, total=False):
-    labels: _Path
-    locale: str
-    heads: _Labels
-    activation: Literal["none", "sigmoid", "softmax"]
-    calibration: _Path
-    calibration_transformation: Literal["identity", "log", "inverse_logistic"]
-    calibration_default: float
-
-
-class _Counting(TypedDict, total=False):
-    min_score: float | None
-    top_k: int | None
-    thresholds: _Path
-    allow: _Labels
-    deny: _Labels
-    events_gap_s: float
-
-
-class _Recordings(TypedDict, total=False):
-    channels: Literal["mix", "each"]
-    hop_s: float | None
-    span_s: int
-    time_pattern: str
-    time_zone: str
-    all_files: bool
-
-
-class _Run(TypedDict, total=False):
-    config: _Path
-    input: _Path | Sequence[_Path]
-    output: _Path
-    model: _Path
-    num_shards: int
-    commit_every_s: float
-    watch: bool
-    window_s: int
-    notifications: str
-    retry_failed: bool
-
-
-class ModelKeywords(_Model, _Scores):
-    """Options of `load_classifier`; docs/models.md says what each means."""
-
-
-class UriKeywords(ModelKeywords, _Counting, _Recordings):
-    """Options of `Classify`: those of `earmark classify`, without those of a run."""
-
-
-class ClassifyKeywords(UriKeywords, _Run):
-    """Options of `classify`: those of the command; `earmark classify --help` explains them."""
-
-
-class EmbedKeywords(_Model, _Recordings, _Run):
-    """Options of `embed`: those of the command; `earmark embed --help` explains them."""
-
-
-_OF_A_TERMINAL = ("dry_run", "verbose")
-_OF_A_RUN = ("config", *_Run.__annotations__, *_OF_A_TERMINAL)
-
-RUN = CLASSIFY._replace(name="earmark.classify", without=_OF_A_TERMINAL)
-EMBED_RUN = EMBED._replace(name="earmark.embed", without=(*EMBED.without, *_OF_A_TERMINAL))
-URIS = CLASSIFY._replace(
-    name="earmark.Classify",
-    without=tuple(name for name in _OF_A_RUN if name != "model"),
-    fixed={"input": ("uris",), "output": "nowhere"},
+from earmark.pipelines.options import (
+    CLASSIFY,
+    EMBED,
+    ClassifyKeywords,
+    ClassifyOptions,
+    Command,
+    EmbedKeywords,
+    ModelKeywords,
+    UriKeywords,
 )
-MODEL = URIS._replace(
-    name="earmark.load_classifier",
-    without=tuple(
-        name
-        for name in ClassifyOptions.model_fields
-        if name not in ("model", *ModelKeywords.__annotations__)
-    ),
+
+
+def _taking(options: Iterable[str], command: Command, name: str) -> Command:
+    takes = {"model", *options}
+    known = ("config", *ClassifyOptions.model_fields)
+    without = tuple(each for each in known if each not in takes)
+    return command._replace(name=f"earmark.{name}", without=without)
+
+
+_NO_RUN = {"input": ("uris",), "output": "nowhere"}
+
+RUN = _taking(ClassifyKeywords.__annotations__, CLASSIFY, "classify")
+EMBED_RUN = _taking(EmbedKeywords.__annotations__, EMBED, "embed")
+URIS = _taking(UriKeywords.__annotations__, CLASSIFY, "Classify")._replace(fixed=_NO_RUN)
+MODEL = _taking(ModelKeywords.__annotations__, CLASSIFY, "load_classifier")._replace(fixed=_NO_RUN)
+FRAMES = _taking(("hop_s", "channels"), CLASSIFY, "frames")._replace(fixed=_NO_RUN)
+LABEL = _taking(("hop_s", "channels", "top_k", "min_score"), CLASSIFY, "label")._replace(
+    fixed=_NO_RUN
 )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from earmark.pipelines.console import screen
 from earmark.pipelines.interrupts import StoppedError
 from earmark.pipelines.library.notebooks import keep_labels
-from earmark.pipelines.library.options import EMBED_RUN, RUN, ClassifyKeywords, EmbedKeywords
-from earmark.pipelines.options import Command, parse_keywords
+from earmark.pipelines.library.options import EMBED_RUN, RUN
+from earmark.pipelines.options import ClassifyKeywords, Command, EmbedKeywords, parse_keywords
 from earmark.pipelines.runs import Outcome, carry_out, prepare
 from earmark.pipelines.screen import is_notebook, watch
 from earmark.shared import shared
@@ -116,7 +116,7 @@ def _run(
         console = screen(errors=True)
         is_drawn = console.is_terminal or is_notebook() if progress is None else progress
         try:
-            shown = watch(run.made_by.run_id, console if is_drawn else None)
+            shown = watch(run.settings.run_id, console if is_drawn else None)
             outcome = carry_out(run, _log.warning, shown)
         except StoppedError as error:
             raise KeyboardInterrupt(str(error)) from None

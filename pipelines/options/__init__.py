@@ -8,29 +8,50 @@ from earmark.pipelines.options.command_line import (
     parse,
     parse_keywords,
 )
-from earmark.pipelines.options.model import ClassifyOptions, look_every_s
+from earmark.pipelines.options.model import (
+    ClassifyKeywords,
+    ClassifyOptions,
+    EmbedKeywords,
+    ModelKeywords,
+    UriKeywords,
+    look_every_s,
+    told,
+)
 from earmark.pipelines.options.model_use import (
     ModelLoader,
-    ModelUse,
     find_model,
+    min_score_of,
+    reachable_thresholds,
+)
+from earmark.pipelines.options.resolving import (
+    filled,
     read_calibration,
-    read_model_use,
     read_text,
+    resolved,
+    stated,
 )
 
 __all__ = [
     "CLASSIFY",
     "EMBED",
+    "ClassifyKeywords",
     "ClassifyOptions",
     "Command",
+    "EmbedKeywords",
+    "ModelKeywords",
     "ModelLoader",
-    "ModelUse",
     "Parser",
+    "UriKeywords",
+    "filled",
     "find_model",
     "look_every_s",
+    "min_score_of",
     "parse",
     "parse_keywords",
+    "reachable_thresholds",
     "read_calibration",
-    "read_model_use",
     "read_text",
+    "resolved",
+    "stated",
+    "told",
 ]

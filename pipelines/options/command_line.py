@@ -94,6 +94,8 @@ def parse_keywords(
     for name in given:
         if name not in known:
             raise UsageError(f"{command.name} has no option {name}{nearest(name, known)}")
+    if not isinstance(beam, Mapping):
+        raise UsageError('beam: must be a mapping of Beam\'s options, such as {"runner": "..."}')
     values = {name: _plain(name, value) for name, value in given.items() if value is not None}
     return _together(command, values, list(_as_flags(beam)), from_flags=set())
 
@@ -104,14 +106,17 @@ def _known(command: Command) -> list[str]:
 
 def _plain(name: str, value: object) -> object:
     """A value as config files have it: paths as text, and a list where there may be several."""
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
+    value = _as_text(value)
+    if name == "config" and not isinstance(value, str):
+        raise UsageError(f"config {printable(value, _LONGEST_VALUE)}: name a file")
     if name == "config" or not is_list(name):
         return value
     several = [value] if isinstance(value, str) else value
-    if not isinstance(several, Iterable):
-        return value
-    return [os.fspath(each) if isinstance(each, os.PathLike) else each for each in several]
+    return [_as_text(each) for each in several] if isinstance(several, Iterable) else value
+
+
+def _as_text(value: object) -> object:
+    return os.fsdecode(value) if isinstance(value, (bytes, os.PathLike)) else value
 
 
 def _together(
@@ -206,7 +211,10 @@ def _validated(values: Mapping[str, Any], from_flags: set[str]) -> ClassifyOptio
 
 
 def _one_line(error: ValidationError, from_flags: set[str]) -> str:
-    return "; ".join(_in_words(problem, from_flags) for problem in error.errors())
+    problems = error.errors()
+    # pydantic also counts what of a list is no good
+    said = [each for each in problems if each["type"] != "too_short"] or problems
+    return "; ".join(_in_words(problem, from_flags) for problem in said)
 
 
 def _in_words(problem: Any, from_flags: set[str]) -> str:
@@ -216,9 +224,12 @@ def _in_words(problem: Any, from_flags: set[str]) -> str:
         return f"{where} is required"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {name} in the config file{nearest(name, ClassifyOptions.model_fields)}"
-    said = problem["msg"].removeprefix("Value error, ")
+    said = _OF_LISTS.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
     given = printable(masked_value(name, problem["input"]), _LONGEST_VALUE)
     return f"{where} {given}: {said[:1].lower()}{said[1:]}"
+
+
+_OF_LISTS = {"tuple_type": "must be a list", "too_short": "name at least one"}
 
 
 def _read_config(path: str | None, known: Collection[str]) -> tuple[dict[str, Any], list[str]]:
@@ -243,7 +254,7 @@ def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if value is True:
             yield f"--{name}"
-        elif isinstance(value, list):
+        elif isinstance(value, (list, tuple, set, frozenset)):
             yield from (f"--{name}={item}" for item in value)
         elif isinstance(value, dict):
             yield f"--{name}={json.dumps(value)}"
@@ -255,6 +266,8 @@ def _check_beam_flags(
     flags: Sequence[str], command: Command, own: Iterable[str], together: Sequence[str]
 ) -> None:
     """Refuse flags that neither Beam nor the engine knows; Beam would only warn and ignore them."""
+    if not flags:
+        return
     parser = _beams_parser(command)
     _, unknown = parser.parse_known_args(list(flags))
     engine: Mapping[str, bool] = {}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from functools import partial
-from typing import Any, Literal, TypeVar, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict, TypeVar, Union, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
+from earmark.pipelines.options.fields import (
+    in_or_out,
+    of_detections,
+    of_model,
+    of_processing,
+    of_run,
+)
 from earmark.transforms.audio import check_time_pattern
 from earmark.transforms.frames import SEGMENT_S
 from earmark.transforms.planning import parse_source
@@ -29,31 +36,8 @@ _LARGEST_SCORE = 1_000_000_000
 _NAMES = ("labels", "locale", "heads", "calibration", "thresholds", "allow", "deny")
 
 
-def _option(
-    group: str, default: Any = ..., *, metavar: str = "", of_scores: bool = False, **field: Any
-) -> Any:
-    """A field of ClassifyOptions, with what the command line tells of it.
-
-    Args:
-      group: the title in the help that it stands under.
-      default: its value where it is not given.
-      metavar: what the help calls its value; its name in capitals, if nothing is said.
-      of_scores: whether it is for scores, so that `earmark embed` has none.
-      **field: see pydantic's Field.
-    """
-    told: dict[str, Any] = {"group": group, "metavar": metavar, "of_scores": of_scores}
-    return Field(default, json_schema_extra=told, **field)
-
-
-_in_or_out = partial(_option, "input and output")
-_of_model = partial(_option, "model")
-_of_detections = partial(_option, "detections")
-_of_processing = partial(_option, "processing")
-_of_run = partial(_option, "run")
-
-
 def told(name: str) -> Mapping[str, Any]:
-    """What `_option` was told of an option: its group, metavar and of_scores."""
+    """What `option` was told of an option: its group, metavar, of_scores and stated."""
     return cast(Mapping[str, Any], ClassifyOptions.model_fields[name].json_schema_extra)
 
 
@@ -73,119 +57,129 @@ class ClassifyOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    input: tuple[str, ...] = _in_or_out(
+    input: tuple[str, ...] = in_or_out(
         min_length=1,
         description="a folder, file, pattern (** is any depth) or URI of recordings, or a manifest "
         "(CSV, JSON lines or Parquet with a column uri); members of tar, tar.gz and zip files are "
         "included; several may be given",
         metavar="PATTERN",
     )
-    output: str = _in_or_out(description="the folder or URI for the tables", metavar="DIR")
-    model: str = _of_model(
+    output: str = in_or_out(description="the folder or URI for the tables", metavar="DIR")
+    model: str = of_model(
         "yamnet", description="a .tflite file or URI, yamnet, or builtin (small, for trying out)"
     )
-    labels: str | None = _of_model(
+    labels: str | None = of_model(
         None,
         description="a file with a name for each class, one per line, in the model's order",
         metavar="FILE",
         of_scores=True,
     )
-    sample_rate: int | None = _of_model(
+    sample_rate: int | None = of_model(
         None, ge=1000, le=384_000, description="Hz; for models whose metadata doesn't give it"
     )
-    locale: str | None = _of_model(
+    locale: str | None = of_model(
         None,
         description="the language of additional labels, if the model has them, such as de",
         of_scores=True,
+        stated=True,
     )
-    heads: tuple[str, ...] | None = _of_model(
+    heads: tuple[str, ...] | None = of_model(
         None,
         description="the name of a model output to use; may be repeated; default: all",
         metavar="HEAD",
         of_scores=True,
     )
-    activation: Literal["none", "sigmoid", "softmax"] = _of_model(
+    activation: Literal["none", "sigmoid", "softmax"] = of_model(
         "none",
         description="for models that return logits: none, sigmoid or softmax",
         of_scores=True,
+        stated=True,
     )
-    calibration: str | None = _of_model(
+    calibration: str | None = of_model(
         None,
         description="a file of score calibration: scale,slope,offset[,min_score] for each class, "
         "one per line; default: from the model's metadata",
         metavar="FILE",
         of_scores=True,
+        stated="of the model",
     )
-    calibration_transformation: Literal["identity", "log", "inverse_logistic"] = _of_model(
+    calibration_transformation: Literal["identity", "log", "inverse_logistic"] = of_model(
         "identity",
         description="applied to scores before calibration: identity, log or inverse_logistic",
         of_scores=True,
     )
-    calibration_default: float = _of_model(
+    calibration_default: float = of_model(
         0.0,
         ge=-_LARGEST_SCORE,
         le=_LARGEST_SCORE,
         description="the score of a class without calibration",
         of_scores=True,
     )
-    min_score: float | None = _of_detections(
+    min_score: float | None = of_detections(
         None,
         ge=-_LARGEST_SCORE,
         le=_LARGEST_SCORE,
         description="the lowest score of a detection; default: from the model's metadata, else 0.1",
         of_scores=True,
+        stated="of the model",
     )
-    top_k: int | None = _of_detections(
+    top_k: int | None = of_detections(
         None,
         ge=1,
         le=1_000_000,
         description="the most detections per frame and head; default: all",
         of_scores=True,
+        stated="all",
     )
-    thresholds: str | None = _of_detections(
+    thresholds: str | None = of_detections(
         None,
         description="a CSV file with columns label and min_score, for individual classes",
         metavar="FILE",
         of_scores=True,
+        stated=True,
     )
-    allow: tuple[str, ...] | None = _of_detections(
+    allow: tuple[str, ...] | None = of_detections(
         None,
         min_length=1,
         description="report only this label, pattern (*, ?), or @FILE with one per line; may be "
         "repeated",
         metavar="LABEL",
         of_scores=True,
+        stated=True,
     )
-    deny: tuple[str, ...] | None = _of_detections(
+    deny: tuple[str, ...] | None = of_detections(
         None,
         min_length=1,
         description="don't report this label, pattern (*, ?), or @FILE with one per line; may be "
         "repeated",
         metavar="LABEL",
         of_scores=True,
+        stated=True,
     )
-    channels: Literal["mix", "each"] = _of_processing(
+    channels: Literal["mix", "each"] = of_processing(
         "mix", description="mix a recording's channels to one, or score each separately"
     )
-    embeddings: Literal["float32", "float16"] | None = _of_processing(
+    embeddings: Literal["float32", "float16"] | None = of_processing(
         None,
         description="write embeddings, as float32 (if no type is given) or float16",
         metavar="DTYPE",
+        stated=True,
     )
-    hop_s: float | None = _of_processing(
+    hop_s: float | None = of_processing(
         None,
         gt=0,
         le=3600,
         description="seconds from frame to frame; default: a frame's length, or the model's hop",
     )
-    events_gap_s: float = _of_detections(
+    events_gap_s: float = of_detections(
         0.0,
         ge=0,
         le=_LONGEST_GAP_S,
         description="detections of a label with a gap of at most this many seconds are one event",
         of_scores=True,
+        stated=True,
     )
-    span_s: int = _of_processing(
+    span_s: int = of_processing(
         600,
         gt=0,
         le=1_000_000,
@@ -193,57 +187,61 @@ class ClassifyOptions(BaseModel):
         description="longer recordings are cut into spans that are decoded in parallel; seconds, "
         "a multiple of 60; rows don't depend on it",
     )
-    num_threads: int = _of_model(
+    num_threads: int = of_model(
         1, ge=1, le=256, description="interpreter threads per worker thread"
     )
-    xnnpack: bool = _of_model(
+    xnnpack: bool = of_model(
         True,
         description="whether the interpreter uses XNNPACK kernels: on or off; default: on",
         metavar="on|off",
+        stated=True,
     )
-    num_shards: int | None = _of_run(
+    num_shards: int | None = of_run(
         None,
         ge=1,
         le=100_000,
         description="files per table and round; default: one, on other engines depending on size",
     )
-    commit_every_s: float | None = _of_run(
+    commit_every_s: float | None = of_run(
         None,
         gt=0,
         le=31_536_000,
         description="about how often a run commits, after finishing the recordings in progress; "
         "seconds; default: 120, on other engines 1800; a watch on another engine uses window_s",
     )
-    watch: bool = _of_run(
+    watch: bool = of_run(
         False, description="keep running and process new recordings as they appear, until Ctrl-C"
     )
-    window_s: int = _of_run(300, ge=1, le=86_400, description="how often a watch commits; seconds")
-    notifications: str | None = _of_run(
+    window_s: int = of_run(300, ge=1, le=86_400, description="how often a watch commits; seconds")
+    notifications: str | None = of_run(
         None,
         description="for a watch on Dataflow or Flink: learn of new objects from this source "
         "instead of listing: pubsub://PROJECT/SUBSCRIPTION or kafka://HOST:PORT,.../TOPIC; see "
         "docs/streams.md",
     )
-    retry_failed: bool = _of_run(
+    retry_failed: bool = of_run(
         False,
         description="also retry recordings that earlier runs found damaged, not just "
         "unreadable ones",
     )
-    time_pattern: str | None = _of_processing(
+    time_pattern: str | None = of_processing(
         None,
         description="the format of recording times in file names, as for strptime, such as "
         "rec_%%d%%m%%y-%%H%%M",
+        stated="",
     )
-    time_zone: str = _of_processing(
-        "UTC", description="the zone of recording times that name none, such as Europe/Berlin"
+    time_zone: str = of_processing(
+        "UTC",
+        description="the zone of recording times that name none, such as Europe/Berlin",
+        stated=True,
     )
-    all_files: bool = _of_processing(
+    all_files: bool = of_processing(
         False, description="process files of any name, not just those whose names may be audio"
     )
-    dry_run: bool = _of_run(
+    dry_run: bool = of_run(
         False, description="write nothing; show how much there is to process and how long it takes"
     )
-    verbose: bool = _of_run(False, description="show what libraries log")
+    verbose: bool = of_run(False, description="show what libraries log")
 
     @field_validator("input", "output", "model", *_NAMES)
     @classmethod
@@ -320,13 +318,81 @@ class ClassifyOptions(BaseModel):
         return pattern
 
 
+def look_every_s(options: ClassifyOptions) -> float:
+    """How often a watch looks for new recordings: several times a window, at most every second."""
+    return max(1.0, min(30.0, options.window_s / 5))
+
+
+_Path = Union[str, "os.PathLike[str]"]
+_Labels = str | Sequence[str]
+
+
+class _OfModel(TypedDict, total=False):
+    sample_rate: int | None
+    num_threads: int
+    xnnpack: bool
+    embeddings: Literal["float32", "float16"] | bool | None
+
+
+class _OfScores(TypedDict, total=False):
+    labels: _Path | None
+    locale: str | None
+    heads: _Labels | None
+    activation: Literal["none", "sigmoid", "softmax"]
+    calibration: _Path | None
+    calibration_transformation: Literal["identity", "log", "inverse_logistic"]
+    calibration_default: float
+
+
+class _OfDetections(TypedDict, total=False):
+    min_score: float | None
+    top_k: int | None
+    thresholds: _Path | None
+    allow: _Labels | None
+    deny: _Labels | None
+    events_gap_s: float
+
+
+class _OfProcessing(TypedDict, total=False):
+    channels: Literal["mix", "each"]
+    hop_s: float | None
+    span_s: int
+    time_pattern: str | None
+    time_zone: str
+    all_files: bool
+
+
+class _OfRun(TypedDict, total=False):
+    config: _Path | None
+    input: _Path | Sequence[_Path]
+    output: _Path
+    model: _Path
+    num_shards: int | None
+    commit_every_s: float | None
+    watch: bool
+    window_s: int
+    notifications: str | None
+    retry_failed: bool
+
+
+class ModelKeywords(_OfModel, _OfScores):
+    """Options of `load_classifier`; docs/models.md says what each means."""
+
+
+class UriKeywords(ModelKeywords, _OfDetections, _OfProcessing):
+    """Options of `Classify`: those of `earmark classify`, without those of a run."""
+
+
+class ClassifyKeywords(UriKeywords, _OfRun):
+    """Options of `classify`: those of the command; `earmark classify --help` explains them."""
+
+
+class EmbedKeywords(_OfModel, _OfProcessing, _OfRun):
+    """Options of `embed`: those of the command; `earmark embed --help` explains them."""
+
+
 def _switch(given: object) -> bool | None:
     """True for on, yes or true, False for off, no or false, None for anything else."""
     if isinstance(given, str):
         return {**dict.fromkeys(_ON, True), **dict.fromkeys(_OFF, False)}.get(given.lower())
     return given if isinstance(given, bool) else None
-
-
-def look_every_s(options: ClassifyOptions) -> float:
-    """How often a watch looks for new recordings: several times a window, at most every second."""
-    return max(1.0, min(30.0, options.window_s / 5))

@@ -1,7 +1,7 @@
 """Runs: preparing and executing them, round by round or as a watch."""
 
 from earmark.pipelines.runs.executing import Outcome, carry_out, execute, holding_output
-from earmark.pipelines.runs.graph import Process, RunConfig, scope
+from earmark.pipelines.runs.graph import Process
 from earmark.pipelines.runs.grids import framing
 from earmark.pipelines.runs.preparing import Run, configure, prepare
 from earmark.pipelines.runs.rounds import retry
@@ -10,7 +10,6 @@ __all__ = [
     "Outcome",
     "Process",
     "Run",
-    "RunConfig",
     "carry_out",
     "configure",
     "execute",
@@ -18,5 +17,4 @@ __all__ = [
     "holding_output",
     "prepare",
     "retry",
-    "scope",
 ]

@@ -14,7 +14,6 @@ from earmark.models.errors import ModelError
 from earmark.models.sources import BUILTIN
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts, StoppedError, watch_signals
-from earmark.pipelines.runs.graph import RunConfig, scope
 from earmark.pipelines.runs.preparing import Run
 from earmark.pipelines.runs.records import run_record
 from earmark.pipelines.runs.rounds import retry, run_in_rounds
@@ -29,6 +28,7 @@ from earmark.transforms.output import (
     conclude,
     leave_locked,
     locked,
+    provenance_of,
     recover,
     refuse_links,
     release,
@@ -110,9 +110,9 @@ def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Ite
     with ExitStack() as stack:
         try:
             refuse_links(output)
-            stack.enter_context(locked(output, run.made_by.run_id, say))
+            stack.enter_context(locked(output, run.settings.run_id, say))
             recover(output)
-            check_history(output, run.made_by.settings())
+            check_history(output, provenance_of(run.settings))
         except _UNUSABLE_OUTPUT as error:
             raise UsageError(f"{named}: {error}") from error
         except UNUSABLE_ERRORS as error:
@@ -142,15 +142,14 @@ def execute(run: Run) -> Outcome:
 
 def _run(run: Run, interrupts: Interrupts) -> Outcome:
     options, engine = run.options, run.engine
-    with closing(Planner(scope(options, run.made_by))) as planner:
+    with closing(Planner(run.settings)) as planner:
         planner.look(lambda: interrupts.number is not None)
         planned, due = planner.plan.count(retry(options)), planner.plan.due(retry(options))
-        workers.board(run.made_by.run_id).listed(planned.objects, planned.size_bytes)
-        record = {**_record(run), "heard_before": planned.done}
+        workers.board(run.settings.run_id).listed(planned.objects, planned.size_bytes)
+        record = {**run_record(run), "heard_before": planned.done}
         if planned.objects and interrupts.number is None:
-            skipped, config = planner.plan.skipped(), _with_shipped_model(run)
-            ending = record if engine.is_left else None
-            run_in_rounds(config, engine, due, skipped, interrupts, count(1), ending)
+            skipped, ending = planner.plan.skipped(), record if engine.is_left else None
+            run_in_rounds(_with_shipped_model(run), due, skipped, interrupts, count(1), ending)
     if interrupts.number is not None:
         _recover(run)
         raise StoppedError(_committed(run), interrupts.number)
@@ -161,30 +160,23 @@ def _run(run: Run, interrupts: Interrupts) -> Outcome:
 
 def _watch(run: Run, interrupts: Interrupts) -> Outcome:
     nothing = Planned(0, 0, 0, 0, 0)
-    watch(_with_shipped_model(run), run.engine, interrupts)
+    watch(_with_shipped_model(run), interrupts)
     if run.engine.is_left:
         return _left(run, nothing)
     _recover(run)
-    objects = committed_objects(run.options.output, run.made_by.run_id)
+    objects = committed_objects(run.options.output, run.settings.run_id)
     if not objects:
         return Outcome(nothing)
-    return _concluded(run, nothing._replace(objects=objects), _record(run))
-
-
-def _record(run: Run) -> dict[str, Any]:
-    source = run.config.load.source
-    return run_record(
-        run.options, run.beam_flags, run.made_by, run.started_at, source, run.classifier
-    )
+    return _concluded(run, nothing._replace(objects=objects), run_record(run))
 
 
 def _left(run: Run, planned: Planned) -> Outcome:
-    leave_locked(run.options.output, run.made_by.run_id)
+    leave_locked(run.options.output, run.settings.run_id)
     return Outcome(planned, is_left=True)
 
 
 def _concluded(run: Run, planned: Planned, record: dict[str, Any]) -> Outcome:
-    output, run_id = run.options.output, run.made_by.run_id
+    output, run_id = run.options.output, run.settings.run_id
     conclude(output, run_id, record)
     return Outcome(planned, json.loads(read_uri(run_file(output, run_id))))
 
@@ -197,25 +189,25 @@ def _recover(run: Run) -> None:
     """
     output = run.options.output
     if not run.engine.shares_process:
-        release(output, run.made_by.run_id)
-    recover(output, run.made_by.run_id)
+        release(output, run.settings.run_id)
+    recover(output, run.settings.run_id)
 
 
-def _with_shipped_model(run: Run) -> RunConfig:
-    """The run's, with a model that workers can read: a copy beside the output."""
-    source = run.config.load.source
+def _with_shipped_model(run: Run) -> Run:
+    """The run, with a model that workers can read: a copy beside the output."""
+    source = run.load.source
     is_anywhere = source.location == BUILTIN or "://" in source.location
     if is_anywhere or run.engine.shares_process:
-        return run.config
-    copy = join(staging_folder(run.options.output, run.made_by.run_id), f"{source.name}.tflite")
+        return run
+    copy = join(staging_folder(run.options.output, run.settings.run_id), f"{source.name}.tflite")
     write_whole(copy, source.read())
-    return replace(run.config, load=replace(run.config.load, source=replace(source, location=copy)))
+    return replace(run, load=replace(run.load, source=replace(source, location=copy)))
 
 
 def _committed(run: Run) -> str:
     """What there is of a run that did not come to its end, in words."""
     try:
-        objects = committed_objects(run.options.output, run.made_by.run_id)
+        objects = committed_objects(run.options.output, run.settings.run_id)
     except _UNREADABLE:
         return "the same command resumes from what is committed"
     if not objects:

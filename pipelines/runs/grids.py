@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from earmark.pipelines.errors import UsageError
-from earmark.transforms.frames import ChannelUse, FrameGrid
+from earmark.transforms.settings import ChannelUse, FrameGrid
 
 
 class TakesFrames(Protocol):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from typing import Any
 
-from earmark import __version__
+import numpy as np
+from numpy.typing import NDArray
+
 from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
 from earmark.pipelines.engines import Engine, engine_of
@@ -18,15 +21,16 @@ from earmark.pipelines.limits import check_open_files
 from earmark.pipelines.options import (
     ClassifyOptions,
     ModelLoader,
-    ModelUse,
-    find_model,
-    read_model_use,
+    filled,
+    min_score_of,
+    reachable_thresholds,
+    resolved,
+    stated,
 )
-from earmark.pipelines.runs.graph import RunConfig
 from earmark.pipelines.runs.grids import framing
 from earmark.transforms.elements import HeadLabels
-from earmark.transforms.listing import check_patterns, is_manifest
-from earmark.transforms.output import Provenance
+from earmark.transforms.listing import anywhere, check_patterns, is_manifest
+from earmark.transforms.settings import Decoding, Settings
 from earmark.transforms.storage import ListingError, check_store, local_path, run_id_of, shown
 
 
@@ -35,28 +39,22 @@ class Run:
     """A run whose options, model, input and output have been found usable.
 
     Attributes:
-      config: how recordings are processed.
-      engine: where.
-      beam_flags: Beam's options as they were given.
+      options: what was asked for.
+      settings: what its stages go by.
+      load: gives the model, in each worker.
       classifier: the model, loaded.
+      engine: where it is carried out.
+      beam_flags: Beam's options as they were given.
       started_at: when all that was found.
     """
 
-    config: RunConfig
+    options: ClassifyOptions
+    settings: Settings
+    load: ModelLoader
+    classifier: AudioClassifier
     engine: Engine
     beam_flags: tuple[str, ...]
-    classifier: AudioClassifier
     started_at: datetime
-
-    @property
-    def options(self) -> ClassifyOptions:
-        """What to process, and how."""
-        return self.config.options
-
-    @property
-    def made_by(self) -> Provenance:
-        """What goes into every file."""
-        return self.config.made_by
 
 
 def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
@@ -73,29 +71,50 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     if options.watch:
         _check_watch(options, engine)
     started_at = datetime.now(timezone.utc)
-    config, classifier = configure(options, started_at)
+    settings, load, classifier = configure(options)
+    settings = replace(settings, run_id=_run_id(options, classifier, started_at))
     try:
         check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
     except ListingError as error:
         raise UsageError(str(error)) from error
-    return Run(config, engine, tuple(beam_flags), classifier, started_at)
+    return Run(options, settings, load, classifier, engine, tuple(beam_flags), started_at)
 
 
-def configure(options: ClassifyOptions, started_at: datetime) -> tuple[RunConfig, AudioClassifier]:
-    """How recordings are processed by options, with the model that these name.
+def configure(options: ClassifyOptions) -> tuple[Settings, ModelLoader, AudioClassifier]:
+    """What stages go by for options, apart from a run; and the model, as loader and loaded.
 
     Raises:
       UsageError: the model cannot be used, or not so.
     """
-    use = read_model_use(options)
+    values = resolved(options)
     try:
-        load = ModelLoader(find_model(options.model), use.options)
+        load = ModelLoader.of(values)
         classifier = load()
-        score_thresholds = use.score_thresholds(classifier)
+        min_scores = reachable_thresholds(classifier, values)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    made_by = _made_by(options, use, classifier, started_at)
-    return RunConfig(options, load, made_by, score_thresholds), classifier
+    return _settings(values, classifier, min_scores), load, classifier
+
+
+def _settings(
+    values: Mapping[str, Any], classifier: AudioClassifier, min_scores: NDArray[np.float32]
+) -> Settings:
+    grid, use = framing(classifier, values["hop_s"], values["channels"])
+    min_score = min_score_of(classifier, values["min_score"])
+    return filled(
+        Settings,
+        values,
+        decoding=filled(Decoding, values, grid=grid, use=use),
+        heads=tuple(
+            HeadLabels(head.name, head.labels, head.display_names) for head in classifier.heads
+        ),
+        min_scores=min_scores,
+        embedding_size=classifier.embedding_size,
+        patterns=tuple(map(anywhere, values["input"])),  # remote workers have their own folders
+        model_name=classifier.name,
+        model_sha256=classifier.sha256,
+        stated=stated({**values, "min_score": min_score}),
+    )
 
 
 def _output(output: str, engine: Engine) -> str:
@@ -129,31 +148,6 @@ def _check_watch(options: ClassifyOptions, engine: Engine) -> None:
             f"--input {shown(pattern)}: there are no notifications for a manifest; name a folder "
             "or a pattern, or leave out --notifications"
         )
-
-
-def _made_by(
-    options: ClassifyOptions, use: ModelUse, classifier: AudioClassifier, started_at: datetime
-) -> Provenance:
-    grid, channels = framing(classifier, options.hop_s, options.channels)
-    return Provenance(
-        run_id=_run_id(options, classifier, started_at),
-        earmark_version=__version__,
-        model_name=classifier.name,
-        model_sha256=classifier.sha256,
-        heads=tuple(
-            HeadLabels(head.name, head.labels, head.display_names) for head in classifier.heads
-        ),
-        grid=grid,
-        min_score=use.min_score_of(classifier),
-        top_k=options.top_k,
-        events_gap_s=options.events_gap_s,
-        time_pattern=options.time_pattern,
-        time_zone=options.time_zone,
-        channels=channels,
-        embedding_size=classifier.embedding_size,
-        embedding_dtype=options.embeddings or "float32",
-        scoring=use.settings(),
-    )
 
 
 def _run_id(options: ClassifyOptions, classifier: AudioClassifier, started_at: datetime) -> str:

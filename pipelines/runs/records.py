@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
-from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
 from earmark import __version__
-from earmark.models.classifier import AudioClassifier
-from earmark.models.sources import ModelSource
-from earmark.pipelines.options import ClassifyOptions
-from earmark.transforms.output import Provenance
+from earmark.pipelines.runs.preparing import Run
 from earmark.transforms.text import masked, masked_flags, masked_value
 
 _LIBRARIES = (
@@ -27,31 +22,25 @@ _LIBRARIES = (
 )
 
 
-def run_record(
-    options: ClassifyOptions,
-    beam_flags: Iterable[str],
-    made_by: Provenance,
-    started_at: datetime,
-    source: ModelSource,
-    classifier: AudioClassifier,
-) -> dict[str, Any]:
+def run_record(run: Run) -> dict[str, Any]:
     """All of it; JSON values, without secrets."""
-    given = options.model_dump(mode="json")
+    settings, classifier = run.settings, run.classifier
+    given = run.options.model_dump(mode="json")
     return {
-        "run_id": made_by.run_id,
-        "started_at": started_at.isoformat(timespec="seconds"),
+        "run_id": settings.run_id,
+        "started_at": run.started_at.isoformat(timespec="seconds"),
         "options": {name: masked_value(name, value) for name, value in given.items()},
-        "beam_options": masked_flags(beam_flags),
+        "beam_options": masked_flags(run.beam_flags),
         "model": {
             "name": masked(classifier.name),
-            "location": masked(source.location),
+            "location": masked(run.load.source.location),
             "sha256": classifier.sha256,
             "heads": {head.name: len(head.labels) for head in classifier.heads},
             "embedding_size": classifier.embedding_size,
             "sample_rate_hz": classifier.sample_rate_hz,
             "sample_rate_assumed": classifier.sample_rate_assumed,
-            "frame_samples": made_by.grid.frame_samples,
-            "hop_samples": made_by.grid.hop_samples,
+            "frame_samples": settings.grid.frame_samples,
+            "hop_samples": settings.grid.hop_samples,
         },
         "versions": {
             "earmark": __version__,

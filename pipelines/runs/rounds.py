@@ -11,11 +11,12 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from earmark.pipelines.engines import Engine, Round, RoundSize
+from earmark.pipelines.engines import Round, RoundSize
 from earmark.pipelines.errors import RunError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options import ClassifyOptions
-from earmark.pipelines.runs.graph import ClassifyRound, RunConfig
+from earmark.pipelines.runs.graph import ClassifyRound
+from earmark.pipelines.runs.preparing import Run
 from earmark.transforms import workers
 from earmark.transforms.elements import PlannedObject
 from earmark.transforms.output import (
@@ -27,6 +28,7 @@ from earmark.transforms.output import (
     staging_folder,
 )
 from earmark.transforms.planning import Retry
+from earmark.transforms.settings import Settings
 from earmark.transforms.storage import join
 
 
@@ -36,8 +38,7 @@ def retry(options: ClassifyOptions) -> Retry:
 
 
 def run_in_rounds(
-    config: RunConfig,
-    engine: Engine,
+    run: Run,
     due: Iterator[PlannedObject],
     skipped: Mapping[str, int],
     interrupts: Interrupts,
@@ -47,8 +48,7 @@ def run_in_rounds(
     """Process what is due, and commit it round by round.
 
     Args:
-      config: how recordings are processed.
-      engine: where.
+      run: the run.
       due: what is to be processed.
       skipped: what the listing left out, to be said in the first round's file.
       interrupts: whether to stop.
@@ -59,7 +59,7 @@ def run_in_rounds(
       RunError: the engine failed, or lost an object.
       RuntimeError: a worker failed; Beam tells how.
     """
-    options, run_id = config.options, config.made_by.run_id
+    options, engine, run_id = run.options, run.engine, run.settings.run_id
     seconds, size = options.commit_every_s or engine.commit_every_s, engine.first_size
     shards = options.num_shards or engine.num_shards
     waiting: list[PlannedObject] = []
@@ -70,7 +70,7 @@ def run_in_rounds(
         name = f"{next(numbers):05d}"
         plan = join(staging_folder(options.output, run_id), f"{name}.plan")
         this = Round(run_id, name, tuple(waiting), skipped, plan, options.span_s, seconds)
-        graph = partial(ClassifyRound, config, name, num_shards=shards, record=record)
+        graph = partial(ClassifyRound, run, name, num_shards=shards, record=record)
         began = time.monotonic()
         left = engine.run_round(this, graph, interrupts)
         if left is None:
@@ -78,7 +78,7 @@ def run_in_rounds(
         took_s = time.monotonic() - began
         done = [each for each in waiting if each.object.uri not in left]
         last = RoundSize(len(done), _size_bytes(done))
-        committed = _check_committed(config, name, last.objects)
+        committed = _check_committed(run.settings, name, last.objects)
         if not engine.shares_process:
             _show(committed, last, run_id)
         waiting = [each for each in waiting if each.object.uri in left]
@@ -106,13 +106,13 @@ def _show(committed: RoundRecord, size: RoundSize, run_id: str) -> None:
     workers.board(run_id).committed(size.objects, int(size.size_bytes), failed, totals.audio_s)
 
 
-def _check_committed(config: RunConfig, name: str, planned: int) -> RoundRecord:
+def _check_committed(settings: Settings, name: str, planned: int) -> RoundRecord:
     """Check that a round has committed what was planned; its embeddings wait no longer then."""
-    output, run_id = config.options.output, config.made_by.run_id
+    output, run_id = settings.output, settings.run_id
     committed = read_round_file(round_file(output, run_id, name))
     objects = committed.listed.objects
     if objects != planned:
         raise RunError(f"{planned} objects were planned, but {objects} were processed")
-    if config.made_by.embedding_size is not None:
+    if settings.embeddings is not None:
         discard_folder(aside_folder(output, run_id, name))
     return committed

@@ -9,45 +9,46 @@ from contextlib import closing
 from itertools import count
 
 from earmark.pipelines.console import say
-from earmark.pipelines.engines import Engine, StreamEngine
+from earmark.pipelines.engines import StreamEngine
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options import look_every_s
-from earmark.pipelines.runs.graph import ClassifyStream, RunConfig, scope
+from earmark.pipelines.runs.graph import ClassifyStream
+from earmark.pipelines.runs.preparing import Run
 from earmark.pipelines.runs.rounds import retry, run_in_rounds
 from earmark.transforms import workers
 from earmark.transforms.planning import FAILED_LOOKS, Planner, Retry
 from earmark.transforms.storage import reason
 
 
-def watch(config: RunConfig, engine: Engine, interrupts: Interrupts) -> None:
+def watch(run: Run, interrupts: Interrupts) -> None:
     """Process what is new, until a signal comes, or until the engine is told to stop.
 
     Raises:
       RunError: the engine failed, or lost an object, or the topic can't be read.
       RuntimeError: a worker failed; Beam tells how.
     """
-    if isinstance(engine, StreamEngine):
-        topic, run_id = config.options.notifications, config.made_by.run_id
-        engine.run_stream(ClassifyStream(config), run_id, topic, interrupts)
+    if isinstance(run.engine, StreamEngine):
+        topic, run_id = run.options.notifications, run.settings.run_id
+        run.engine.run_stream(ClassifyStream(run), run_id, topic, interrupts)
     else:
-        watch_in_rounds(config, engine, interrupts)
+        watch_in_rounds(run, interrupts)
 
 
-def watch_in_rounds(config: RunConfig, engine: Engine, interrupts: Interrupts) -> None:
+def watch_in_rounds(run: Run, interrupts: Interrupts) -> None:
     """Look for what is new and process it, again and again, until a signal comes.
 
     What came in a window is processed and committed at its end, in rounds as any run's; what was
     there before the watch, at once. Raises as `watch`.
     """
-    options, run_id = config.options, config.made_by.run_id
-    board, numbers, over = workers.board(run_id), count(1), threading.Event()
+    options = run.options
+    board, numbers, over = workers.board(run.settings.run_id), count(1), threading.Event()
     again, due = retry(options), time.monotonic()
     told = Counter[str]()
 
     def is_over() -> bool:
         return interrupts.number is not None
 
-    with closing(Planner(scope(options, config.made_by))) as planner:
+    with closing(Planner(run.settings)) as planner:
         while not is_over():
             try:
                 planner.look(is_over)
@@ -61,7 +62,7 @@ def watch_in_rounds(config: RunConfig, engine: Engine, interrupts: Interrupts) -
                 board.listed(planned.objects, planned.size_bytes)
                 skipped = Counter(planner.plan.skipped())
                 members, new = planner.plan.due(again, settled=True), dict(skipped - told)
-                run_in_rounds(config, engine, members, new, interrupts, numbers)
+                run_in_rounds(run, members, new, interrupts, numbers)
                 again = Retry.NOTHING
                 told |= skipped if planned.objects else Counter()
             due = max(due + options.window_s, time.monotonic())

@@ -19,13 +19,12 @@ from rich.table import Table
 
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.console import counted, in_words, plain
-from earmark.pipelines.runs import Run, retry, scope
-from earmark.transforms.decoding import Clock
+from earmark.pipelines.runs import Run, retry
 from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.detecting import score_block
 from earmark.transforms.elements import AudioObject, PlannedObject, Span
-from earmark.transforms.output import Provenance
 from earmark.transforms.planning import Planned, Planner
+from earmark.transforms.settings import Decoding
 from earmark.transforms.storage import OTHERS, file_kind
 
 SAMPLES = 5
@@ -91,15 +90,15 @@ class Kind:
 
 def show_forecast(run: Run, console: Console) -> None:
     """Print how much there is to process, how much is done, and how long the rest will take."""
-    options, made_by = run.options, run.made_by
-    with closing(Planner(scope(options, made_by))) as planner:
+    again = retry(run.options)
+    with closing(Planner(run.settings)) as planner:
         planner.look()
-        planned = planner.plan.count(retry(options))
-        kinds = _kinds(planner.plan.due(retry(options)))
+        planned = planner.plan.count(again)
+        kinds = _kinds(planner.plan.due(again))
     if planned.objects:
         console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")
         for kind in kinds:
-            _try_out(kind, made_by, run.classifier)
+            _try_out(kind, run.settings.decoding, run.classifier)
     _show(kinds, planned, run.engine.threads, console)
 
 
@@ -112,11 +111,11 @@ def _kinds(members: Iterable[PlannedObject]) -> list[Kind]:
     return sorted(kinds.values(), key=lambda kind: -kind.size_bytes)
 
 
-def _try_out(kind: Kind, made_by: Provenance, classifier: AudioClassifier) -> None:
+def _try_out(kind: Kind, decoding: Decoding, classifier: AudioClassifier) -> None:
     for _, each in sorted(kind.sample, key=lambda sampled: sampled[1].size_bytes or 0):
         limit_s = _TRIED_S if kind.heard_bytes else float("inf")
         began, tried_s = time.perf_counter(), 0.0
-        for tried_s, is_end in _tried(each, made_by, classifier):
+        for tried_s, is_end in _tried(each, decoding, classifier):
             if is_end:
                 kind.heard_s += tried_s
                 kind.heard_bytes += each.size_bytes or 0
@@ -127,13 +126,13 @@ def _try_out(kind: Kind, made_by: Provenance, classifier: AudioClassifier) -> No
 
 
 def _tried(
-    each: AudioObject, made_by: Provenance, classifier: AudioClassifier
+    each: AudioObject, decoding: Decoding, classifier: AudioClassifier
 ) -> Iterator[tuple[float, bool]]:
     """Process a recording; yields how much of it has been processed, and whether that is all."""
     heard_s = 0.0
-    for block in decode_frames(Span(each), made_by.grid, Clock(), made_by.channels):
+    for block in decode_frames(Span(each), decoding):
         score_block(block, classifier)
-        heard_s += len(block.frames) // block.channels * made_by.grid.hop_s
+        heard_s += len(block.frames) // block.channels * decoding.grid.hop_s
         ending = block.ending
         if ending is not None and ending.header is not None and ending.samples:
             yield ending.samples / ending.header.sample_rate_hz, True

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from earmark.pipelines.console import counted, in_words, plain
-from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.options import ClassifyOptions, told
 from earmark.pipelines.runs import Outcome, Run
 from earmark.transforms.output import written_tables
 from earmark.transforms.planning import Planned
@@ -19,12 +19,6 @@ from earmark.transforms.text import masked_flags, masked_value
 
 _LABELS_SHOWN = 12
 _KINDS_SHOWN = 10
-
-_SELDOM = (
-    *("activation", "calibration_transformation", "calibration_default", "channels"),
-    *("num_threads", "xnnpack"),
-)
-"""Options that are shown only if they differ from their defaults."""
 
 
 def show_start(run: Run, console: Console) -> None:
@@ -73,31 +67,35 @@ def _show_before(planned: Planned, console: Console) -> None:
 
 
 def _settings(run: Run) -> list[tuple[str, str]]:
-    classifier, made_by = run.classifier, run.made_by
-    gives = f"{classifier.classes} classes" if made_by.heads else "embeddings"
-    frame_s = made_by.grid.heard_samples / classifier.sample_rate_hz
-    hop_s = made_by.grid.hop_s
+    classifier, settings = run.classifier, run.settings
+    gives = f"{classifier.classes} classes" if settings.heads else "embeddings"
+    frame_s = settings.grid.heard_samples / classifier.sample_rate_hz
+    hop_s = settings.grid.hop_s
     shown = {
-        "run": made_by.run_id,
+        "run": settings.run_id,
         "model": f"{classifier.name} ({gives}, {frame_s:g} s frames, a frame "
         f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
     }
     given = run.options.model_dump(exclude={"model", "hop_s", "min_score", "dry_run", "verbose"})
-    usual = {name: ClassifyOptions.model_fields[name].default for name in _SELDOM}
     if classifier.interface.unused:
         unused = ", ".join(map(str, classifier.interface.unused))
         shown["not used"] = f"output {unused} of the model: neither scores nor embeddings"
-    if made_by.heads:
-        least = "of the model" if made_by.min_score is None else f"{made_by.min_score:g}"
-        shown["min_score"] = least
+    if settings.heads:
+        shown["min_score"] = settings.stated["min_score"]
     shown |= {
         name: _in_words(masked_value(name, value))
         for name, value in given.items()
-        if value not in (None, ()) and (name not in usual or value != usual[name])
+        if value not in (None, ()) and not _is_usual(name, value)
     }
     if run.beam_flags:
         shown["beam"] = " ".join(masked_flags(run.beam_flags))
     return list(shown.items())
+
+
+def _is_usual(name: str, value: object) -> bool:
+    """Whether an option of the model has its default, which goes without saying."""
+    is_of_model: bool = told(name)["group"] == "model"
+    return is_of_model and value == ClassifyOptions.model_fields[name].default
 
 
 def _in_words(value: object) -> str:

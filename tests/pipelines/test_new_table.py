@@ -14,8 +14,8 @@ from earmark.pipelines.cli import main
 from earmark.transforms.elements import ClipResult, FailedClip
 from earmark.transforms.output import read
 from earmark.transforms.output.folder import is_written_by_runs
-from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.tables import TABLES, Table
+from earmark.transforms.settings import Settings
 
 
 class KilledError(BaseException):
@@ -25,7 +25,7 @@ class KilledError(BaseException):
 LENGTHS = pa.schema([("clip", pa.string()), ("length_s", pa.float64())])
 
 
-def length_rows(results: Sequence[ClipResult], _: Provenance) -> Iterator[pa.Table]:
+def length_rows(results: Sequence[ClipResult], _: Settings) -> Iterator[pa.Table]:
     clips = [result for result in results if not isinstance(result, FailedClip)]
     rows = [{"clip": each.clip.uri, "length_s": each.duration_s} for each in clips]
     yield pa.Table.from_pylist(rows, LENGTHS)

@@ -15,6 +15,7 @@ from earmark.transforms.storage import use_options
 from tests.pipelines.conftest import classify, record  # noqa: F401 (fixtures)
 from tests.stores.azurite import Azurite, program
 from tests.stores.faults import SECRET, FaultyProxy, Store
+from tests.stores.web import Web
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +92,14 @@ def azure(azurite: Azurite, environment: pytest.MonkeyPatch) -> Iterator[Store]:
     )
     proxy.close()
     azurite.delete_all("archive")
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    web = Web()
+    yield web
+    web.close()
 
 
 @pytest.fixture(params=["s3", "gcs", "azure"])

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRET = "a-secret-that-must-not-be-seen"
 
+_REFUSAL = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
@@ -41,6 +43,8 @@ class FaultyProxy:
       faults: may be changed at any time.
       done: how many requests were answered well or went wrong, by how.
       requests: method and path of each.
+      sent_bytes: how much of objects was sent, by path.
+      gate: whether a request is let through, by its method and path; others are answered 403.
       page_size: how many objects a page of a listing holds; None for as many as the store likes.
 
     Args:
@@ -52,6 +56,8 @@ class FaultyProxy:
         self.faults = Faults()
         self.done: Counter[str] = Counter()
         self.requests: list[str] = []
+        self.sent_bytes: Counter[str] = Counter()
+        self.gate: Callable[[str, str], bool] = lambda method, path: True
         self.page_size: int | None = None
         self._store = store
         self._is_gcs = is_gcs
@@ -87,6 +93,7 @@ class FaultyProxy:
         self.faults, self._dice = faults, random.Random(faults.seed)
         self.done.clear()
         self.requests.clear()
+        self.sent_bytes.clear()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -102,7 +109,12 @@ class FaultyProxy:
             status = 503 if self._dice.random() < 0.5 else 500
             _send(request, (status, [("Content-Type", "text/plain")], b"try again"))
             return
-        _send(request, self._ask(request, body), fault, self.faults.slow_s)
+        if not self.gate(request.command, request.path):
+            _send(request, (403, [("Content-Type", "application/xml")], _REFUSAL))
+            return
+        answer = self._ask(request, body)
+        self.sent_bytes[request.path.partition("?")[0]] += len(answer[2])
+        _send(request, answer, fault, self.faults.slow_s)
 
     def _roll(self) -> str:
         value, faults = self._dice.random(), self.faults

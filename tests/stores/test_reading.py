@@ -11,6 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from earmark.transforms.decoding.local_copies import local_copy
+from earmark.transforms.elements import AudioObject
 from earmark.transforms.errors import ReadError
 from earmark.transforms.listing.matching import list_pattern
 from earmark.transforms.listing.objects import check_patterns
@@ -32,7 +33,7 @@ CONTENT = random.Random(1).randbytes(3_000_000)
 
 
 def copied(uri: str) -> bytes:
-    with local_copy(uri) as path:
+    with local_copy(AudioObject(uri, None, "")) as path:
         return Path(path).read_bytes()
 
 
@@ -43,7 +44,7 @@ class TestReading:
 
     def test_the_copy_is_gone_afterwards(self, store: Store) -> None:
         store.put("a.wav", b"x")
-        with local_copy(store.uri("a.wav")) as path:
+        with local_copy(look_up(store.uri("a.wav"))) as path:
             assert Path(path).exists()
         assert not Path(path).exists()
 
@@ -55,7 +56,7 @@ class TestReading:
         store.put("a.wav", CONTENT)
         listed = look_up(store.uri("a.wav"))
         store.proxy.misbehave(Faults())
-        with local_copy(listed.uri, listed):
+        with local_copy(listed):
             pass
         asked = [each for each in store.proxy.requests if "/token" not in each]
         assert len(asked) <= 6, asked
@@ -81,7 +82,7 @@ class TestReading:
         store.put("a.wav", b"old")
         listed = look_up(store.uri("a.wav"))
         store.put("a.wav", b"newer")
-        with pytest.raises(ReadError, match="has changed since"), local_copy(listed.uri, listed):
+        with pytest.raises(ReadError, match="has changed since"), local_copy(listed):
             pass
 
 
@@ -176,7 +177,7 @@ class TestNames:
         assert len(found) == 1100 + len(self.ODD)
         assert {s3.uri(name) for name in self.ODD} <= {each.uri for each in found}
         for each in found[-len(self.ODD) :]:
-            with local_copy(each.uri, each) as path:
+            with local_copy(each) as path:
                 assert s3.uri(Path(path).read_text()) == each.uri
 
     def test_names_with_signs_of_urls_and_patterns_are_names(self, store: Store) -> None:

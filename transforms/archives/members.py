@@ -17,7 +17,7 @@ from earmark.transforms.archives.gzip_streams import GzipReader
 from earmark.transforms.archives.index import ArchiveIndex, IndexBuilder, Member, check_path
 from earmark.transforms.archives.tar_members import tar_members
 from earmark.transforms.archives.zip_members import open_zip_member, zip_members
-from earmark.transforms.elements import AudioObject
+from earmark.transforms.elements import Address, AudioObject
 from earmark.transforms.errors import (
     AudioError,
     DamagedError,
@@ -33,6 +33,7 @@ from earmark.transforms.storage import (
     look_up,
     open_file,
     temporary_copy,
+    without_signature,
 )
 
 MAX_MEMBERS = 10_000_000
@@ -66,11 +67,18 @@ def is_archive(uri: str) -> bool:
     return len(uri) in ends and file_kind(uri) != APPLE_DOUBLE
 
 
-def place_of(uri: str) -> Place | None:
+def place_of(uri: str, address: Address | None = None) -> Place | None:
     """The archive and the member that a URI names; None if it names no member of an archive.
 
     An existing object of exactly that name is not taken for a member.
+
+    Args:
+      uri: of the object.
+      address: of the object or its archive, where it has one.
     """
+    if address is not None:
+        archive, _ = without_signature(address.url)
+        return None if archive == uri else Place(look_up(address.url), uri[len(archive) + 2 :])
     path = local_path(uri)
     whole = uri if path is None else path
     places = split_at_archives(whole)
@@ -113,7 +121,7 @@ def member_copy(place: Place) -> Iterator[str]:
     """
     index, member = _found(place)
     with temporary_copy(member.size_bytes) as copy:
-        for chunk in _content(place.archive.uri, index, member):
+        for chunk in _content(place.archive.source, index, member):
             copy.write(chunk)
         yield copy.name
 
@@ -124,7 +132,7 @@ def member_chunks(place: Place) -> Iterator[bytes]:
     Raises:
       AudioError: as member_copy, but not for lack of room.
     """
-    yield from _content(place.archive.uri, *_found(place))
+    yield from _content(place.archive.source, *_found(place))
 
 
 def list_members(archive: AudioObject) -> Iterator[tuple[str, AudioObject]]:
@@ -133,8 +141,9 @@ def list_members(archive: AudioObject) -> Iterator[tuple[str, AudioObject]]:
     If not all could be read, the last one has no name, the archive's URI with nothing after the
     `!/`, and no size. Decoding it raises the reason.
     """
-    rest = AudioObject(member_uri(archive.uri, ""), None, archive.version)
-    if _is_there(rest.uri):  # a folder x.tar! beside x.tar: what is in it has the members' names
+    rest = archive._replace(uri=member_uri(archive.uri, ""), size_bytes=None)
+    # a folder x.tar! beside x.tar: what is in it has the members' names
+    if archive.address is None and _is_there(rest.uri):
         yield "", rest
         return
     scan = _Scan(archive)
@@ -148,12 +157,14 @@ def look_up_member(place: Place) -> AudioObject:
     """One member; of unknown size and without a version if it isn't there."""
     uri = member_uri(place.archive.uri, place.name)
     member = _index(place.archive).find(place.name)
-    return AudioObject(uri, None, "") if member is None else _object(uri, place.archive, member)
+    if member is None:
+        return AudioObject(uri, None, "", place.archive.address)
+    return _object(uri, place.archive, member)
 
 
-def trouble_with_member(uri: str) -> str | None:
+def trouble_with_member(member: AudioObject) -> str | None:
     """Why a member cannot be read; None if it can, or if it is not a member."""
-    place = place_of(uri)
+    place = place_of(member.uri, member.address)
     try:
         if place is not None:
             next(member_chunks(place), b"")
@@ -177,7 +188,8 @@ def _found(place: Place) -> tuple[ArchiveIndex, Member]:
 
 def _object(uri: str, archive: AudioObject, member: Member) -> AudioObject:
     version = f"{archive.version}/{member.size_bytes}-{member.mark}"
-    return AudioObject(uri, member.size_bytes if member.has_size else None, version)
+    size_bytes = member.size_bytes if member.has_size else None
+    return AudioObject(uri, size_bytes, version, archive.address)
 
 
 def _is_there(uri: str) -> bool:
@@ -207,7 +219,7 @@ class _Scan:
 
     def __iter__(self) -> Iterator[Member]:
         try:
-            with open_file(self._archive.uri) as file:
+            with open_file(self._archive.source) as file:
                 for member in self._members(file):
                     if len(self._builder) == MAX_MEMBERS:
                         raise UnsupportedError(f"refused: more than {MAX_MEMBERS:,} members")

@@ -1,9 +1,16 @@
-"""From a local audio file to blocks of samples, and when it was recorded. Beam plays no part."""
+"""From a local audio file to blocks of samples, and when it was recorded. Beam plays no part.
+
+What decodes is imported when it is first used: only decoding processes need its libraries.
+"""
+
+from typing import TYPE_CHECKING
 
 from earmark.transforms.audio.formats import AUDIO_EXTENSIONS
-from earmark.transforms.audio.reading import AudioReader, open_audio
 from earmark.transforms.audio.recording_time import RecordedAt, recorded_at
 from earmark.transforms.audio.time_names import check_time_pattern
+
+if TYPE_CHECKING:
+    from earmark.transforms.audio.reading import AudioReader, open_audio
 
 __all__ = [
     "AUDIO_EXTENSIONS",
@@ -13,3 +20,12 @@ __all__ = [
     "open_audio",
     "recorded_at",
 ]
+
+if not TYPE_CHECKING:  # else checkers would take every name for one that there is
+
+    def __getattr__(name):
+        if name not in ("AudioReader", "open_audio"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from earmark.transforms.audio import reading
+
+        return getattr(reading, name)

@@ -16,12 +16,13 @@ class FilePart:
     It has no name, and leaves the position of the file alone, which a library may be reading.
 
     Attributes:
+      start: where in the file it begins.
       size: in bytes.
     """
 
     def __init__(self, file: BinaryIO, start: int = 0, end: int | None = None) -> None:
         self._file = file
-        self._start = start
+        self.start = start
         end = os.fstat(file.fileno()).st_size if end is None else end
         self.size = max(0, end - start)
         self._at = 0
@@ -29,21 +30,21 @@ class FilePart:
     def part(self, start: int, end: int | None = None) -> FilePart:
         """A part of this part, up to its end where none is given, or a later one."""
         end = self.size if end is None else min(end, self.size)
-        return FilePart(self._file, self._start + start, self._start + end)
+        return FilePart(self._file, self.start + start, self.start + end)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Read what there is of so many bytes; nothing beyond the end, where a header lies."""
         if offset >= self.size:
             return b""
         size = min(size, self.size - offset)
-        return os.pread(self._file.fileno(), size, self._start + offset)
+        return os.pread(self._file.fileno(), size, self.start + offset)
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill a buffer with what lies from an offset on; gives how many bytes there were."""
         wanted, there = min(len(buffer), max(0, self.size - offset)), 0
         while there < wanted:
             places = [buffer[there:wanted]]
-            count = os.preadv(self._file.fileno(), places, self._start + offset + there)
+            count = os.preadv(self._file.fileno(), places, self.start + offset + there)
             if not count:
                 break
             there += count

@@ -16,17 +16,15 @@ def counts_too_few(content: FilePart, samples: int) -> bool:
 
 
 def is_one_stream(content: FilePart, samples: int) -> bool:
-    """Whether a FLAC file seems to be one stream that begins at its start, of so many samples.
+    """Whether a FLAC file seems to be one stream, of so many samples at most.
 
-    Where one was written behind another, frames elsewhere in the file go back in time.
+    Where one was written behind another, frames go back in time.
     """
-    at_end = _at_end(content)
-    if at_end and at_end[-1].end != samples:
-        return False
-    places = range(content.size // _PROBES, content.size, max(1, content.size // _PROBES))
-    firsts = (_followers(content, place, _PROBE_BYTES)[:1] for place in places)
-    starts = [frame.start for frames in firsts for frame in frames]
-    return all(one < other for one, other in pairwise(starts))
+    places = range(0, content.size, max(1, content.size // _PROBES))
+    firsts = [_followers(content, place, _PROBE_BYTES)[:1] for place in places]
+    frames = [frame for found in (*firsts, _at_end(content)[-1:]) for frame in found]
+    in_order = all(one.start <= other.start for one, other in pairwise(frames))
+    return in_order and all(frame.end <= samples for frame in frames)
 
 
 def _at_end(content: FilePart) -> list[_Frame]:

@@ -101,6 +101,7 @@ class LibavDecoder:
             sample_rate_hz=first.sample_rate,
             channels=first.layout.nb_channels,
             declared_samples=self.declared.samples,
+            tracks=len(container.streams.audio),
         )
         self.byte_order = ">" if self._codec.codec.canonical_name.endswith("be") else "<"
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from earmark.transforms.audio.declared_length import pcm_sample_bytes
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.libav_decoder import LibavDecoder
+from earmark.transforms.audio.sniffing import HEAD_BYTES
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder
+from earmark.transforms.elements import PlainSound
 from earmark.transforms.errors import ReadError
 
 Opened: TypeAlias = SoundfileDecoder | LibavDecoder
@@ -40,6 +42,7 @@ class PlainDecoder:
     Attributes:
       header: what the recording is.
       samples: how many there are, per channel.
+      place: where in the file they are; None where that may depend on more than its first bytes.
       can_seek: whether chunks() can start anywhere.
     """
 
@@ -52,8 +55,21 @@ class PlainDecoder:
         start, size = self._declared.sound_start or 0, self._declared.sound_bytes
         self._sound = content.part(start, None if size is None else start + size)
         self.samples = self._sound.size // self._sample_bytes
+        self.place = self._place(content, len(opened.first))
         is_all_there = self.header.declared_samples == self.samples
         self.can_seek = self._declared.is_whole and is_all_there
+
+    def _place(self, content: FilePart, samples_read: int) -> PlainSound | None:
+        is_silent_first = not self._sound.read_at(0, HEAD_BYTES // 2).strip(b"\0")
+        if type(content) is not FilePart or is_silent_first:
+            return None
+        start, size = self._sound.start, self._sample_bytes
+        return PlainSound(
+            max(content.start, start) + max(HEAD_BYTES, samples_read * size),
+            start,
+            start + self.samples * size,
+            self.header.sample_rate_hz * size,
+        )
 
     def agrees(self, first: NDArray[np.float32]) -> bool:
         """Whether the recording begins with these float32 [n, channels], to the bit."""

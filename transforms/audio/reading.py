@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.formats import HEADERLESS
 from earmark.transforms.audio.sniffing import Sniffed, sniff
-from earmark.transforms.elements import AudioHeader
+from earmark.transforms.elements import AudioHeader, PlainSound
 from earmark.transforms.errors import (
     AudioError,
     EmptyFileError,
@@ -69,12 +69,14 @@ class AudioReader:
     Attributes:
       header: what the recording is.
       library: what decodes it: libsndfile, libav, or numpy for what needs no decoding.
+      sound: where the samples are, if they are read straight from the file; None otherwise.
     """
 
     def __init__(self, decoder: OpenDecoder) -> None:
         self._decoder = decoder
         self.header = decoder.header
         self.library = decoder.library
+        self.sound: PlainSound | None = getattr(decoder, "place", None)
         self._is_read = self._is_closed = False
 
     @property

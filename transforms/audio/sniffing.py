@@ -37,12 +37,14 @@ def sniff(file: FilePart) -> Sniffed:
     Raises:
       NotAudioError: the content is in no known format.
     """
+    starts = []
     for start in _starts(file):
-        head = file.read_at(start, _HEAD_BYTES)
+        starts.append(start)
+        head = file.read_at(start, HEAD_BYTES)
         for format_ in FORMATS:
             if _begins(format_, head):
                 return Sniffed(format_, file.part(start))
-    for start in () if _is_of_another_kind(file) else _starts(file):
+    for start in () if _is_of_another_kind(file) else starts:
         head = file.read_at(start, _SEARCH_BYTES)
         for format_ in FORMATS:
             if (at := _find(format_, head)) is not None:
@@ -68,6 +70,10 @@ def sniff_samples(samples: FilePart) -> Sniffed | None:
                 if at is not None and at % 2 == 0:
                     return Sniffed(format_, content.part(at))
     return None
+
+
+HEAD_BYTES = 1 << 17
+"""So much of a file is looked at to recognise it, unless that is in vain."""
 
 
 def _starts(file: FilePart) -> Iterator[int]:
@@ -141,7 +147,6 @@ _BEGINS_MARK = np.isin(
 )
 _BURST_BYTES = 1 << 13
 _BURSTS_BYTES = 3 << 14
-_HEAD_BYTES = 1 << 17
 _SEARCH_BYTES = 1 << 20
 _MAX_PLACES = 100_000
 _FRAME_HEAD_BYTES = 16

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from earmark.transforms.audio.chunks import Chunk, ChunkStyle
 from earmark.transforms.audio.declared_length import DeclaredLength
@@ -155,7 +155,7 @@ def _chunks_at(content: FilePart, style: ChunkStyle, end: int) -> list[Chunk]:
     Some writers leave out the byte that makes sizes even.
     """
     for at in (end + -end % style.alignment, end):
-        chunks = list(takewhile(is_named, style.walk(content, at)))
+        chunks = list(takewhile(is_named, islice(style.walk(content, at), _MAX_TRAILERS)))
         if chunks and (_is_known(chunks[0]) or _reaches_end(content, style, chunks)):
             return chunks
     return []
@@ -183,9 +183,9 @@ def _end_of_file(content: FilePart, style: ChunkStyle, start: int) -> int:
     """Where sound of unknown size ends: with the file, or before the chunks at its end."""
     tail_start = max(start, content.size - _MAX_TRAILER_BYTES)
     tail = content.read_at(tail_start, _MAX_TRAILER_BYTES)
-    for found in _KNOWN_NAME.finditer(tail):
+    for found in islice(_KNOWN_NAME.finditer(tail), _MAX_TRAILERS):
         at = tail_start + found.start()
-        chunks = list(takewhile(is_named, style.walk(content, at)))
+        chunks = list(takewhile(is_named, islice(style.walk(content, at), _MAX_TRAILERS)))
         if chunks and _is_known(chunks[0]) and _reaches_end(content, style, chunks):
             return at
     return content.size
@@ -193,6 +193,7 @@ def _end_of_file(content: FilePart, style: ChunkStyle, start: int) -> int:
 
 _NO_CHUNKS = ChunkStyle(4, ">I")
 _MAX_JUNK_BYTES = 4096
+_MAX_TRAILERS = 200
 _MAX_TRAILER_BYTES = 1 << 20
 _NAME = re.compile(rb"[ -~]{4}")
 _TAGS = (b"ID3\2", b"ID3\3", b"ID3\4", b"TAG", b"APETAGEX", b"LYRICSBEGIN")

@@ -18,7 +18,7 @@ IsFrame = Callable[[bytes], bool]
 
 def behind_tags(file: FilePart, start: int = 0) -> int:
     """Where the content begins behind any tags at `start`."""
-    for _ in range(_MAX_TAGS):
+    for _ in range(_MAX_TAGS_IN_FRONT):
         head = file.read_at(start, 32)
         size = _id3_bytes(head[:10]) or _ape_bytes(head)
         if not size:
@@ -60,7 +60,7 @@ def untagged(content: FilePart, is_frame: IsFrame) -> FilePart | None:
 def _tags(content: FilePart, is_frame: IsFrame) -> Iterator[tuple[int, int]]:
     """Yields where tags begin and end, one after another."""
     behind = 0
-    for at in _beginnings(content):
+    for at in islice(_beginnings(content), _MAX_NAMES):
         start, end = _tag(content, at, is_frame)
         if behind <= start < end:
             yield start, end
@@ -114,7 +114,9 @@ def _ape_bytes(head: bytes) -> int:
 
 _NAMES = [re.compile(name) for name in (b"ID3", b"TAG", b"LYRICSBEGIN")]  # one by one is faster
 _NAME_BYTES = 11
+_MAX_TAGS_IN_FRONT = 100
 _MAX_TAGS = 10_000
+_MAX_NAMES = 100_000
 _MAX_PADDING_BYTES = 1 << 24
 _MAX_LYRICS_BYTES = 1 << 20
 _FRAMES_BYTES = 1 << 14

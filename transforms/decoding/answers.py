@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from earmark.transforms.decoding.messages import Answer, Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, PlainSound, SignalLevel, Trouble
 from earmark.transforms.errors import AudioError, CrashedError
 
 MAX_CHANNELS = 1024
@@ -89,10 +90,11 @@ def _of_ending(ending: Ending) -> list[Any]:
             header.sample_rate_hz,
             header.channels,
             header.declared_samples,
+            header.tracks,
         ],
         ending.samples,
         ending.frames,
-        [level.values, level.energy, level.peak, level.clipped, level.silent],
+        [*astuple(level)],
         time and time.isoformat(),
         ending.recorded_at_source,
         trouble and [*trouble[:2], trouble.message[:_MESSAGE_CHARACTERS]],
@@ -123,18 +125,19 @@ def _ending(fields: object) -> Ending:
 
 
 def _header(fields: object) -> AudioHeader:
-    format_, codec, sample_rate_hz, channels, declared = _list(fields, 5)
+    format_, codec, sample_rate_hz, channels, declared, tracks = _list(fields, 6)
     return AudioHeader(
         _text(format_),
         _text(codec),
         _integer(sample_rate_hz, 1, _MOST_FRAMES),
         _integer(channels, 1, MAX_CHANNELS),
         _if_any(declared, lambda samples: _integer(samples, 0, _MOST_SAMPLES)),
+        _integer(tracks, 0, _MOST_FRAMES),
     )
 
 
 def _level(fields: object) -> SignalLevel:
-    values, energy, peak, clipped, silent = _list(fields, 5)
+    values, energy, peak, clipped, silent, apart, mixed = _list(fields, 7)
     values = _integer(values, 0, _MOST_SAMPLES)
     if not isinstance(peak, float):
         raise ValueError("a peak that is no number")
@@ -144,6 +147,8 @@ def _level(fields: object) -> SignalLevel:
         peak,
         _integer(clipped, 0, values),
         _integer(silent, 0, values),
+        _integer(apart, 0, 1 << _ENERGY_BITS),
+        _integer(mixed, 0, 1 << _ENERGY_BITS),
     )
 
 
@@ -195,8 +200,21 @@ def _reached(fields: object) -> Reached:
 
 
 def _length(fields: object) -> Length:
-    [seconds] = _list(fields, 1)
-    return Length(_if_any(seconds, lambda each: _integer(each, 0, MAX_LENGTH_S)))
+    seconds, sound = _list(fields, 2)
+    return Length(
+        _if_any(seconds, lambda each: _integer(each, 0, MAX_LENGTH_S)), _if_any(sound, _sound)
+    )
+
+
+def _sound(fields: object) -> PlainSound:
+    head_bytes, start, stop, second_bytes = _list(fields, 4)
+    start = _integer(start, 0, _MOST_SAMPLES)
+    return PlainSound(
+        _integer(head_bytes, start, _MOST_SAMPLES),
+        start,
+        _integer(stop, start, _MOST_SAMPLES),
+        _integer(second_bytes, 1, _MOST_SAMPLES),
+    )
 
 
 _KINDS: dict[bytes, tuple[type, Callable[[Any], list[Any]], Callable[[object], Answer]]] = {

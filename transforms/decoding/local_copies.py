@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from earmark.transforms.archives import member_copy, place_of
-from earmark.transforms.elements import AudioObject
+from earmark.transforms.elements import AudioObject, ByteRange
 from earmark.transforms.errors import ReadError
 from earmark.transforms.storage import UNUSABLE_ERRORS, fetched, local_path, reason, shown
 
 
 @contextmanager
-def local_copy(uri: str, listed: AudioObject | None = None) -> Iterator[str]:
+def local_copy(listed: AudioObject, parts: Sequence[ByteRange] | None = None) -> Iterator[str]:
     """The path of a local file with an object's content.
 
     A local object is that file itself. A remote one is downloaded once, in full, into a temporary
@@ -20,25 +20,26 @@ def local_copy(uri: str, listed: AudioObject | None = None) -> Iterator[str]:
     archive is unpacked into such a file.
 
     Args:
-      uri: of the object.
-      listed: the object as listed, which must not have changed; None looks it up now.
+      listed: the object as listed, which must not have changed if it has a version.
+      parts: all that is needed of a remote object, in order: the rest of its copy is a hole. None
+        for all of it.
 
     Raises:
       ReadError: the object could not be read, or is another by now, or there is no room for a copy.
       AudioError: a member of an archive cannot be unpacked.
     """
-    place = place_of(uri)
+    place = place_of(listed.uri, listed.address)
     if place is not None:
         with member_copy(place) as unpacked:
             yield unpacked
         return
-    path = local_path(uri)
+    path = local_path(listed.uri)
     if path is not None:
         yield path
         return
     with ExitStack() as stack:
         try:
-            copy = stack.enter_context(fetched(uri, listed.version if listed else ""))
+            copy = stack.enter_context(fetched(listed.source, listed.version, parts))
         except UNUSABLE_ERRORS as error:
-            raise ReadError(f"{shown(uri)}: {reason(error)}") from error
+            raise ReadError(f"{shown(listed.uri)}: {reason(error)}") from error
         yield copy.name

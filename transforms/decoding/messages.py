@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timezone, tzinfo
 from typing import NamedTuple, TypeAlias
 
-from earmark.transforms.elements import Ending, Span
-from earmark.transforms.frames import ChannelUse, FrameGrid
+from earmark.transforms.elements import Ending, PlainSound, Span
+from earmark.transforms.settings import Decoding
 
 
 def endless_s(size_bytes: int) -> int:
@@ -18,35 +16,18 @@ def endless_s(size_bytes: int) -> int:
     return 60 + 10 * size_bytes
 
 
-@dataclass(frozen=True)
-class Clock:
-    """How to read recording times that need interpretation.
-
-    Attributes:
-      time_pattern: the format of times in names, as for strptime; None for the usual ones.
-      time_zone: the zone of times that name none.
-    """
-
-    time_pattern: str | None = None
-    time_zone: tzinfo = timezone.utc
-
-
 class DecodeSpan(NamedTuple):
     """Decode a span: answered by Frames and Reached as they come, then by Ended.
 
     Attributes:
       span: the part of a recording.
       path: the local file with its content.
-      grid: where the frames lie.
-      clock: how to read the time of recording.
-      use: how channels become frames.
+      decoding: how it becomes frames.
     """
 
     span: Span
     path: str
-    grid: FrameGrid
-    clock: Clock
-    use: ChannelUse
+    decoding: Decoding
 
 
 class FindLength(NamedTuple):
@@ -91,9 +72,15 @@ class Ended(NamedTuple):
 
 
 class Length(NamedTuple):
-    """The length of a recording, the last second begun; None where it cannot be cut."""
+    """How long a recording is.
 
-    seconds: int | None
+    Attributes:
+      seconds: its length, the last second begun; None where it cannot be cut.
+      sound: where its samples are, if they are uncompressed; None otherwise.
+    """
+
+    seconds: int | None = None
+    sound: PlainSound | None = None
 
 
 Answer: TypeAlias = Ready | Frames | Reached | Ended | Length

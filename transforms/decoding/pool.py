@@ -27,7 +27,6 @@ from earmark.transforms.decoding.messages import (
     BUG_STATUS,
     OUT_OF_MEMORY_STATUS,
     Answer,
-    Clock,
     DecodeSpan,
     Ended,
     FindLength,
@@ -40,7 +39,7 @@ from earmark.transforms.decoding.messages import (
 from earmark.transforms.decoding.received import DecodedSpan, decoded_s
 from earmark.transforms.elements import FrameBlock, Span
 from earmark.transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
-from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+from earmark.transforms.settings import Decoding
 from earmark.transforms.threads import ONE_BLAS_THREAD
 
 LIMIT_S = 60.0
@@ -85,9 +84,7 @@ class DecoderPool:
         self._all: set[_DecoderProcess] = set()
         self._gate = DecoderGate()
 
-    def decode(
-        self, span: Span, path: str, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
-    ) -> Iterator[FrameBlock]:
+    def decode(self, span: Span, path: str, decoding: Decoding) -> Iterator[FrameBlock]:
         """Decode a span of a recording; errors are reported by the last block.
 
         If the decoder itself fails, frames received before that are kept. If it is killed from
@@ -96,9 +93,7 @@ class DecoderPool:
         Args:
           span: the part of a recording.
           path: the local file with its content.
-          grid: where the frames lie, at the rate wanted.
-          clock: how to read the time of recording.
-          use: how channels become frames.
+          decoding: how it becomes frames.
 
         Yields:
           Blocks of frames, then one without frames that holds the Ending.
@@ -106,27 +101,27 @@ class DecoderPool:
         Raises:
           DecoderError: there is a bug in the decoder.
         """
-        decoded = DecodedSpan(span, grid, use, _most_s(path))
-        question = DecodeSpan(span, path, grid, clock, use)
+        decoded = DecodedSpan(span, decoding, _most_s(path))
+        question = DecodeSpan(span, path, decoding)
         try:
             yield from self._twice_if_killed(lambda: self._blocks(question, decoded))
         except AudioError as error:
             decoded.break_off(error)
         yield decoded.last_block()
 
-    def length_s(self, path: str) -> int | None:
-        """The length of a recording, the last second begun.
+    def length(self, path: str) -> Length:
+        """The length of a recording.
 
-        None if it cannot be cut into spans, or cannot be opened, which decoding will report.
+        Unknown if it cannot be cut into spans, or cannot be opened, which decoding will report.
 
         Raises:
           DecoderError: there is a bug in the decoder.
         """
         try:
-            [length_s] = self._twice_if_killed(lambda: self._length_s(path))
+            [length] = self._twice_if_killed(lambda: self._length(path))
         except AudioError:
-            return None
-        return length_s
+            return Length()
+        return length
 
     def close(self) -> None:
         """End all processes at once."""
@@ -167,13 +162,13 @@ class DecoderPool:
                     raise nonsense()
             decoded.finish(answer.ending)
 
-    def _length_s(self, path: str) -> Iterator[int | None]:
+    def _length(self, path: str) -> Iterator[Length]:
         with self._taken() as process:
             process.ask(FindLength(path))
             answer = process.answer()
             if not isinstance(answer, Length):
                 raise nonsense()
-        yield answer.seconds
+        yield answer
 
     @contextmanager
     def _taken(self) -> Iterator[_DecoderProcess]:

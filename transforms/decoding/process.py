@@ -58,9 +58,7 @@ def main() -> None:
 
 
 def _decode(question: DecodeSpan, answers: _Answers) -> None:
-    decoding = SpanDecoding(
-        question.span, question.grid, question.clock, question.use, answers.go_on
-    )
+    decoding = SpanDecoding(question.span, question.decoding, answers.go_on)
     for at, frames in decoding.blocks(question.path):
         answers.send(Frames(at, frames.shape, decoding.channels, decoding.ending()), frames)
     answers.send(Ended(decoding.ending()))
@@ -71,10 +69,10 @@ def _length(question: FindLength) -> Length:
         with open_audio(question.path) as reader:
             samples = reader.header.declared_samples
             if not reader.can_seek or samples is None:
-                return Length(None)
-            return Length(-(-samples // reader.header.sample_rate_hz))
+                return Length()
+            return Length(-(-samples // reader.header.sample_rate_hz), reader.sound)
     except AudioError:  # which decoding it will meet again, and tell
-        return Length(None)
+        return Length()
 
 
 class _Answers:

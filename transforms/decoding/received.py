@@ -11,7 +11,8 @@ from earmark.transforms.decoding.answers import nonsense
 from earmark.transforms.decoding.messages import Frames
 from earmark.transforms.elements import AudioHeader, Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.errors import AudioError, ReadError, trouble_of
-from earmark.transforms.frames import ChannelUse, FrameGrid, channels_heard, frames_in_block
+from earmark.transforms.frames import channels_heard, frames_in_block
+from earmark.transforms.settings import Decoding
 
 
 class DecodedSpan:
@@ -19,14 +20,12 @@ class DecodedSpan:
 
     Args:
       span: the part of a recording.
-      grid: where the frames lie.
-      use: how channels become frames.
+      decoding: how it becomes frames.
       most_s: more seconds than there can be; None if unknown.
     """
 
-    def __init__(
-        self, span: Span, grid: FrameGrid, use: ChannelUse, most_s: float | None = None
-    ) -> None:
+    def __init__(self, span: Span, decoding: Decoding, most_s: float | None = None) -> None:
+        grid, use = decoding.grid, decoding.use
         self._span = span
         self._hop_s = grid.hop_s
         self._most_s = math.inf if most_s is None else most_s

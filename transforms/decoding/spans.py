@@ -3,26 +3,62 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.transforms.audio import AudioReader, RecordedAt, open_audio, recorded_at
-from earmark.transforms.decoding.messages import Clock, endless_s
-from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Span, Trouble
+from earmark.transforms.decoding.messages import endless_s
+from earmark.transforms.elements import AudioHeader, ByteRange, Ending, SignalLevel, Span, Trouble
 from earmark.transforms.errors import AudioError, DamagedError, trouble_of
 from earmark.transforms.frames import (
     LEAD_IN_S,
-    MIXED,
-    ChannelUse,
-    FrameGrid,
     channels_heard,
     frames_of,
     full_scale,
     measure,
 )
+from earmark.transforms.settings import Decoding, FrameGrid
+
+
+def parts_read(span: Span, grid: FrameGrid) -> list[ByteRange] | None:
+    """The parts of a recording that decoding a span of it reads, in order; None for all of it."""
+    if span.sound is None:
+        return None
+    first, stop = (
+        span.sound.stop if second is None else span.sound.start + second * span.sound.second_bytes
+        for second in seconds_read(span, grid)
+    )
+    sound = min(first, span.sound.stop), min(stop, span.sound.stop)
+    behind = span.sound.stop, max(span.sound.stop, span.clip.size_bytes or 0)
+    return _merged([(0, span.sound.head_bytes), sound, behind])
+
+
+def seconds_read(span: Span, grid: FrameGrid) -> tuple[int, int | None]:
+    """The first second that decoding a span reads, and the one before which it stops; None for all.
+
+    The resampler needs some audio around a span, and the span's last frame may end behind it.
+    """
+    first = max(0, span.start_s - LEAD_IN_S)
+    if span.stop_s is None:
+        return first, None
+    ahead_s = math.ceil(grid.frame_samples / grid.sample_rate_hz) + LEAD_IN_S
+    return first, span.stop_s + ahead_s
+
+
+def _merged(parts: Iterable[ByteRange]) -> list[ByteRange]:
+    """Parts in the order of their starts, with those in one that touch each other."""
+    merged: list[ByteRange] = []
+    for start, stop in parts:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(stop, merged[-1][1])
+        elif start < stop:
+            merged.append((start, stop))
+    return merged
 
 
 class SpanDecoding:
@@ -34,31 +70,26 @@ class SpanDecoding:
 
     Args:
       span: the part of a recording.
-      grid: where the frames lie, at the rate wanted.
-      clock: how to read the time of recording.
-      use: how channels become frames.
+      decoding: how it becomes frames.
       each_second: called with the seconds decoded so far whenever there is one more.
     """
 
     def __init__(
         self,
         span: Span,
-        grid: FrameGrid,
-        clock: Clock,
-        use: ChannelUse = MIXED,
+        decoding: Decoding,
         each_second: Callable[[int], None] = lambda seconds: None,
     ) -> None:
         self._span = span
-        self._grid = grid
-        self._clock = clock
-        self._use = use
+        self._decoding = decoding
+        self._grid, self._use = decoding.grid, decoding.use
         self._each_second = each_second
         self._header: AudioHeader | None = None
         self._position = 0  # samples per channel from the recording's start
         self._level = SignalLevel()
         self._recorded_at: RecordedAt | None = None
         self._trouble: Trouble | None = None
-        self._first_frame = self._end_frame = grid.first_from(span.start_s)
+        self._first_frame = self._end_frame = self._grid.first_from(span.start_s)
 
     @property
     def channels(self) -> int:
@@ -80,6 +111,8 @@ class SpanDecoding:
         try:
             with open_audio(path, self._span.clip.uri) as reader:
                 self._header = header = reader.header
+                if self._span.sound not in (None, reader.sound):
+                    raise RuntimeError("other parts of the file were fetched than are read")
                 self._recorded_at = self._time(path)
                 seconds = self._seconds(reader, endless_s(Path(path).stat().st_size))
                 rate_hz, channels = header.sample_rate_hz, header.channels
@@ -102,7 +135,8 @@ class SpanDecoding:
     def _time(self, path: str) -> RecordedAt | None:
         if self._span.index:
             return None
-        pattern, zone = self._clock.time_pattern, self._clock.time_zone
+        pattern, name = self._decoding.time_pattern, self._decoding.time_zone
+        zone = timezone.utc if name == "UTC" else ZoneInfo(name)
         return recorded_at(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
 
     def _seconds(self, reader: AudioReader, endless_s: int) -> Iterator[NDArray[np.float32]]:
@@ -114,10 +148,11 @@ class SpanDecoding:
         rate, clip_at = reader.header.sample_rate_hz, full_scale(reader.header.codec)
         start_s = self._span.start_s
         stop_s = math.inf if self._span.stop_s is None else self._span.stop_s
-        first = max(0, start_s - LEAD_IN_S)
+        first, read_to_s = seconds_read(self._span, self._grid)
         self._position = first * rate
         try:
-            blocks = reader.blocks(rate, self._position, self._read_to(rate))
+            read_to = None if read_to_s is None else read_to_s * rate
+            blocks = reader.blocks(rate, self._position, read_to)
             for second, samples in enumerate(blocks, first):
                 _check_end(second, endless_s)
                 self._position += len(samples)
@@ -128,13 +163,6 @@ class SpanDecoding:
         except AudioError as error:
             if self._position < stop_s * rate:
                 self._stop(error)
-
-    def _read_to(self, rate_hz: int) -> int | None:
-        """The sample before which to stop reading; None for the end."""
-        if self._span.stop_s is None:
-            return None
-        ahead_s = math.ceil(self._grid.frame_samples / self._grid.sample_rate_hz) + LEAD_IN_S
-        return (self._span.stop_s + ahead_s) * rate_hz
 
     def _stop(self, error: AudioError) -> None:
         reached_s = self._position / self._header.sample_rate_hz if self._header else 0

@@ -8,21 +8,33 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from earmark.shared import shared
+from earmark.transforms.archives import split_at_archives
+from earmark.transforms.decoding.local_copies import local_copy
+from earmark.transforms.decoding.messages import Length
 from earmark.transforms.decoding.pool import DecoderPool
-from earmark.transforms.elements import AudioObject, Span
+from earmark.transforms.elements import AudioObject, ByteRange, Span
+from earmark.transforms.errors import ReadError
 from earmark.transforms.storage import local_path
 from earmark.transforms.workers import marking
 
 _SHORT_BYTES = 1 << 20
 """Smaller files are decoded quickly, and so are not opened to find their length."""
 
+_SHORT_REMOTE_BYTES = 64 << 20
+"""Smaller objects are fetched quickly, and so are not asked for in parts."""
+
+_HEAD_BYTES = 2 << 20
+_TAIL_BYTES = 1 << 20
+"""How much may lie before and behind the samples of an object that is fetched in parts."""
+
 
 @dataclass
 class SplitLongClips(beam.PTransform):  # type: ignore[misc]
     """Cut long recordings into spans: AudioObject to Span.
 
-    Only local files whose format can be entered at any position without decoding what comes before
-    it: remote objects are read once, from beginning to end.
+    Only those whose format can be entered at any position without decoding what comes before it,
+    and of remote objects only those with uncompressed samples: where these are is known from the
+    first bytes, so that a worker fetches no more than its span. Others are fetched whole, once.
 
     Attributes:
       span_s: how long a span is.
@@ -38,16 +50,41 @@ class SplitLongClips(beam.PTransform):  # type: ignore[misc]
 @marking
 def split_clip(clip: AudioObject, span_s: int) -> Iterator[Span]:
     """The spans of a recording: of span_s each, but for the last, which may be shorter."""
-    length_s = _length_s(clip)
-    count = 1 if length_s is None else max(1, -(-length_s // span_s))
+    seconds, sound = _length(clip)
+    count = 1 if seconds is None else max(1, -(-seconds // span_s))
     for index in range(count):
         stop_s = (index + 1) * span_s if index + 1 < count else None
-        yield Span(clip, index, count, index * span_s, stop_s)
+        yield Span(clip, index, count, index * span_s, stop_s, sound if count > 1 else None)
 
 
-def _length_s(clip: AudioObject) -> int | None:
-    """The length of a recording that can be cut into spans, the last second begun; else None."""
-    path = local_path(clip.uri)
-    if path is None or (clip.size_bytes or 0) < _SHORT_BYTES:
-        return None
-    return shared(DecoderPool).length_s(path)
+def _length(clip: AudioObject) -> Length:
+    """The length of a recording that can be cut into spans."""
+    path, size_bytes = local_path(clip.uri), clip.size_bytes or 0
+    if path is not None:
+        is_short = size_bytes < _SHORT_BYTES
+        return Length() if is_short else Length(shared(DecoderPool).length(path).seconds)
+    if size_bytes < _SHORT_REMOTE_BYTES or split_at_archives(clip.uri):
+        return Length()
+    try:
+        return _length_by_ends(clip, size_bytes)
+    except ReadError:  # which decoding it will meet again, and tell
+        return Length()
+
+
+def _length_by_ends(clip: AudioObject, size_bytes: int) -> Length:
+    """The length of a remote recording, from what lies before and behind its samples."""
+    head = 0, _HEAD_BYTES
+    length = _length_by_parts(clip, head)
+    if length.sound is None or length.sound.head_bytes > _HEAD_BYTES:
+        return Length()
+    behind = length.sound.stop, size_bytes
+    if behind[1] - behind[0] > _TAIL_BYTES:
+        return Length()
+    if behind[0] < behind[1] and length != _length_by_parts(clip, head, behind):
+        return Length()
+    return length
+
+
+def _length_by_parts(clip: AudioObject, *parts: ByteRange) -> Length:
+    with local_copy(clip, parts) as path:
+        return shared(DecoderPool).length(path)

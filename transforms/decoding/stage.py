@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 import numpy as np
@@ -12,11 +12,11 @@ from apache_beam.metrics import Metrics
 from earmark.shared import shared
 from earmark.transforms import workers
 from earmark.transforms.decoding.local_copies import local_copy
-from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.pool import DecoderPool
+from earmark.transforms.decoding.spans import parts_read
 from earmark.transforms.elements import Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.errors import AudioError, trouble_of
-from earmark.transforms.frames import MIXED, ChannelUse, FrameGrid
+from earmark.transforms.settings import Decoding
 
 
 @dataclass
@@ -25,12 +25,14 @@ class DecodeFrames(beam.PTransform):  # type: ignore[misc]
 
     Each span ends with a block that has no frames and says how decoding ended; for an object that
     cannot be decoded at all it is the only one.
+
+    Attributes:
+      decoding: how recordings become frames.
+      run_id: of the run on whose board progress is noted.
     """
 
-    grid: FrameGrid
-    clock: Clock = field(default_factory=Clock)
+    decoding: Decoding
     run_id: str = ""
-    use: ChannelUse = MIXED
 
     def expand(self, spans: beam.PCollection[Span]) -> beam.PCollection[FrameBlock]:
         """Apply the transform."""
@@ -46,10 +48,9 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
 
     @workers.marking
     def process(self, span: Span) -> Iterator[FrameBlock]:
-        board = workers.board(self._stage.run_id)
-        stage = self._stage
-        for block in decode_frames(span, stage.grid, stage.clock, stage.use):
-            board.heard_s(len(block.frames) // block.channels * stage.grid.hop_s)
+        board, decoding = workers.board(self._stage.run_id), self._stage.decoding
+        for block in decode_frames(span, decoding):
+            board.heard_s(len(block.frames) // block.channels * decoding.grid.hop_s)
             if block.ending is not None:
                 self._decoded.inc()
                 self._samples.inc(block.ending.samples)
@@ -58,26 +59,25 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
             yield block
 
 
-def decode_frames(
-    span: Span, grid: FrameGrid, clock: Clock, use: ChannelUse = MIXED
-) -> Iterator[FrameBlock]:
+def decode_frames(span: Span, decoding: Decoding) -> Iterator[FrameBlock]:
     """Decode a span of a recording; errors are reported by the last block.
 
     A remote recording is downloaded here; decoding is done by another process.
 
     Args:
       span: the part of a recording.
-      grid: where the frames lie, at the rate wanted.
-      clock: how to read the time of recording.
-      use: how channels become frames.
+      decoding: how it becomes frames.
 
     Yields:
       Blocks of frames, then one without frames that holds the Ending.
     """
+    clip = span.clip
+    span = replace(span, clip=clip.without_address())
     try:
-        with local_copy(span.clip.uri, span.clip) as path:
-            yield from shared(DecoderPool).decode(span, path, grid, clock, use)
+        with local_copy(clip, parts_read(span, decoding.grid)) as path:
+            yield from shared(DecoderPool).decode(span, path, decoding)
     except AudioError as error:
-        none = np.empty((0, grid.frame_samples * use.in_frame), np.float32)
+        grid = decoding.grid
+        none = np.empty((0, grid.frame_samples * decoding.use.in_frame), np.float32)
         nothing = Ending(None, 0, 0, SignalLevel(), trouble=trouble_of(error))
         yield FrameBlock(span, grid.first_from(span.start_s), none, nothing)

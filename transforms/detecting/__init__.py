@@ -1,13 +1,12 @@
 """From blocks of frames to the results of each clip: scores, detections, events, embeddings."""
 
-from earmark.transforms.detecting.aggregating import AggregateClips, Detecting, find_hits
+from earmark.transforms.detecting.aggregating import AggregateClips, find_hits
 from earmark.transforms.detecting.embeddings import EmbeddingSpool, loaded, mean_embedding, rows_of
 from earmark.transforms.detecting.events import merge_events
 from earmark.transforms.detecting.scoring import ScoreFrames, score_block
 
 __all__ = [
     "AggregateClips",
-    "Detecting",
     "EmbeddingSpool",
     "ScoreFrames",
     "find_hits",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import apache_beam as beam
@@ -22,46 +22,14 @@ from earmark.transforms.elements import (
     Ending,
     FailedClip,
     FrameScores,
-    HeadLabels,
     LabelSummary,
     ScoredClip,
     SignalLevel,
     Span,
     Trouble,
-    all_labels,
 )
-from earmark.transforms.frames import FrameGrid
+from earmark.transforms.settings import FrameGrid, Settings
 from earmark.transforms.workers import marking
-
-
-@dataclass(frozen=True)
-class Detecting:
-    """What counts as a detection, and where embeddings wait.
-
-    Attributes:
-      grid: where the frames lie in a clip.
-      heads: what classes are called.
-      min_scores: float32 [classes], of all heads one after another: a detection's score is this or
-        more; infinite for classes that are excluded.
-      top_k: at most so many detections in a frame, of each head: the best, of equal ones those of
-        lower index; None for all.
-      spool: where embeddings wait until rows are written; None where there are none.
-    """
-
-    grid: FrameGrid
-    heads: tuple[HeadLabels, ...]
-    min_scores: NDArray[np.float32]
-    top_k: int | None = None
-    spool: EmbeddingSpool | None = None
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of all heads, one after another."""
-        return all_labels(self.heads)
-
-    def of_window(self, window: BoundedWindow) -> Detecting:
-        """These settings for a stream's window, with a place of its own for embeddings."""
-        return self if self.spool is None else replace(self, spool=self.spool.of_window(window))
 
 
 @dataclass
@@ -73,17 +41,22 @@ class AggregateClips(beam.PTransform):  # type: ignore[misc]
 
     Detections are selected and combined span by span before the shuffle, so that only they cross
     it. A CombineFn would leave that to the engine, and Flink's does not do it.
+
+    Attributes:
+      settings: what counts as a detection.
+      spool: where embeddings wait until rows are written; None where there are none.
     """
 
-    detecting: Detecting
+    settings: Settings
+    spool: EmbeddingSpool | None = None
 
     def expand(self, scores: beam.PCollection[FrameScores]) -> beam.PCollection[ClipResult]:
         """Apply the transform."""
         return (
             scores
-            | "Tally" >> beam.ParDo(_TallyFn(self.detecting))
+            | "Tally" >> beam.ParDo(_TallyFn(self))
             | "Group" >> beam.GroupByKey()
-            | "Summarise" >> beam.Map(_summarise, self.detecting)
+            | "Summarise" >> beam.Map(_summarise, self.settings)
         )
 
 
@@ -96,8 +69,8 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
     A window of a stream may hold two versions of a recording, one replayed from a snapshot.
     """
 
-    def __init__(self, detecting: Detecting) -> None:
-        self._detecting = detecting
+    def __init__(self, stage: AggregateClips) -> None:
+        self._settings, self._spool = stage.settings, stage.spool
 
     def start_bundle(self) -> None:
         self._unfinished: dict[tuple[BoundedWindow, Span], Tally] = {}
@@ -107,19 +80,21 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
         self, block: FrameScores, window: BoundedWindow = beam.DoFn.WindowParam
     ) -> Iterator[tuple[_Key, Tally]]:
         tally = self._unfinished.setdefault((window, block.span), Tally())
-        detecting = self._detecting.of_window(window)
-        tally.add(block, detecting)
+        spool = self._spool_of(window)
+        tally.add(block, self._settings, spool)
         if block.ending is not None:
             del self._unfinished[window, block.span]
-            yield _key(block.span), tally.compacted(detecting.spool)
+            yield _key(block.span), tally.compacted(spool)
 
     @marking
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Pass on spans whose blocks came in several bundles, as they do where nothing is fused."""
         for (window, span), tally in self._unfinished.items():
-            spool = self._detecting.of_window(window).spool
-            keyed = _key(span), tally.compacted(spool)
+            keyed = _key(span), tally.compacted(self._spool_of(window))
             yield WindowedValue(keyed, window.max_timestamp(), (window,))
+
+    def _spool_of(self, window: BoundedWindow) -> EmbeddingSpool | None:
+        return self._spool and self._spool.of_window(window)
 
 
 def _key(span: Span) -> _Key:
@@ -127,11 +102,11 @@ def _key(span: Span) -> _Key:
 
 
 @marking
-def _summarise(of_clip: tuple[_Key, Iterable[Tally]], detecting: Detecting) -> ClipResult:
+def _summarise(of_clip: tuple[_Key, Iterable[Tally]], settings: Settings) -> ClipResult:
     whole = Tally()
     for tally in of_clip[1]:
         whole.merge(tally)
-    return summarise_clip(whole, detecting)
+    return summarise_clip(whole, settings)
 
 
 @dataclass
@@ -176,14 +151,16 @@ class Tally:
     last: Span | None = None
     parts: dict[int, Part] = field(default_factory=dict)
 
-    def add(self, block: FrameScores, detecting: Detecting) -> None:
-        """Add a block."""
+    def add(
+        self, block: FrameScores, settings: Settings, spool: EmbeddingSpool | None = None
+    ) -> None:
+        """Add a block; its embeddings, where they are wanted, to those that wait in the spool."""
         self.last = block.span
         scored = _all_numbers(block.scores)
         if block.embeddings is not None:
             scored &= _all_numbers(block.embeddings)
         not_scored = ~scored.reshape(block.channels, -1).all(axis=0)
-        hits = find_hits(block, detecting)
+        hits = find_hits(block, settings)
         part = self._part(block.span.index)
         part.merge(
             Part(
@@ -194,8 +171,8 @@ class Tally:
                 block.ending,
             )
         )
-        if detecting.spool is not None and block.embeddings is not None:
-            part.embeddings = detecting.spool.take(part.embeddings, block)
+        if spool is not None and block.embeddings is not None:
+            part.embeddings = spool.take(part.embeddings, block)
 
     def merge(self, other: Tally) -> None:
         """Add what another tally knows of this clip."""
@@ -219,18 +196,18 @@ class Tally:
         return self.parts.setdefault(index, Part())
 
 
-def find_hits(block: FrameScores, detecting: Detecting) -> Detections:
+def find_hits(block: FrameScores, settings: Settings) -> Detections:
     """The scores of a block that are detections: at or above their thresholds, at most top_k.
 
     A frame with a NaN score has none.
     """
     scores = block.scores
-    counts = (scores >= detecting.min_scores) & _all_numbers(scores)
-    if detecting.top_k is not None:
+    counts = (scores >= settings.min_scores) & _all_numbers(scores)
+    if settings.top_k is not None:
         begin = 0
-        for head in detecting.heads:
+        for head in settings.heads:
             within = slice(begin, begin + len(head.labels))
-            counts[:, within] &= _among_best(scores[:, within], counts[:, within], detecting.top_k)
+            counts[:, within] &= _among_best(scores[:, within], counts[:, within], settings.top_k)
             begin = within.stop
     row, label_index = np.nonzero(counts)
     channel, frame = np.divmod(row, max(1, len(scores) // block.channels))
@@ -254,7 +231,7 @@ def _among_best(
     return among_best
 
 
-def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
+def summarise_clip(tally: Tally, settings: Settings) -> ClipResult:
     """The result of a clip whose blocks have all been added.
 
     Raises:
@@ -280,7 +257,7 @@ def summarise_clip(tally: Tally, detecting: Detecting) -> ClipResult:
         recorded_at=first.recorded_at,
         recorded_at_source=first.recorded_at_source,
         level=sum((ending.level for ending in endings), SignalLevel()),
-        labels=_label_summaries(detections, detecting, duration_s),
+        labels=_label_summaries(detections, settings, duration_s),
         detections=detections,
         embeddings=tuple(sorted(whole.embeddings, key=first_frame)),
     )
@@ -327,20 +304,20 @@ def _shortcomings(clip: Part, last: Ending) -> Iterator[tuple[str, str]]:
 
 
 def _label_summaries(
-    detections: Detections, detecting: Detecting, duration_s: float
+    detections: Detections, settings: Settings, duration_s: float
 ) -> tuple[LabelSummary, ...]:
     """A summary of each label detected, by its best score, then by its index."""
     if detections.channel.any():  # what several channels hear at once is as long as one hears it
         order = (detections.channel, detections.frame, detections.label_index)
         detections = detections.take(np.lexsort(order))
     index = detections.label_index
-    labels = detecting.labels
-    heads = [head.name for head in detecting.heads for _ in head.labels]
-    columns = [column for head in detecting.heads for column in range(len(head.labels))]
+    labels = settings.labels
+    heads = [head.name for head in settings.heads for _ in head.labels]
+    columns = [column for head in settings.heads for column in range(len(head.labels))]
     begins = run_starts(np.diff(index) != 0, len(index))
     best = each_run(np.maximum, detections.score, begins)
     total = each_run(np.add, detections.score, begins)
-    seconds = each_run(np.add, _new_seconds(detections, detecting.grid, duration_s), begins)
+    seconds = each_run(np.add, _new_seconds(detections, settings.grid, duration_s), begins)
     counts = np.diff(np.append(begins, len(index)))
     return tuple(
         LabelSummary(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earmark.transforms.elements import Detections, Events
-from earmark.transforms.frames import FrameGrid
+from earmark.transforms.settings import FrameGrid
 
 
 def merge_events(

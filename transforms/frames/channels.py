@@ -5,38 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import tee
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.transforms.errors import UnsupportedError
-from earmark.transforms.frames.grid import FrameGrid, cut_frames
+from earmark.transforms.frames.grid import cut_frames
 from earmark.transforms.frames.resampling import mix_down, resample
+from earmark.transforms.settings import MIXED, ChannelUse, FrameGrid
 
 BLOCK_FRAMES = 16
 """Frames per block: 1 MB of samples at YAMNet's frame length."""
 
 _BLOCK_SIGNALS = 8
 """How many parallel signals a block of that many frames may have; with more, blocks are shorter."""
-
-
-class ChannelUse(NamedTuple):
-    """How channels become frames.
-
-    Attributes:
-      in_frame: how many channels a frame has, interleaved: as many as the model takes. Recordings
-        of one channel are repeated in all of them; other numbers of channels are refused.
-      each: frames of each channel separately, instead of all of them mixed down. For models of
-        one channel.
-    """
-
-    in_frame: int = 1
-    each: bool = False
-
-
-MIXED = ChannelUse()
-"""All channels are mixed down to one."""
 
 
 def channels_heard(use: ChannelUse, channels: int) -> int:

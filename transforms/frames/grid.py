@@ -4,57 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class FrameGrid:
-    """Where frames lie in a signal: frame k is the samples from k * hop on, frame_samples of them.
-
-    Attributes:
-      sample_rate_hz: of the signal that is cut: the model's.
-      frame_samples: a frame's length.
-      hop_samples: from the start of a frame to the start of the next. Shorter than a frame, frames
-        overlap; longer, what lies between them is not scored.
-      window_samples: how much of a frame, from its start, its scores are about; None for all of it.
-    """
-
-    sample_rate_hz: int
-    frame_samples: int
-    hop_samples: int
-    window_samples: int | None = None
-
-    @property
-    def heard_samples(self) -> int:
-        """How much of a frame, from its start, its scores are about."""
-        return self.frame_samples if self.window_samples is None else self.window_samples
-
-    @property
-    def hop_s(self) -> float:
-        """From the start of a frame to the start of the next."""
-        return self.hop_samples / self.sample_rate_hz
-
-    def count(self, samples: int) -> int:
-        """How many frames a signal has: as many as it takes to reach its end, none beyond it."""
-        to_cover = _ceil_div(max(samples - self.frame_samples, 0), self.hop_samples) + 1
-        return min(to_cover, _ceil_div(samples, self.hop_samples))
-
-    def first_from(self, second: int) -> int:
-        """The index of the first frame that begins at a second of the signal, or later."""
-        return _ceil_div(second * self.sample_rate_hz, self.hop_samples)
-
-    def start_s(self, frame: NDArray[np.int32]) -> NDArray[np.float64]:
-        """The start of frames, int32 [n], in seconds, float64 [n]."""
-        return frame.astype(np.int64) * self.hop_samples / self.sample_rate_hz
-
-    def end_s(self, frame: NDArray[np.int32], duration_s: float) -> NDArray[np.float64]:
-        """The end of frames, int32 [n], in seconds, float64 [n], but never past duration_s."""
-        end = (frame.astype(np.int64) * self.hop_samples + self.heard_samples) / self.sample_rate_hz
-        return np.minimum(end, duration_s)
+from earmark.transforms.settings import FrameGrid
 
 
 def cut_frames(
@@ -129,7 +85,3 @@ def _joined(chunks: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDA
             held = []
     if held:
         yield np.concatenate(held)
-
-
-def _ceil_div(a: int, b: int) -> int:
-    return -(-a // b)

@@ -11,7 +11,7 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +25,7 @@ from earmark.transforms.storage import (
     open_file,
     reason,
     shown,
+    without_signature,
 )
 
 _BATCH_ROWS = 4096
@@ -39,6 +40,7 @@ _SEPARATORS = ",;\t"
 
 def is_manifest(pattern: str) -> bool:
     """Whether a pattern is a single file that is a manifest by its name."""
+    pattern, _ = without_signature(pattern)
     if file_kind(pattern) not in _ROWS:
         return False
     path = local_path(pattern)
@@ -87,7 +89,7 @@ def read_manifest(manifest: str, column: str = URI_COLUMN) -> Iterator[str]:
 
 def _rows(manifest: str, column: str) -> Iterator[tuple[str, Any]]:
     """Each row's name and its value in a column."""
-    kind = file_kind(manifest)
+    kind = file_kind(without_signature(manifest)[0])
     if kind not in _ROWS:
         with _open(manifest) as file:
             kind = _kind_by_content(file.read(64))
@@ -171,10 +173,10 @@ _ROWS = {
 
 def _text(file: BinaryIO) -> Iterator[str]:
     """The lines of a text; a line too long for a manifest is an error."""
-    buffered = io.BufferedReader(cast(io.RawIOBase, file))
-    is_utf_16 = buffered.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    is_utf_16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    file.seek(0)
     encoding = "utf-16" if is_utf_16 else "utf-8-sig"
-    text = io.TextIOWrapper(buffered, encoding=encoding, newline="")
+    text = io.TextIOWrapper(file, encoding=encoding, newline="")
     number = 0
     while line := text.readline(_LONGEST_LINE):
         number += 1
@@ -204,7 +206,9 @@ def _against(manifest: str, uri: str) -> str:
         return uri
     if folder is not None:
         return local_uri(os.path.join(os.path.dirname(folder), path))
-    return local_uri(path) if path.startswith("/") else _join_remote(manifest, path)
+    if path.startswith("/"):
+        return local_uri(path)
+    return _join_remote(without_signature(manifest)[0], path)
 
 
 def _join_remote(manifest: str, relative: str) -> str:

@@ -29,6 +29,7 @@ from earmark.transforms.storage import (
     remote_object,
     shown,
     status_of,
+    without_signature,
 )
 from earmark.transforms.text import holds_credentials
 
@@ -168,13 +169,14 @@ def _skipped_as(uri: str, pattern: Glob, all_files: bool) -> str | None:
 
 
 def _list_remote(uri: str, all_files: bool) -> Iterator[Found]:
-    if holds_credentials(uri):
+    name, address = without_signature(uri)
+    if holds_credentials(name):
         raise ListingError(f"{shown(uri)}: credentials don't go into URIs; docs/object_stores.md")
     check_reachable(uri)
     itself = AudioObject(uri, None, "") if uri.endswith("/") else look_up(uri)
     if itself.size_bytes or (itself.size_bytes == 0 and is_glob(uri)):
         return iter([Found(itself)])
-    if is_web(uri) and not is_glob(uri):  # it is in no folder that could be listed
+    if address or (is_web(uri) and not is_glob(uri)):  # it is in no folder that could be listed
         return iter([Found(itself)])
     if is_glob(uri):
         return _list_below(Glob(f"{uri}**" if uri.endswith("/") else uri), all_files)

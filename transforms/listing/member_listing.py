@@ -125,7 +125,7 @@ def _expanded(found: Found, wanted: _Wanted) -> Iterator[Found]:
     if not is_archive(uri):
         yield found
         return
-    archive = look_up(uri)
+    archive = look_up(found.object.source)
     if archive.size_bytes is None:  # a link that leads nowhere, a pipe
         yield Found(archive)
     else:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 
 from earmark.transforms.archives import trouble_with_member
-from earmark.transforms.elements import Found
+from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.manifests import (
     URI_COLUMN,
     check_is_no_spreadsheet,
@@ -171,18 +171,18 @@ def _check_pattern(pattern: str, all_files: bool, may_be_empty: bool) -> None:
             is_known = found.skipped_as in skipped or len(skipped) < KINDS
             skipped[found.skipped_as if is_known else OTHERS] += 1
         elif found.object.size_bytes is None:
-            unseen = unseen or found.object.uri
+            unseen = unseen or found.object
         else:
             return
     if unseen is not None or not may_be_empty:
         raise ListingError(_nothing_to_hear(pattern, unseen, skipped))
 
 
-def _nothing_to_hear(pattern: str, unseen: str | None, skipped: Counter[str]) -> str:
+def _nothing_to_hear(pattern: str, unseen: AudioObject | None, skipped: Counter[str]) -> str:
     if unseen is not None:
-        where = "" if unseen == pattern else f"{shown(pattern)}: "
-        trouble = trouble_with_member(unseen) or trouble_with(unseen)
-        return f"{where}{shown(unseen)} {trouble}"
+        where = "" if shown(unseen.uri) == shown(pattern) else f"{shown(pattern)}: "
+        trouble = trouble_with_member(unseen) or trouble_with(unseen.source)
+        return f"{where}{shown(unseen.uri)} {trouble}"
     if not skipped and (others := count_in_other_case(pattern)):
         files = "1 file matches" if others == 1 else f"{others:,} files match"
         return (

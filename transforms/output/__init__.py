@@ -25,7 +25,7 @@ from earmark.transforms.output.folder import (
 from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
 from earmark.transforms.output.journal import JournalError, RoundRecord, read_round_file
 from earmark.transforms.output.lock import LockedError, leave_locked, locked, release
-from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.provenance import provenance_of
 from earmark.transforms.output.repairing import Damage, find_damage, repair
 from earmark.transforms.output.rows import (
     BrokenTableError,
@@ -54,7 +54,6 @@ __all__ = [
     "NoSuchTableError",
     "OutputTakenError",
     "Processed",
-    "Provenance",
     "ReconcileError",
     "RoundRecord",
     "Rows",
@@ -72,6 +71,7 @@ __all__ = [
     "leave_locked",
     "locked",
     "made_tables",
+    "provenance_of",
     "read",
     "read_history",
     "read_round_file",

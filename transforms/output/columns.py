@@ -6,7 +6,7 @@ docs/output.md is the reference for readers. A change of a column changes SCHEMA
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,7 @@ from earmark.transforms.elements import (
     ScoredClip,
     all_labels,
 )
-
-if TYPE_CHECKING:
-    from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.settings import Settings
 
 _MOMENT = pa.timestamp("ms", tz="UTC")
 
@@ -86,6 +84,7 @@ CLIPS = _schema(
     codec=pa.string(),
     sample_rate_hz=pa.int32(),
     channels=pa.int32(),
+    tracks=pa.int32(),
     duration_s=pa.float64(),
     frames=pa.int64(),
     recorded_at=_MOMENT,
@@ -94,6 +93,7 @@ CLIPS = _schema(
     peak_dbfs=pa.float32(),
     clipped_fraction=pa.float32(),
     silent_fraction=pa.float32(),
+    mix_loss_db=pa.float32(),
     labels=pa.list_(_LABEL),
     embedding=pa.list_(pa.float32()),
     run_id=pa.string(),
@@ -111,76 +111,76 @@ FAILURES = _schema(
 )
 
 
-def embeddings_schema(made_by: Provenance) -> pa.Schema:
+def embeddings_schema(settings: Settings) -> pa.Schema:
     """The columns of embeddings/."""
-    number = {"float32": pa.float32(), "float16": pa.float16()}[made_by.embedding_dtype]
-    return _schema(**_WHERE, embedding=pa.list_(number, made_by.embedding_size))
+    number = pa.float16() if settings.embeddings == "float16" else pa.float32()
+    return _schema(**_WHERE, embedding=pa.list_(number, settings.embedding_size))
 
 
-def detection_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+def detection_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
     """Rows of detections/, of results sorted by URI, as all of these are."""
-    clips, grid = _scored(results), made_by.grid
+    clips, grid = _scored(results), settings.grid
     parts = [clip.detections for clip in clips]
     start_s = [grid.start_s(part.frame) for part in parts]
     end_s = [grid.end_s(clip.detections.frame, clip.duration_s) for clip in clips]
-    columns, order = _common_columns(clips, parts, start_s, end_s, made_by)
+    columns, order = _common_columns(clips, parts, start_s, end_s, settings)
     columns["score"] = _stacked(parts, "score", np.float32)
     columns["score_raw"] = _raw_scores(parts)
     yield _table(columns, DETECTIONS, order)
 
 
-def event_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+def event_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
     """Rows of events/."""
     clips = _scored(results)
     parts = [
-        merge_events(clip.detections, made_by.grid, made_by.events_gap_s, clip.duration_s)
+        merge_events(clip.detections, settings.grid, settings.events_gap_s, clip.duration_s)
         for clip in clips
     ]
     start_s, end_s = [part.start_s for part in parts], [part.end_s for part in parts]
-    columns, order = _common_columns(clips, parts, start_s, end_s, made_by)
+    columns, order = _common_columns(clips, parts, start_s, end_s, settings)
     columns["max_score"] = _stacked(parts, "max_score", np.float32)
     columns["mean_score"] = _stacked(parts, "mean_score", np.float32)
     columns["frames"] = _stacked(parts, "frames", np.int32)
     yield _table(columns, EVENTS, order)
 
 
-def embedding_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+def embedding_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
     """Rows of embeddings/, part by part."""
     for clip in _scored(results):
         for part in loaded(clip.embeddings):
-            yield _embedding_part(clip, part, made_by)
+            yield _embedding_part(clip, part, settings)
 
 
-def _embedding_part(clip: ScoredClip, part: Embeddings, made_by: Provenance) -> pa.Table:
+def _embedding_part(clip: ScoredClip, part: Embeddings, settings: Settings) -> pa.Table:
     rows, size = part.values.shape
-    start_s = made_by.grid.start_s(part.frame)
+    start_s = settings.grid.start_s(part.frame)
     columns = {
         "clip": pa.repeat(pa.scalar(clip.clip.uri, pa.string()), rows),
-        "channel": _channels(part.channel, made_by),
+        "channel": _channels(part.channel, settings),
         "start_s": start_s,
-        "end_s": made_by.grid.end_s(part.frame, clip.duration_s),
+        "end_s": settings.grid.end_s(part.frame, clip.duration_s),
         "start_time": _moments(np.repeat(_began_ms([clip]), rows), start_s),
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(part.values.reshape(-1)), size),
     }
-    return pa.table(columns, schema=embeddings_schema(made_by))
+    return pa.table(columns, schema=embeddings_schema(settings))
 
 
-def clip_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+def clip_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
     """Rows of clips/."""
-    yield pa.Table.from_pylist([_clip_row(clip, made_by) for clip in _scored(results)], CLIPS)
+    yield pa.Table.from_pylist([_clip_row(clip, settings) for clip in _scored(results)], CLIPS)
 
 
-def failure_rows(results: Sequence[ClipResult], made_by: Provenance) -> Iterator[pa.Table]:
+def failure_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
     """Rows of failures/."""
     rows = [
-        {**_object_columns(result), **result.trouble._asdict(), "run_id": made_by.run_id}
+        {**_object_columns(result), **result.trouble._asdict(), "run_id": settings.run_id}
         for result in results
         if isinstance(result, FailedClip)
     ]
     yield pa.Table.from_pylist(rows, FAILURES)
 
 
-def _clip_row(clip: ScoredClip, made_by: Provenance) -> dict[str, object]:
+def _clip_row(clip: ScoredClip, settings: Settings) -> dict[str, object]:
     return {
         **_object_columns(clip),
         "status": clip.status,
@@ -190,6 +190,7 @@ def _clip_row(clip: ScoredClip, made_by: Provenance) -> dict[str, object]:
         "codec": clip.header.codec,
         "sample_rate_hz": clip.header.sample_rate_hz,
         "channels": clip.header.channels,
+        "tracks": clip.header.tracks,
         "duration_s": clip.duration_s,
         "frames": clip.frames,
         "recorded_at": clip.recorded_at,
@@ -198,10 +199,11 @@ def _clip_row(clip: ScoredClip, made_by: Provenance) -> dict[str, object]:
         "peak_dbfs": _rounded(clip.level.peak_dbfs),
         "clipped_fraction": clip.level.clipped_fraction,
         "silent_fraction": clip.level.silent_fraction,
+        "mix_loss_db": _rounded(clip.level.mix_loss_db),
         "labels": [label._asdict() for label in clip.labels],
         "embedding": mean_embedding(clip.embeddings),
-        "run_id": made_by.run_id,
-        "model_sha256": made_by.model_sha256,
+        "run_id": settings.run_id,
+        "model_sha256": settings.model_sha256,
     }
 
 
@@ -223,7 +225,7 @@ def _common_columns(
     parts: Sequence[Detections] | Sequence[Events],
     starts_s: Sequence[NDArray[np.float64]],
     ends_s: Sequence[NDArray[np.float64]],
-    made_by: Provenance,
+    settings: Settings,
 ) -> tuple[dict[str, pa.Array], NDArray[np.intp]]:
     """The columns that detections and events share, and the order in which rows are to lie.
 
@@ -236,13 +238,13 @@ def _common_columns(
     channel = _stacked(parts, "channel", np.int32)
     columns = {
         "clip": _named(clip, [each.clip.uri for each in clips]),
-        "channel": _channels(channel, made_by),
+        "channel": _channels(channel, settings),
         "start_s": start_s,
         "end_s": np.concatenate([np.empty(0), *ends_s]),
         "start_time": _moments(np.repeat(_began_ms(clips), lengths), start_s),
-        **_what_columns(label_index, made_by.heads),
+        **_what_columns(label_index, settings.heads),
     }
-    rank = _alphabetical_rank(made_by.labels)[label_index]
+    rank = _alphabetical_rank(settings.labels)[label_index]
     return columns, np.lexsort((label_index, channel, start_s, clip, rank))
 
 
@@ -268,8 +270,8 @@ def _named(index: NDArray[np.int32], names: Sequence[str | None]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(index, pa.array(names, pa.string()))
 
 
-def _channels(channel: NDArray[np.int32], made_by: Provenance) -> pa.Array:
-    if made_by.channels.each:
+def _channels(channel: NDArray[np.int32], settings: Settings) -> pa.Array:
+    if settings.decoding.use.each:
         return pa.array(channel, pa.int32())
     return pa.nulls(len(channel), pa.int32())
 

@@ -51,7 +51,7 @@ def read_history(
 
     Args:
       output: the folder that holds the tables' folders.
-      settings: how rows are to have been made: see `Provenance.settings`.
+      settings: how rows are to have been made: see `provenance_of`.
       known: paths of files to skip; those that were read are added.
       since: skip what was committed before; what was committed shortly before may be included.
 

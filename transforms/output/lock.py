@@ -158,7 +158,11 @@ def release(output: str, run_id: str) -> None:
 
 def is_held(output: str, run_id: str) -> bool:
     """Whether a run still holds its lock: another run takes over if it seems dead."""
-    return exists(_lock_file(output, run_id))
+    path = _lock_file(output, run_id)
+    if exists(path):
+        return True
+    time.sleep(_LOOK_S)  # in HDFS it is gone for a moment when it is renewed
+    return exists(path)
 
 
 class _Locks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -21,9 +20,7 @@ from earmark.transforms.output.columns import (
     event_rows,
     failure_rows,
 )
-
-if TYPE_CHECKING:
-    from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.settings import Settings
 
 ROWS_PER_GROUP = 65_536
 """Small enough that a look-up of one label skips nearly everything."""
@@ -52,18 +49,18 @@ class Table:
 
     name: str
     sorted_by: tuple[str, ...]
-    schema: Callable[[Provenance], pa.Schema]
-    rows: Callable[[Sequence[ClipResult], Provenance], Iterable[pa.Table]]
-    is_made: Callable[[Provenance], bool] = lambda _: True
+    schema: Callable[[Settings], pa.Schema]
+    rows: Callable[[Sequence[ClipResult], Settings], Iterable[pa.Table]]
+    is_made: Callable[[Settings], bool] = lambda _: True
     is_of_objects: bool = False
     glance: str | None = None
     rows_per_group: int = ROWS_PER_GROUP
     keeps_schema: bool = False
 
 
-def made_tables(made_by: Provenance) -> list[Table]:
+def made_tables(settings: Settings) -> list[Table]:
     """The tables that a run makes."""
-    return [table for table in TABLES if table.is_made(made_by)]
+    return [table for table in TABLES if table.is_made(settings)]
 
 
 def written_tables(files: Iterable[str]) -> list[Table]:
@@ -72,12 +69,12 @@ def written_tables(files: Iterable[str]) -> list[Table]:
     return [table for table in TABLES if table.name in names]
 
 
-def _has_scores(made_by: Provenance) -> bool:
-    return bool(made_by.heads)
+def _has_scores(settings: Settings) -> bool:
+    return bool(settings.heads)
 
 
-def _has_embeddings(made_by: Provenance) -> bool:
-    return made_by.embedding_size is not None
+def _has_embeddings(settings: Settings) -> bool:
+    return settings.embeddings is not None
 
 
 TABLES: tuple[Table, ...] = (

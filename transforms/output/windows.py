@@ -21,9 +21,10 @@ from earmark.transforms.output.folder import (
     staging_folder,
 )
 from earmark.transforms.output.history import read_history
-from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.provenance import provenance_of
 from earmark.transforms.output.superseding import is_since_planned, superseded
 from earmark.transforms.output.writing import file_name, write_shard
+from earmark.transforms.settings import Settings
 from earmark.transforms.workers import marking
 
 
@@ -36,23 +37,21 @@ class CommitWindows(beam.PTransform):  # type: ignore[misc]
     a later one, are left out; and a round's name is derived from the window and its content.
 
     Attributes:
-      output: the folder that holds the tables' folders.
-      made_by: goes into every file.
+      settings: of the run; every file says which.
       planned: what was to be processed, in the same windows.
     """
 
-    output: str
-    made_by: Provenance
+    settings: Settings
     planned: beam.PCollection[PlannedObject]
 
     def expand(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[str]:
         """Apply the transform."""
         return (
-            (results, self.planned)
+            (results, self.planned | "Unsigned" >> beam.Map(PlannedObject.without_address))
             | beam.Flatten()
             | "Together" >> beam.WithKeys(None)
             | "Group" >> beam.GroupByKey()
-            | "Commit" >> beam.FlatMap(_commit_together, self.output, self.made_by)
+            | "Commit" >> beam.FlatMap(_commit_together, self.settings)
         )
 
 
@@ -60,8 +59,7 @@ def commit_window(
     planned: list[PlannedObject],
     results: list[ClipResult],
     window: IntervalWindow,
-    output: str,
-    made_by: Provenance,
+    settings: Settings,
 ) -> Iterator[str]:
     """Commit the results of a window's objects, except those committed already.
 
@@ -78,21 +76,23 @@ def commit_window(
             f" planned, but there are {len(results)} results, not one for each; they are not"
             " committed"
         )
-    finish_commits(output, made_by.run_id)  # of this window, perhaps, with others in it
+    output, run_id = settings.output, settings.run_id
+    finish_commits(output, run_id)  # of this window, perhaps, with others in it
     since = window.start.to_utc_datetime(has_tz=True)
-    there = {each.uri: each.file for each in read_history(output, made_by.settings(), since=since)}
+    history = read_history(output, provenance_of(settings), since=since)
+    there = {each.uri: each.file for each in history}
     new = {each.object: each for each in planned if not _is_done(each, there)}
     left = [each for each in results if each.clip in new]
-    spool = EmbeddingSpool(aside_folder(output, made_by.run_id, STREAM), "")
+    spool = EmbeddingSpool(aside_folder(output, run_id, STREAM), "")
     aside = spool.of_window(window).folder
     if not left:
         discard_folder(aside)
         return
     name = _round_name(window, left)
-    staging = staging_folder(output, made_by.run_id)
-    shard = write_shard(left, staging, file_name(round_id(made_by.run_id, name), 0, 1), made_by)
+    staging = staging_folder(output, run_id)
+    shard = write_shard(left, staging, file_name(round_id(run_id, name), 0, 1), settings)
     obsolete = [each for one in new.values() for each in superseded(one)]
-    path = commit_round([shard], Listed(len(left), {}), obsolete, output, made_by.run_id, name)
+    path = commit_round([shard], Listed(len(left), {}), obsolete, output, run_id, name)
     discard_folder(aside)
     yield path
 
@@ -100,14 +100,13 @@ def commit_window(
 @marking
 def _commit_together(
     together: tuple[None, Iterable[PlannedObject | ClipResult]],
-    output: str,
-    made_by: Provenance,
+    settings: Settings,
     window: IntervalWindow = beam.DoFn.WindowParam,
 ) -> Iterator[str]:
     every = list(together[1])
     planned = [each for each in every if isinstance(each, PlannedObject)]
     results = [each for each in every if not isinstance(each, PlannedObject)]
-    yield from commit_window(planned, results, window, output, made_by)
+    yield from commit_window(planned, results, window, settings)
 
 
 def _is_done(planned: PlannedObject, there: Mapping[str, str]) -> bool:

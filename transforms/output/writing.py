@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 
 from earmark.transforms.detecting import rows_of
 from earmark.transforms.elements import ClipResult, ScoredClip
-from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.provenance import metadata
 from earmark.transforms.output.tables import Table, made_tables
 from earmark.transforms.output.totals import Totals
+from earmark.transforms.settings import Settings
 from earmark.transforms.storage import create_file, join, persisting
 from earmark.transforms.workers import marking
 
@@ -50,13 +51,13 @@ class WriteParquet(beam.PTransform):  # type: ignore[misc]
     Attributes:
       folder: where the tables' folders are to be.
       name: what the names of files begin with.
-      made_by: goes into every file.
+      settings: of the run; every file says which.
       num_shards: how many files each table gets; None for as many as suits the number of rows.
     """
 
     folder: str
     name: str
-    made_by: Provenance
+    settings: Settings
     num_shards: int | None = None
 
     def expand(self, results: beam.PCollection[ClipResult]) -> beam.PCollection[WrittenShard]:
@@ -70,7 +71,7 @@ class WriteParquet(beam.PTransform):  # type: ignore[misc]
         return (
             sharded
             | "Group" >> beam.GroupByKey()
-            | "Write" >> beam.Map(_write_shard, shards, self.folder, self.name, self.made_by)
+            | "Write" >> beam.Map(_write_shard, shards, self.folder, self.name, self.settings)
         )
 
 
@@ -85,7 +86,7 @@ def file_name(beginning: str, shard: int, shards: int) -> str:
 
 
 def write_shard(
-    results: Iterable[ClipResult], folder: str, name: str, made_by: Provenance
+    results: Iterable[ClipResult], folder: str, name: str, settings: Settings
 ) -> WrittenShard:
     """Write the results of clips to one file per table.
 
@@ -93,20 +94,20 @@ def write_shard(
       results: one for each clip, in any order.
       folder: where the tables' folders are to be.
       name: of the file in each of them; what is there is replaced.
-      made_by: goes into every file.
+      settings: of the run; every file says which.
     """
     ordered = sorted(results, key=lambda result: result.clip.uri)
     totals = Totals()
-    for table in made_tables(made_by):
+    for table in made_tables(settings):
         totals.rows[table.name] = write_table(
             join(folder, table.name, name),
             table,
-            table.schema(made_by),
-            partial(table.rows, ordered, made_by),
-            made_by.metadata(),
+            table.schema(settings),
+            partial(table.rows, ordered, settings),
+            metadata(settings),
         )
     for result in ordered:
-        totals.count(result, names_heads=len(made_by.heads) > 1)
+        totals.count(result, names_heads=len(settings.heads) > 1)
     return WrittenShard(tuple(f"{table}/{name}" for table in totals.rows), totals)
 
 
@@ -199,8 +200,8 @@ def _write_shard(
     shards: int,
     folder: str,
     beginning: str,
-    made_by: Provenance,
+    settings: Settings,
 ) -> WrittenShard:
     index, members = shard
     results = (result for result in members if result is not None)
-    return write_shard(results, folder, file_name(beginning, index, shards), made_by)
+    return write_shard(results, folder, file_name(beginning, index, shards), settings)

@@ -3,7 +3,7 @@
 from earmark.transforms.planning.notifications import Kafka, PubSub, ReadNotifications, parse_source
 from earmark.transforms.planning.plan import PlanError, Planned, Retry
 from earmark.transforms.planning.plan_files import ReadPlan, write_plan
-from earmark.transforms.planning.watching import FAILED_LOOKS, Planner, Scope, WatchAudio
+from earmark.transforms.planning.watching import FAILED_LOOKS, Planner, WatchAudio
 
 __all__ = [
     "FAILED_LOOKS",
@@ -15,7 +15,6 @@ __all__ = [
     "ReadNotifications",
     "ReadPlan",
     "Retry",
-    "Scope",
     "WatchAudio",
     "parse_source",
     "write_plan",

@@ -18,7 +18,7 @@ from apache_beam.metrics import Metrics
 
 from earmark.transforms.listing import is_meant
 from earmark.transforms.output import is_written_by_runs
-from earmark.transforms.planning.watching import Scope
+from earmark.transforms.settings import Settings
 from earmark.transforms.storage import local_path, local_uri
 from earmark.transforms.text import holds_credentials, masked
 
@@ -88,26 +88,26 @@ def parse_source(text: str) -> Source:
 
 @dataclass
 class ReadNotifications(beam.PTransform):  # type: ignore[misc]
-    """Read notifications, without end; gives the URIs of new objects in a scope.
+    """Read notifications, without end; gives the URIs of new objects that the run is to process.
 
     A message may come twice, or late. What is not understood is counted, and logged as a warning.
     Events of other kinds, and objects that no pattern includes, are counted and dropped.
 
     Attributes:
       source: where messages come from.
-      scope: what the run is to process.
+      settings: of the run.
     """
 
     source: Source
-    scope: Scope
+    settings: Settings
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
         """Apply the transform."""
         return (
             root
-            | "Read" >> _ReadMessages(self.source, self.scope.output)
+            | "Read" >> _ReadMessages(self.source, self.settings.output)
             | "Understand" >> beam.FlatMapTuple(_new_objects).with_output_types(str)
-            | "Meant" >> beam.Filter(_is_in_scope, self.scope).with_output_types(str)
+            | "Meant" >> beam.Filter(_is_meant, self.settings).with_output_types(str)
         )
 
 
@@ -190,9 +190,9 @@ def _new_objects(payload: bytes, attributes: Mapping[str, str]) -> Iterator[str]
     yield from said.uris
 
 
-def _is_in_scope(uri: str, scope: Scope) -> bool:
-    meant = is_meant(uri, scope.patterns, scope.all_files)
-    counts = meant and not is_written_by_runs(uri, scope.output)
+def _is_meant(uri: str, settings: Settings) -> bool:
+    meant = is_meant(uri, settings.patterns, settings.all_files)
+    counts = meant and not is_written_by_runs(uri, settings.output)
     _count("objects" if counts else "not_meant", 1)
     return counts
 

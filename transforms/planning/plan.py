@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
-from earmark.transforms.elements import AudioObject, Found, PlannedObject
+from earmark.transforms.elements import Address, AudioObject, Found, PlannedObject
 from earmark.transforms.errors import PASSING_REASONS, ExpectedError
 from earmark.transforms.output import Processed, is_since_planned
 from earmark.transforms.storage import KINDS, OTHERS, is_same_version
@@ -84,7 +84,7 @@ class Plan:
         database.create_function("same_version", 2, is_same_version, deterministic=True)
         database.execute(
             "create table found (uri blob primary key, size integer, version text, kind text,"
-            " look integer, version_before text) without rowid"
+            " look integer, version_before text, address text) without rowid"
         )
         database.execute(
             "create table processed (uri blob primary key, version text, reason text, file text)"
@@ -98,12 +98,15 @@ class Plan:
         """
         self._look += 1
         self._insert(
-            "insert into found values (?, ?, ?, ?, ?, null) on conflict (uri) do update set"
+            "insert into found values (?, ?, ?, ?, ?, null, ?) on conflict (uri) do update set"
             " version_before = iif(look < excluded.look, version, version_before),"
             " size = excluded.size, version = excluded.version, kind = excluded.kind,"
-            " look = excluded.look where look < excluded.look"
+            " look = excluded.look, address = excluded.address where look < excluded.look"
             " or (excluded.kind is null, excluded.version) > (kind is null, version)",
-            ((_encoded(o.uri), o.size_bytes, o.version, kind, self._look) for o, kind in found),
+            (
+                (_encoded(o.uri), o.size_bytes, o.version, kind, self._look, _url(o.address))
+                for o, kind in found
+            ),
         )
         self._database.execute("delete from found where look < ?", (self._look,))
 
@@ -119,11 +122,13 @@ class Plan:
           retry: which failed objects are due again, though they have not changed.
           settled: only objects that had the same version at the look before.
         """
-        for uri, size, version, file in self._database.execute(
-            f"select uri, size, version, file from ({_STATES}) where state = 'due' order by uri",
+        for uri, size, version, url, file in self._database.execute(
+            f"select uri, size, version, address, file from ({_STATES}) where state = 'due'"
+            " order by uri",
             {"retry": retry.value, "settled": settled},
         ):
-            yield PlannedObject(AudioObject(_decoded(uri), size, version), file)
+            address = None if url is None else Address(url)
+            yield PlannedObject(AudioObject(_decoded(uri), size, version, address), file)
 
     def count(self, retry: Retry, *, settled: bool = False) -> Planned:
         """How much is due, and how much is done; arguments as of `due`."""
@@ -171,8 +176,9 @@ class Plan:
             self._database.execute("commit")
 
 
+# of what is signed and can't be looked up, the signature has most likely expired
 _STATES = f"""
-    select uri, size, version, file, is_same, case
+    select uri, size, version, address, file, is_same, case
         when kind is not null then '{State.SKIPPED.value}'
         when is_same and reason is null then '{State.PROCESSED.value}'
         when is_same and not (:retry = '{Retry.FAILED.value}'
@@ -181,9 +187,9 @@ _STATES = f"""
         when :settled and version_before is not version then '{State.SETTLING.value}'
         else '{State.DUE.value}' end as state
     from (
-        select uri, size, kind, found.version as version, version_before, reason, file,
-            iif(processed.version is null, null,
-                same_version(processed.version, found.version)) as is_same
+        select uri, size, kind, found.version as version, version_before, address, reason, file,
+            iif(processed.version is null, null, address is not null and found.version = ''
+                or same_version(processed.version, found.version)) as is_same
         from found left join processed using (uri)
     )
 """
@@ -222,6 +228,10 @@ def _no_room_told() -> Iterator[None]:
         raise PlanError(
             f"cannot store the list of objects in the temporary folder: {error}"
         ) from error
+
+
+def _url(address: Address | None) -> str | None:
+    return None if address is None else address.url
 
 
 def _encoded(uri: str) -> bytes:

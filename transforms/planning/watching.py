@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,10 +23,11 @@ from apache_beam.transforms.userstate import (
 )
 
 from earmark.transforms.archives import archives_of
-from earmark.transforms.elements import PlannedObject
+from earmark.transforms.elements import Address, PlannedObject
 from earmark.transforms.listing import list_audio, list_meant
-from earmark.transforms.output import read_history, without_own_files
+from earmark.transforms.output import provenance_of, read_history, without_own_files
 from earmark.transforms.planning.plan import Plan, Retry, new_plan
+from earmark.transforms.settings import Settings
 from earmark.transforms.storage import STORE_ERRORS, ListingError, find, reason, shown
 from earmark.transforms.workers import marking
 
@@ -42,25 +43,8 @@ FAILED_LOOKS: tuple[type[Exception], ...] = (*STORE_ERRORS, ListingError)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What is to be processed, and what counts as processed.
-
-    Attributes:
-      patterns: what to look for: see `list_audio`.
-      all_files: process files of any name.
-      output: the folder that holds the tables' folders; what runs write there is left out.
-      settings: how rows are to have been made: see `Provenance.settings`.
-    """
-
-    patterns: tuple[str, ...]
-    all_files: bool
-    output: str
-    settings: Mapping[str, str]
-
-
 class Planner:
-    """Plans what of a scope is to be processed, from look to look; for one thread at a time.
+    """Plans what a run is to process, from look to look; for one thread at a time.
 
     Attributes:
       plan: what the last look has found.
@@ -68,8 +52,9 @@ class Planner:
 
     plan: Plan
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._provenance = provenance_of(settings)
         self._resources = ExitStack()
         self._files_read: set[str] = set()
         self.plan = self._resources.enter_context(new_plan())
@@ -89,9 +74,9 @@ class Planner:
           HistoryError: the output holds rows that were made otherwise.
           OSError: a store cannot be reached, or another of its errors.
         """
-        scope = self._scope
-        found = list_audio(scope.patterns, all_files=scope.all_files)
-        self.plan.look(takewhile(lambda _: not is_over(), without_own_files(found, scope.output)))
+        asked = self._settings
+        found = list_audio(asked.patterns, all_files=asked.all_files)
+        self.plan.look(takewhile(lambda _: not is_over(), without_own_files(found, asked.output)))
         self.note_history()
 
     def look_up(self, uris: Collection[str], given_up: Container[str]) -> Missed:
@@ -106,15 +91,15 @@ class Planner:
         unseen = {uri for uri, each in found.items() if each and each.size_bytes is None}
         unseen = {uri for uri in unseen if uri not in given_up}
         there = [each for uri, each in found.items() if each is not None and uri not in unseen]
-        patterns, all_files = self._scope.patterns, self._scope.all_files
+        patterns, all_files = self._settings.patterns, self._settings.all_files
         meant = (list_meant(each, patterns, all_files) for each in there)
         self.plan.look(chain.from_iterable(meant))
         return Missed({uri for uri, each in found.items() if each is None}, unseen)
 
     def note_history(self) -> None:
         """See what has rows; raises as `look`."""
-        scope = self._scope
-        self.plan.note(read_history(scope.output, scope.settings, known=self._files_read))
+        output, known = self._settings.output, self._files_read
+        self.plan.note(read_history(output, self._provenance, known=known))
 
 
 class Missed(NamedTuple):
@@ -147,13 +132,13 @@ class WatchAudio(beam.PTransform):  # type: ignore[misc]
       cannot be read: it becomes a failure.
 
     Attributes:
-      scope: what is looked for.
+      settings: of the run: what is looked for, and how its rows are made.
       every_s: seconds between looks. A stream that was stopped gets the ticks that it has missed
         all at once, when one look does for all.
       notified: whether URIs come, too.
     """
 
-    scope: Scope
+    settings: Settings
     every_s: float
     notified: bool = False
 
@@ -190,13 +175,17 @@ class _ArrayCoder(Coder):  # type: ignore[misc]
         self._make = make
 
     def encode(self, value: object) -> bytes:
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        return json.dumps(value, separators=(",", ":"), default=_without_address).encode("ascii")
 
     def decode(self, encoded: bytes) -> Any:
         return self._make(*json.loads(encoded))
 
     def is_deterministic(self) -> bool:
         return True
+
+
+def _without_address(_: Address) -> None:
+    """What of an address outlasts a snapshot."""
 
 
 _UNDER_WAY = beam.DoFn.StateParam(BagStateSpec("under_way", _ArrayCoder(PlannedObject.of)))
@@ -216,7 +205,7 @@ class _LookFn(beam.DoFn):  # type: ignore[misc]
         self._stage = stage
 
     def setup(self) -> None:
-        self._planner = Planner(self._stage.scope)
+        self._planner = Planner(self._stage.settings)
         self._due = 0.0
         self._looks = 0
 

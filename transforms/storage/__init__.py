@@ -36,6 +36,7 @@ from earmark.transforms.storage.run_names import (
     is_staging_folder,
     run_id_of,
 )
+from earmark.transforms.storage.signed_urls import without_signature
 from earmark.transforms.storage.stored import (
     STORE_ERRORS,
     UNUSABLE_ERRORS,
@@ -116,5 +117,6 @@ __all__ = [
     "temporary_copy",
     "trouble_with",
     "use_options",
+    "without_signature",
     "write_whole",
 ]

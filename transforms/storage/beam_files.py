@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 
+from earmark.transforms.elements import ByteRange
 from earmark.transforms.storage.clients import beam_filesystem
 from earmark.transforms.storage.retrying import retrying
 from earmark.transforms.storage.stored import (
@@ -26,23 +27,29 @@ class BeamFiles:
 
     def look(self, uri: str) -> Stored:
         """What there is at a URI."""
+        filesystem = beam_filesystem(uri)
         with _told():
-            return _stored(beam_filesystem(uri).metadata(uri))
+            if filesystem.has_dirs() and not filesystem.exists(uri):  # of which HDFS has no code
+                raise FileNotFoundError("is not there")
+            return _stored(filesystem.metadata(uri))
 
     def list_below(self, beginning: str) -> Iterator[Stored]:
         """All files whose URIs begin like this, at any depth."""
         filesystem = beam_filesystem(beginning)
         if filesystem.has_dirs():
-            yield from _walk(filesystem, beginning[: beginning.rindex("/") + 1])
+            folder = beginning[: beginning.rindex("/") + 1]
+            with _told():
+                is_there = filesystem.exists(folder)
+            yield from _walk(filesystem, folder) if is_there else ()
             return
         for file in _listed(filesystem, beginning):
             if not file.uri.endswith("/"):  # an object store's stand-in for a folder
                 yield file
 
-    def read(self, uri: str) -> Reading:
-        """A file from its beginning to its end; a broken connection is taken up again."""
+    def read(self, uri: str, part: ByteRange | None) -> Reading:
+        """A file, or a part of it, to its end; a broken connection is taken up again."""
         stored = self.look(uri)
-        return Reading(stored, self._chunks(stored))
+        return Reading(stored, self._chunks(stored, *(part or (0, stored.size_bytes))))
 
     def open(self, uri: str) -> BinaryIO:
         """A file to be read from any position."""
@@ -52,10 +59,11 @@ class BeamFiles:
 
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
         """A file to be written."""
+        filesystem = beam_filesystem(uri)
         with _told():
-            created = beam_filesystem(uri).create(
-                uri, compression_type=CompressionTypes.UNCOMPRESSED
-            )
+            if filesystem.has_dirs():  # where nothing is written over
+                self.delete(filter(filesystem.exists, [uri]))
+            created = filesystem.create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
         return cast(AbstractContextManager[BinaryIO], created)
 
     def create_if_absent(self, uri: str, content: bytes) -> bool:
@@ -84,18 +92,18 @@ class BeamFiles:
             if files := list(uris):
                 beam_filesystem(files[0]).delete(files)
 
-    def _chunks(self, stored: Stored) -> Iterator[bytes]:
-        done = 0
+    def _chunks(self, stored: Stored, start: int, stop: int) -> Iterator[bytes]:
+        done = start
         for attempt in retrying(_passes):
             with attempt, _told(), self.open(stored.uri) as file:
                 file.seek(done)
-                while chunk := file.read(READ_BYTES):
+                while chunk := file.read(min(READ_BYTES, stop - done)):
                     done += len(chunk)
                     yield chunk
         if self.look(stored.uri) != stored:
             raise StoreError("has changed while it was read")
-        if done != stored.size_bytes:
-            raise StoreError(f"{done} bytes came, not {stored.size_bytes}")
+        if done != stop:
+            raise StoreError(f"{done - start} bytes came, not {stop - start}")
 
 
 def _stored(file: FileMetadata) -> Stored:

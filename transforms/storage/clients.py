@@ -77,7 +77,7 @@ def root_of(uri: str) -> str:
 
 @lru_cache(maxsize=256)
 def client_of(root: str) -> Client:
-    """The client for a bucket, a container or a web server; one for the process.
+    """The client for a bucket, a container, a web server or a file on one; one for the process.
 
     Raises:
       StoreError: none can be made, such as without an account, or of such a name.
@@ -103,7 +103,7 @@ def _web_place(uri: str) -> tuple[Client, str]:
     is_text = "\ufffd" not in key and key.count("/") == parts.path[1:].count("/")
     is_key = key and not key.endswith("/") and is_object_store(f"s3://_/{key}")
     if parts.query or not (is_text and is_key):
-        return _web(uri), ""
+        return client_of(uri), ""
     return client_of(f"{parts.scheme}://{parts.netloc}"), key
 
 

@@ -7,6 +7,7 @@ import stat
 
 from earmark.transforms.elements import AudioObject
 from earmark.transforms.storage.paths import local_path, local_uri
+from earmark.transforms.storage.signed_urls import EXPIRED, has_expired, without_signature
 from earmark.transforms.storage.stored import UNUSABLE_ERRORS, Stored, is_missing
 from earmark.transforms.storage.stores import look
 from earmark.transforms.text import holds_credentials, masked
@@ -17,12 +18,13 @@ def look_up(uri: str) -> AudioObject:
     path = local_path(uri)
     if path is not None:
         return local_object(path)
-    if holds_credentials(uri):  # no store takes a password in a URI, and no row should hold one
-        return AudioObject(masked(uri), None, "")
+    key, address = without_signature(uri)
+    if holds_credentials(key):  # no store takes a password in a URI, and no row should hold one
+        return AudioObject(masked(key), None, "")
     try:
-        return remote_object(look(uri))
+        return remote_object(look(uri))._replace(address=address)
     except UNUSABLE_ERRORS:
-        return AudioObject(uri, None, "")
+        return AudioObject(key, None, "", address)
 
 
 def find(uri: str) -> AudioObject | None:
@@ -35,7 +37,8 @@ def trouble_with(uri: str) -> str:
     """Why an object cannot be looked up, or a folder not be read, such as "does not exist"."""
     path = local_path(uri)
     if path is None:
-        return "does not exist, or cannot be read"
+        why = f": {EXPIRED}" if has_expired(uri) else ""
+        return f"does not exist, or cannot be read{why}"
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             os.scandir(path).close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -13,9 +13,11 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 
+from earmark.transforms.elements import ByteRange
 from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
 from earmark.transforms.storage.paths import is_web, scheme
 from earmark.transforms.storage.retrying import TRIES, retrying
+from earmark.transforms.storage.signed_urls import refusal, without_signature
 from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
 from earmark.transforms.text import printable
 
@@ -33,13 +35,7 @@ class ObjectStores:
         """What there is at a URI."""
         client, key = placed(uri)
         with _told(uri):
-            try:
-                found = client.head(key)
-            except (BaseError, FileNotFoundError):
-                if not is_web(uri):
-                    raise
-                found = client.get(key).meta  # some servers answer no HEAD
-            return _stored(uri, found)
+            return _stored(uri, _head(client, key, uri))
 
     def list_below(self, beginning: str) -> Iterator[Stored]:
         """All objects whose URIs begin like this, at any depth.
@@ -55,18 +51,18 @@ class ObjectStores:
             for meta in _without_folders(_listed(client_of(root), key, _Order.of(root))):
                 yield _stored(f"{root}/{meta['path']}", meta)
 
-    def read(self, uri: str) -> Reading:
-        """An object from its beginning to its end; a broken connection is taken up again."""
+    def read(self, uri: str, part: ByteRange | None) -> Reading:
+        """An object, or a part of it, to its end; a broken connection is taken up again."""
         client, key = placed(uri)
         with _told(uri):
-            answer = client.get(key)
+            answer = client.get(key, options={"range": part} if part else None)
         stored = _stored(uri, answer.meta)
-        return Reading(stored, _chunks(_Object(client, key, stored), answer))
+        part = part or (0, stored.size_bytes)
+        return Reading(stored, _chunks(_Object(uri, stored), part, answer))
 
     def open(self, uri: str) -> BinaryIO:
         """An object to be read from any position, all of one version."""
-        client, key = placed(uri)
-        raw = _ObjectFile(_Object(client, key, self.look(uri)))
+        raw = _ObjectFile(_Object(uri, self.look(uri)))
         return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
 
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
@@ -106,6 +102,18 @@ class ObjectStores:
                 _delete(client_of(root), group)
 
 
+def _head(client: Client, key: str, uri: str) -> Any:
+    """What there is; some web servers answer no HEAD, and no URL signed for GET permits it."""
+    if not is_web(uri):
+        return client.head(key)
+    if without_signature(uri)[1] is None:
+        with suppress(BaseError, FileNotFoundError):
+            return client.head(key)
+    with suppress(BaseError):  # as for an empty file
+        return client.get(key, options={"range": (0, 1)}).meta
+    return client.get(key).meta
+
+
 def probe_container(uri: str) -> None:
     """Ask a container of Azure's whether it can be listed, without patience.
 
@@ -135,7 +143,8 @@ def _writable(uri: str) -> tuple[Client, str]:
 
 
 def _stored(uri: str, meta: Any) -> Stored:
-    return Stored(uri, meta["size"], meta["last_modified"].timestamp(), _bare(meta["e_tag"] or ""))
+    name, _ = without_signature(uri)
+    return Stored(name, meta["size"], meta["last_modified"].timestamp(), _bare(meta["e_tag"] or ""))
 
 
 def _bare(etag: str) -> str:
@@ -218,27 +227,31 @@ def _without_folders(metas: Iterable[Any]) -> Iterator[Any]:
 
 
 class _Object(NamedTuple):
-    """An object of a client, in the version that it has."""
+    """An object, in the version that it has.
 
-    client: Client
-    key: str
+    Attributes:
+      uri: by which it is read; signed, maybe.
+      stored: what it is.
+    """
+
+    uri: str
     stored: Stored
 
     def get(self, start: int, stop: int) -> Any:
         """Ask for a part of it, which must still be of that version."""
-        answer = self.client.get(self.key, options={"range": (start, stop)})
+        client, key = placed(self.uri)
+        answer = client.get(key, options={"range": (start, stop)})
         # not by If-Match, which no weak ETag meets
         if _bare(answer.meta["e_tag"] or "") != self.stored.etag:
             raise StoreError("has changed while it was read")
         return answer
 
 
-def _chunks(
-    object_: _Object, answer: Any = None, start: int = 0, stop: int = -1
-) -> Iterator[bytes]:
-    """A part of an object, all of it without one; the first answer may be there already."""
-    done, stop = start, object_.stored.size_bytes if stop < 0 else stop
-    with _told(object_.stored.uri):
+def _chunks(object_: _Object, part: ByteRange, answer: Any = None) -> Iterator[bytes]:
+    """A part of an object; the first answer may be there already."""
+    start, stop = part
+    done = start
+    with _told(object_.uri):
         for attempt in retrying(_broke_off):
             with attempt:
                 if answer is None and done < stop:
@@ -284,7 +297,7 @@ class _ObjectFile(io.RawIOBase):
         start, stop = self._position, min(self._position + len(view), self._size)
         if start >= stop:
             return 0
-        for chunk in _chunks(self._object, start=start, stop=stop):
+        for chunk in _chunks(self._object, (start, stop)):
             view[self._position - start :][: len(chunk)] = chunk
             self._position += len(chunk)
         return stop - start
@@ -332,18 +345,19 @@ class _Upload(io.RawIOBase):
 @contextmanager
 def _told(uri: str) -> Iterator[None]:
     """Have obstore's errors told in one line, as those of a store, with what they are about."""
+    named = without_signature(uri)[0]
     try:
         yield
     except StoreError as error:
-        error.uri = error.uri or uri
+        error.uri = error.uri or named
         raise
     except InvalidPathError as error:
         raise OddNameError(_line(error)) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(_line(error)) from error
     except (BaseError, OSError) as error:  # OSError: what its files raise
-        told = StoreError(_line(error))
-        told.uri = uri
+        told = StoreError(refusal(uri, _line(error)))
+        told.uri = named
         raise told from error
 
 

@@ -7,6 +7,7 @@ import re
 from urllib.parse import quote, unquote_to_bytes
 
 from earmark.transforms.errors import ExpectedError
+from earmark.transforms.storage.signed_urls import without_signature
 from earmark.transforms.text import printable
 
 APPLE_DOUBLE = "._*"
@@ -78,7 +79,7 @@ def is_web(uri: str) -> bool:
 
 def shown(uri: str) -> str:
     """A URI or pattern made safe to print, without secrets."""
-    return printable(uri)
+    return printable(without_signature(uri)[0])
 
 
 _FILE_SCHEME = re.compile(r"file:(?://(?:localhost)?(?=/)|(?=/(?!/)))", re.IGNORECASE)

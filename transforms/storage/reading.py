@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from earmark.transforms.elements import ByteRange
 from earmark.transforms.errors import ReadError
 from earmark.transforms.storage.paths import local_path, shown
 from earmark.transforms.storage.reachability import check_reachable
-from earmark.transforms.storage.stored import STORE_ERRORS, is_same_version, reason
+from earmark.transforms.storage.stored import STORE_ERRORS, Reading, is_same_version, reason
 from earmark.transforms.storage.stores import look, read
 from earmark.transforms.storage.temporary_copies import TemporaryCopy, temporary_copy
 
@@ -28,7 +29,7 @@ def read_uri(uri: str) -> bytes:
     if path is not None:
         return Path(path).read_bytes()
     try:
-        with fetched(uri, "") as copy:
+        with fetched(uri) as copy:
             return Path(copy.name).read_bytes()
     except ReadError as error:
         raise OSError(str(error)) from error
@@ -56,24 +57,37 @@ def read_small(uri: str, at_most: int) -> bytes:
 
 
 @contextmanager
-def fetched(uri: str, version: str) -> Iterator[TemporaryCopy]:
+def fetched(
+    uri: str, version: str = "", parts: Sequence[ByteRange] | None = None
+) -> Iterator[TemporaryCopy]:
     """A copy of an object, all of one version.
 
     Args:
       uri: of the object.
       version: the one that it must still have; empty for any.
+      parts: those that are wanted, from one byte to before another; the others are holes in the
+        copy. None for the whole.
 
     Raises:
       ReadError: it has another, or there is no room for a copy.
       StoreError: it cannot be read.
     """
-    stored, chunks = read(uri)
-    if version and not is_same_version(version, stored.version):
-        raise ReadError(f"{shown(uri)}: has changed since it was listed")
-    with temporary_copy(stored.size_bytes) as copy:
-        for chunk in chunks:
-            copy.write(chunk)
+    first, *others = parts or (None,)
+    stored, chunks = _read(uri, version, first)
+    size_bytes = sum(stop - start for start, stop in parts) if parts else stored.size_bytes
+    with temporary_copy(size_bytes) as copy:
+        copy.fill(first[0] if first else 0, chunks)
+        for part in others:
+            copy.fill(part[0], _read(uri, stored.version, part).chunks)
+        copy.stretch(stored.size_bytes)
         yield copy
+
+
+def _read(uri: str, version: str, part: ByteRange | None) -> Reading:
+    reading = read(uri, part)
+    if version and not is_same_version(version, reading.stored.version):
+        raise ReadError(f"{shown(uri)}: has changed since it was listed")
+    return reading
 
 
 def _read_local(path: str, at_most: int) -> bytes:

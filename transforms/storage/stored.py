@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple, Protocol
 from urllib.parse import quote
 
+from earmark.transforms.elements import ByteRange
 from earmark.transforms.errors import store_errors
 from earmark.transforms.text import printable
 
@@ -102,8 +103,8 @@ class Store(Protocol):
     def list_below(self, beginning: str) -> Iterator[Stored]:
         """All objects whose URIs begin like this, at any depth."""
 
-    def read(self, uri: str) -> Reading:
-        """An object from its beginning to its end; a broken connection is taken up again."""
+    def read(self, uri: str, part: ByteRange | None) -> Reading:
+        """An object, or a part of it, to its end; a broken connection is taken up again."""
 
     def open(self, uri: str) -> BinaryIO:
         """An object to be read from any position."""

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from tenacity import Retrying
 
+from earmark.transforms.elements import ByteRange
 from earmark.transforms.storage.beam_files import BeamFiles
 from earmark.transforms.storage.clients import is_object_store
 from earmark.transforms.storage.object_stores import ObjectStores, OddNameError
@@ -59,9 +60,9 @@ def list_below(beginning: str) -> Iterator[Stored]:
                 yield each
 
 
-def read(uri: str) -> Reading:
-    """An object, to be read once from its beginning to its end; raises as look."""
-    return _store(uri).read(uri)
+def read(uri: str, part: ByteRange | None = None) -> Reading:
+    """An object, or a part of it, to be read once from its beginning to its end; raises as look."""
+    return _store(uri).read(uri, part)
 
 
 def open_file(path: str) -> BinaryIO:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -70,6 +70,16 @@ class TemporaryCopy:
                 count = self._file.write(left)
                 self.written_bytes += count
                 left = left[count:]
+
+    def fill(self, offset: int, chunks: Iterable[bytes]) -> None:
+        """Write some bytes one after another, from an offset on; raises as write."""
+        self._file.seek(offset)
+        for chunk in chunks:
+            self.write(chunk)
+
+    def stretch(self, size_bytes: int) -> None:
+        """Have the file end there; what was not written is a hole, and takes no room."""
+        self._file.truncate(size_bytes)
 
     def _told_size(self) -> str:
         return _told_size(self._size_bytes, self.written_bytes)

@@ -125,8 +125,8 @@ def graph_of(run: Run) -> beam.PTransform:
 
 
 def round_of(run: Run, listed: Listed) -> beam.PTransform:
-    deal = DealToWorkers("gs://bucket/00001.plan", listed, run.options.span_s)
-    return ClassifyRound(run.config, "00001", deal)
+    deal = DealToWorkers("gs://bucket/00001.plan", b"", listed, run.options.span_s)
+    return ClassifyRound(run, "00001", deal)
 
 
 def steps(pipeline) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def test_the_size_of_the_job_does_not_depend_on_the_size_of_the_archive(prepared
 
 def test_a_run_that_goes_on_for_ever_is_a_streaming_job(prepared, submit):
     options = prepared.options.model_copy(update={"watch": True})
-    submitted = submit(ClassifyStream(replace(prepared.config, options=options)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared, options=options)), prepared)
     assert submitted.job["type"] == "JOB_TYPE_STREAMING"
     names = [each.unique_name for each in submitted.pipeline.components.transforms.values()]
     assert len(names) == len(set(names))
@@ -290,7 +290,7 @@ def test_what_dataflow_cannot_do_is_told_in_one_line(arguments, told):
 def test_a_stream_that_is_fed_reads_its_subscription(prepared, submit):
     fed = {"watch": True, "notifications": "pubsub://project/new-audio"}
     options = prepared.options.model_copy(update=fed)
-    submitted = submit(ClassifyStream(replace(prepared.config, options=options)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared, options=options)), prepared)
     assert submitted.job["type"] == "JOB_TYPE_STREAMING"
     [read] = (
         step
@@ -306,7 +306,7 @@ def test_what_is_flattened_is_encoded_alike(prepared, submit):
     """Else it can be read in the wrong way."""
     fed = {"watch": True, "notifications": "pubsub://project/new-audio"}
     options = prepared.options.model_copy(update=fed)
-    submitted = submit(ClassifyStream(replace(prepared.config, options=options)), prepared)
+    submitted = submit(ClassifyStream(replace(prepared, options=options)), prepared)
     components = submitted.pipeline.components
     flattens = [
         step

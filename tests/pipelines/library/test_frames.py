@@ -97,6 +97,12 @@ def test_an_error_has_the_reason_of_a_row(tmp_path, content, reason):
     assert str(raised.value).startswith(f"{path}: ")
 
 
+def test_a_name_that_no_file_has_is_a_read_error():
+    with pytest.raises(earmark.AudioError, match="no name of a file") as raised:
+        list(earmark.frames("\ud800.wav"))
+    assert raised.value.reason == "io"
+
+
 def test_good_frames_come_before_the_error(tmp_path, record):
     path = record(tmp_path / "a.wav", "tone", seconds=4)
     whole = [frame.samples for frame in earmark.frames(path)]
@@ -124,14 +130,17 @@ def test_a_member_of_an_archive_is_a_recording(tmp_path, record):
     [
         ("a.wav", {"sample_rate_hz": 8000}, "is for a waveform"),
         ("a.wav", {"hop_s": 1e-9}, "shorter than a sample"),
-        ("a.wav", {"channels": "both"}, "mix or each"),
-        (np.zeros(9), {}, "a waveform needs sample_rate_hz, 4000 to 384000$"),
-        (np.zeros(9), {"sample_rate_hz": 10}, "4000 to 384000, not 10"),
-        (np.zeros((2, 16_000)), {"sample_rate_hz": 8000}, r"not \[2, 16000\]: transpose it"),
-        (["a.wav", "b.wav"], {}, "audio is one path or URI, or a waveform"),
-        ("a.wav", {"classifier": "builtin"}, "what earmark.load_classifier returns, not 'builtin'"),
+        ("a.wav", {"channels": "both"}, "'mix' or 'each'"),
+        ("a.wav", {"hop_s": "often"}, "hop_s often: .* number"),
+        ("a.wav", {"hop_s": float("nan")}, "hop_s nan: .* finite"),
+        ("a.wav", {"classifier": "builtin"}, "classifier builtin: .*load_classifier"),
+        (np.zeros(9), {}, "sample_rate_hz None"),
+        (np.zeros(9), {"sample_rate_hz": 10}, "4000 to 384000"),
         (np.zeros((2, 2, 2)), {"sample_rate_hz": 8000}, r"not \[2, 2, 2\]"),
+        (np.zeros((2, 8000)), {"sample_rate_hz": 8000}, r"not \[2, 8000\]: transpose"),
         (np.zeros(9, np.uint8), {"sample_rate_hz": 8000}, "not uint8"),
+        ([[0.0], [0.0, 0.0]], {"sample_rate_hz": 8000}, "array of numbers"),
+        (np.zeros(9), {"sample_rate_hz": np.array([8000, 1])}, r"sample_rate_hz \[8000"),
     ],
 )
 def test_what_cannot_be_is_told_at_once(audio, how, said):
@@ -139,9 +148,21 @@ def test_what_cannot_be_is_told_at_once(audio, how, said):
         earmark.frames(audio, **how)
 
 
-def test_a_top_k_of_none_at_all_is_told(classifier):
-    with pytest.raises(earmark.UsageError, match="1 or more"):
-        earmark.label(np.zeros(9), classifier, sample_rate_hz=8000, top_k=0)
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"top_k": 0}, "top_k 0: .* 1"),
+        ({"top_k": 1.5}, "top_k 1.5"),
+        ({"min_score": "much"}, "min_score much"),
+        ({"min_score": float("nan")}, "min_score nan"),
+        ({"min_score": np.array([1.0, 2.0])}, r"min_score \["),
+        ({"classifier": None}, "classifier None"),
+    ],
+)
+def test_labels_that_cannot_be_are_told_in_a_line(classifier, how, said):
+    with pytest.raises(earmark.UsageError, match=said) as raised:
+        earmark.label(np.zeros(9), sample_rate_hz=8000, **{"classifier": classifier, **how})
+    assert "\n" not in str(raised.value)
 
 
 def test_a_classifier_says_what_it_is(classifier):

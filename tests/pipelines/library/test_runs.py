@@ -15,8 +15,6 @@ import pytest
 import earmark
 from earmark.pipelines.console import screen
 from earmark.pipelines.library import notebooks, runs
-from earmark.pipelines.library import options as keywords
-from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.screen import progress
 from earmark.shared import _REGISTRY
 from earmark.transforms import workers
@@ -128,6 +126,12 @@ def test_an_interrupt_commits_what_was_heard_and_is_raised(tmp_path, record, mon
         ({"input": "in", "dry_run": True}, "earmark.classify has no option dry_run"),
         ({"input": "in", "min_score": "much"}, "min_score much"),
         ({"input": "in", "beam": {"rnner": "x"}}, "--rnner=x; did you mean --runner"),
+        ({"input": "in", "beam": ["--runner=x"]}, "beam: must be a mapping"),
+        ({"input": "in", "config": {"top_k": 1}}, "config .*: name a file"),
+        ({"input": 3}, "input 3: must be a list"),
+        ({"input": []}, r"input \[\]: name at least one"),
+        ({"input": ["in", None]}, "input None: input should be a valid string$"),
+        ({"input": b"nowhere"}, "nowhere does not exist"),
         ({"input": "nowhere"}, "nowhere does not exist"),
         ({"input": "in", "model": "yamnut"}, "yamnut"),
         ({"input": "in", "output": "in/0.wav"}, "is a file"),
@@ -219,13 +223,6 @@ def test_steps_can_be_applied_in_a_notebook_without_pandas(monkeypatch):
 
 def _fails(*_):
     raise ImportError("pandas")
-
-
-def test_options_have_the_names_of_flags():
-    flags = set(ClassifyOptions.model_fields) | {"config"}
-    assert set(keywords.ClassifyKeywords.__annotations__) == flags - {"dry_run", "verbose"}
-    without = {*keywords.EMBED_RUN.without}
-    assert set(keywords.EmbedKeywords.__annotations__) == flags - without
 
 
 def test_a_script_ends_as_it_would_have(tmp_path, archive):

@@ -47,7 +47,7 @@ def test_nothing_is_opened_of_what_is_done(tmp_path, archive, classify, monkeypa
 
     monkeypatch.setattr("earmark.transforms.decoding.stage.local_copy", opened)
     monkeypatch.setattr("earmark.transforms.decoding.pool.DecoderPool.decode", opened)
-    monkeypatch.setattr("earmark.transforms.decoding.pool.DecoderPool.length_s", opened)
+    monkeypatch.setattr("earmark.transforms.decoding.pool.DecoderPool.length", opened)
     assert classify(archive, tmp_path / "out")[0] == 0
     (archive / "a.wav").touch()
     with pytest.raises(AssertionError, match="something was opened"):

@@ -173,8 +173,8 @@ def test_a_look_that_fails_does_not_end_a_watch(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(watches, "closing", lambda each: each)
     planner.look.side_effect = [ListingError("gs://b is not there"), KeyboardInterrupt]
     options = ClassifyOptions(input=("in",), output="out", model="builtin", watch=True, window_s=1)
-    config = SimpleNamespace(options=options, made_by=Mock(run_id="R"))
+    run = SimpleNamespace(options=options, settings=Mock(run_id="R"), engine=engine_of([]))
     with pytest.raises(KeyboardInterrupt):
-        watches.watch(config, engine_of([]), interrupts)
+        watches.watch(run, interrupts)
     told = "looking for new recordings failed, and will be tried again: gs://b is not there"
     assert told in capsys.readouterr().err

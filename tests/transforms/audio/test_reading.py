@@ -758,6 +758,20 @@ def test_a_video_without_sound_is_said_to_have_none(tmp_path: Path) -> None:
     assert "video" in str(heard.error)
 
 
+def test_tracks_of_sound_are_counted(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "clip"), "w", format="mov") as container:
+        tracks = [container.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono") for _ in range(2)]
+        for track, level in zip(tracks, (0, 1000), strict=True):
+            piece = np.full((1, RATE_HZ), level, np.int16)
+            frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
+            frame.sample_rate = RATE_HZ
+            container.mux(track.encode(frame))
+            container.mux(track.encode(None))
+    header, samples = hear_whole(tmp_path / "clip")
+    assert header.tracks == 2
+    assert not samples.any()  # the first is heard, even if it is silent
+
+
 def test_encrypted_sound_is_not_supported(
     make: Callable[[str], tuple[Path, Samples]], tmp_path: Path
 ) -> None:

@@ -240,3 +240,15 @@ def test_notes_behind_sound_of_unknown_size_are_read(tmp_path: Path) -> None:
         found = recorded_at(saved(tmp_path / "clip", wav(size, PCM) + note), "/a.wav")
         assert found is not None
         assert found.source == "guano"
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("size", [0, 44, 30_000])
+def test_spans_hear_what_the_whole_is(tmp_path: Path, name: str, size: int) -> None:
+    path = saved(tmp_path / "clip", MAKERS[name](size, PCM) + TRAILERS[name])
+    for start, stop in ((0, 9_999), (9_999, 20_000), (20_000, 29_999), (29_999, None)):
+        with open_audio(path) as reader:
+            assert reader.can_seek
+            assert reader.header.declared_samples == len(SOUND)
+            heard = np.concatenate(list(reader.blocks(4096, start, stop)))
+        np.testing.assert_array_equal(heard[:, 0] * 32768, SOUND[start:stop])

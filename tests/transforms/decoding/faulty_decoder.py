@@ -30,9 +30,9 @@ def main() -> None:
 
 
 @contextmanager
-def open_faulty(path):
+def open_faulty(path, uri=None):
     kind, _, when = Path(path).stem.partition("_")
-    with open_audio(path) as reader:
+    with open_audio(path, uri) as reader:
         if kind in FAULTS and when == "open":
             FAULTS[kind]()
         elif kind == "killedonce":
@@ -46,6 +46,7 @@ def open_faulty(path):
 class Faulty:
     def __init__(self, reader, kind, when):
         self.header, self.library, self.can_seek = reader.header, reader.library, reader.can_seek
+        self.sound = reader.sound
         self._reader, self._kind, self._when = reader, kind, when
 
     def blocks(self, block_samples, start=0, stop=None):

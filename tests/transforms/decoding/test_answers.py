@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from earmark.transforms.decoding.answers import packed, read_answer
 from earmark.transforms.decoding.messages import Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, SignalLevel, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, PlainSound, SignalLevel, Trouble
 from earmark.transforms.errors import CrashedError
 
 UTC = timezone.utc
@@ -31,9 +31,11 @@ headers = st.builds(
     st.integers(1, (1 << 31) - 1),
     st.integers(1, 1024),
     st.none() | counts,
+    st.integers(0, 1000),
 )
-levels = st.tuples(counts, st.integers(0, 1 << 512), st.floats(), counts, counts).map(
-    lambda of: SignalLevel(max(of[0], *of[3:]), *of[1:])
+energies = st.integers(0, 1 << 512)
+levels = st.tuples(counts, energies, st.floats(), counts, counts, energies, energies).map(
+    lambda of: SignalLevel(max(of[0], *of[3:5]), *of[1:])
 )
 offsets = st.integers(-86_399, 86_399).map(lambda s: timezone(timedelta(seconds=s)))
 times = st.datetimes(timezones=offsets | st.just(UTC)).map(lambda time: time.replace(fold=0))
@@ -53,11 +55,14 @@ endings = st.builds(
     st.none() | texts,
     st.none() | troubles,
 )
+places = st.tuples(counts, counts, counts, st.integers(1, LARGE)).map(
+    lambda of: PlainSound(max(of[:2]), min(of[:2]), max(min(of[:2]), of[2]), of[3])
+)
 small = st.integers(1, 1024)
 answers = (
     st.just(Ready())
     | st.builds(Reached, counts)
-    | st.builds(Length, st.none() | st.integers(0, 1 << 25))
+    | st.builds(Length, st.none() | st.integers(0, 1 << 25), st.none() | places)
     | st.builds(Ended, endings)
     | st.builds(Frames, st.integers(0, 1 << 30), st.tuples(small, small), small, endings)
 )
@@ -129,8 +134,9 @@ def test_nothing_that_comes_is_carried_out(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-HEADER = ["wav", "pcm_s16", 8000, 2, None]
-LEVEL = [4, 5, 0.5, 1, 2]
+PLACE = [60, 44, 100, 16]
+HEADER = ["wav", "pcm_s16", 8000, 2, None, 1]
+LEVEL = [4, 5, 0.5, 1, 2, 7, 6]
 ENDING = [HEADER, 100, 3, LEVEL, "2024-05-28T10:00:00+00:00", "name", ["decode", "io", "gone"]]
 
 
@@ -152,10 +158,11 @@ SENSELESS_ENDINGS = [
     *(with_(ENDING, 0, with_(HEADER, 2, value)) for value in (0, -8000, 8e3, 1 << 31)),
     *(with_(ENDING, 0, with_(HEADER, 3, value)) for value in (0, 1025, True)),
     *(with_(ENDING, 0, with_(HEADER, 4, value)) for value in (-1, 1 << 63, "5")),
-    *(with_(ENDING, 3, with_(LEVEL, place, -1)) for place in (0, 1, 3, 4)),
+    *(with_(ENDING, 0, with_(HEADER, 5, value)) for value in (-1, 1 << 31, None)),
+    *(with_(ENDING, 3, with_(LEVEL, place, -1)) for place in (0, 1, 3, 4, 5, 6)),
     *(with_(ENDING, 3, with_(LEVEL, 2, value)) for value in (None, 1, "0.5", True)),
     *(with_(ENDING, 3, with_(LEVEL, place, 5)) for place in (3, 4)),  # of four values
-    with_(ENDING, 3, with_(LEVEL, 1, (1 << 512) + 1)),
+    *(with_(ENDING, 3, with_(LEVEL, place, (1 << 512) + 1)) for place in (1, 5, 6)),
     *(with_(ENDING, 6, trouble) for trouble in ([], ["decode", "io"], ["x", "io", ""])),
     *(with_(ENDING, 6, ["decode", reason, ""]) for reason in ("", "fine", None, 5, [], {})),
     *(with_(ENDING, 6, ["decode", "io", said]) for said in (5, None, "x" * 4001, "\ud800")),
@@ -171,7 +178,14 @@ SENSELESS = [
     *(message(b"E", body) for body in (b"\xff\xfe", b"{", b"[" * 60_000, b"9" * 60_000, b"nope")),
     *(message(b"R", fields) for fields in (None, [1], {}, 5)),
     *(message(b"P", [value]) for value in (-1, None, 1.0, True, "1", [])),
-    *(message(b"L", [value]) for value in (-1, 1.0, True, "1", (1 << 25) + 1)),
+    *(message(b"L", [value, None]) for value in (-1, 1.0, True, "1", (1 << 25) + 1)),
+    *(message(b"L", [1, value]) for value in (5, [], PLACE[:3], [*PLACE, 1])),
+    *(message(b"L", [1, with_(PLACE, place, -1)]) for place in range(4)),
+    *(message(b"L", [1, with_(PLACE, place, 1.0)]) for place in range(4)),
+    *(message(b"L", [1, with_(PLACE, place, 1 << 63)]) for place in range(4)),
+    *(message(b"L", [1, with_(PLACE, place, 43)]) for place in (0, 2)),  # before the start
+    message(b"L", [1, with_(PLACE, 3, 0)]),
+    message(b"L", [1]),
     *(message(b"E", fields) for fields in (None, 5, {}, "text", *SENSELESS_ENDINGS)),
     *(message(b"F", [0, 16, 15600, 1, fields]) for fields in SENSELESS_ENDINGS),
     *(

@@ -14,13 +14,11 @@ import pytest
 import soundfile as sf
 
 from earmark.transforms.decoding import pool as decoder_pool
-from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.pool import DecoderError, DecoderPool
 from earmark.transforms.decoding.spans import SpanDecoding
 from earmark.transforms.elements import AudioObject, Ending, Span
 from earmark.transforms.errors import PASSING_REASONS
-from earmark.transforms.frames.channels import ChannelUse
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import ChannelUse, Decoding, FrameGrid
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 _FAULTY_DECODER = str(Path(__file__).with_name("faulty_decoder.py"))
@@ -46,7 +44,7 @@ def decode(
 ) -> tuple[list[tuple[int, bytes]], Ending]:
     """The first frame of each block and its bytes, and the ending."""
     span = span or Span(AudioObject(str(path), 1, "v"))
-    *blocks, last = pool.decode(span, str(path), grid, Clock())
+    *blocks, last = pool.decode(span, str(path), Decoding(grid))
     assert all(block.ending is None and block.span is span for block in blocks)
     assert all(block.frames.dtype == np.float32 for block in blocks)
     assert last.frames.shape == (0, grid.frame_samples)
@@ -58,7 +56,7 @@ def decode(
 def decode_here(
     path: Path, grid: FrameGrid = GRID, span: Span | None = None
 ) -> tuple[list[tuple[int, bytes]], Ending]:
-    decoding = SpanDecoding(span or Span(AudioObject(str(path), 1, "v")), grid, Clock())
+    decoding = SpanDecoding(span or Span(AudioObject(str(path), 1, "v")), Decoding(grid))
     blocks = [(at, frames.tobytes()) for at, frames in decoding.blocks(str(path))]
     return blocks, decoding.ending()
 
@@ -170,9 +168,9 @@ def test_nor_does_it_in_a_later_span(pool, tmp_path, when):
 def test_nor_where_each_channel_is_heard(pool, tmp_path, use):
     path = recording(tmp_path / "killedonce_20.wav")
     span = Span(AudioObject("a.wav", 1, "v"))
-    decoding = SpanDecoding(span, GRID, Clock(), use)
+    decoding = SpanDecoding(span, Decoding(GRID, use))
     expected = [(at, frames.tobytes()) for at, frames in decoding.blocks(str(path))]
-    *blocks, last = pool.decode(span, str(path), GRID, Clock(), use)
+    *blocks, last = pool.decode(span, str(path), Decoding(GRID, use))
     assert [(block.first_frame, block.frames.tobytes()) for block in blocks] == expected
     assert last.ending == decoding.ending()
     assert path.with_suffix(".killed").exists()
@@ -195,7 +193,7 @@ def test_one_that_is_killed_again_is_told_with_a_reason_that_is_tried_again(pool
 
 def test_a_length_is_looked_for_again_where_the_decoder_was_killed(pool, tmp_path):
     path = recording(tmp_path / "killedonce_open.flac", 40.1)
-    assert pool.length_s(str(path)) == 41
+    assert pool.length(str(path)).seconds == 41
     assert path.with_suffix(".killed").exists()
 
 
@@ -209,7 +207,7 @@ def test_a_decoder_that_was_killed_works_alone_when_it_tries_again(tmp_path):
 
     pool = Pool(FAULTY)
     path, other = recording(tmp_path / "killedonce_3.wav", 5), recording(tmp_path / "a.wav")
-    blocks = pool.decode(Span(AudioObject(str(other), 1, "v")), str(other), GRID, Clock())
+    blocks = pool.decode(Span(AudioObject(str(other), 1, "v")), str(other), Decoding(GRID))
     next(blocks)
     with ThreadPoolExecutor(1) as thread:
         retried = thread.submit(decode, pool, path)
@@ -262,7 +260,7 @@ def test_only_time_in_which_the_decoder_is_waited_for_counts(pool, tmp_path, mon
     span = Span(AudioObject(str(path), 1, "v"))
     monkeypatch.setattr(decoder_pool, "LIMIT_S", 1.0)
     last = None
-    for block in pool.decode(span, str(path), FrameGrid(16_000, 15_600, 8000), Clock()):
+    for block in pool.decode(span, str(path), Decoding(FrameGrid(16_000, 15_600, 8000))):
         time.sleep(0.7)
         last = block
     assert last.ending.trouble is None
@@ -301,7 +299,7 @@ def test_a_decoder_that_was_taken_over_does_nothing_to_who_asks_it(tmp_path, mon
     assert ending.trouble.reason == "crashed"
     assert ending.trouble.message.startswith("the decoder returned an invalid answer, after")
     assert decode(pool, tmp_path / "whole.wav") == whole
-    assert pool.length_s(str(recording(tmp_path / "takeover_open.wav"))) is None
+    assert pool.length(str(recording(tmp_path / "takeover_open.wav"))).seconds is None
     assert not (tmp_path / "taken_over").exists()
     pool.close()
 
@@ -319,18 +317,18 @@ def test_a_process_that_cannot_start_is_no_recordings_fault(tmp_path):
 
 def test_lengths_are_found_and_what_cannot_be_opened_has_none(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(decoder_pool, "LIMIT_S", 1.0)
-    assert pool.length_s(str(recording(tmp_path / "a.flac", 40.1))) == 41
-    assert pool.length_s(str(recording(tmp_path / "a.mp3", 40))) is None
+    assert pool.length(str(recording(tmp_path / "a.flac", 40.1))).seconds == 41
+    assert pool.length(str(recording(tmp_path / "a.mp3", 40))).seconds is None
     for name in ("segfault_open.wav", "hang_open.wav"):
-        assert pool.length_s(str(recording(tmp_path / name))) is None
-    assert pool.length_s(str(tmp_path / "gone.wav")) is None
+        assert pool.length(str(recording(tmp_path / name))).seconds is None
+    assert pool.length(str(tmp_path / "gone.wav")).seconds is None
 
 
 def test_who_stops_in_the_midst_leaves_nothing_to_the_next(tmp_path):
     pool = DecoderPool()
     path = recording(tmp_path / "a.wav", 300)
     before = processes_of(os.getpid())
-    blocks = pool.decode(Span(AudioObject(str(path), 1, "v")), str(path), GRID, Clock())
+    blocks = pool.decode(Span(AudioObject(str(path), 1, "v")), str(path), Decoding(GRID))
     next(blocks)
     (process,) = processes_of(os.getpid()) - before
     blocks.close()
@@ -366,16 +364,15 @@ def test_threads_share_no_process_and_start_no_more_than_they_are(tmp_path):
 
 SCRIPT = """
 import signal, sys, time
-from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.pool import DecoderPool
 from earmark.transforms.elements import AudioObject, Span
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import Decoding, FrameGrid
 import atexit
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 pool = DecoderPool(sys.argv[1])
 atexit.register(pool.close)
 span, grid = Span(AudioObject(sys.argv[2], 1, "v")), FrameGrid(16_000, 15_600, 15_600)
-blocks = pool.decode(span, sys.argv[2], grid, Clock())
+blocks = pool.decode(span, sys.argv[2], Decoding(grid))
 for block in blocks:
     print("a block", flush=True)
     if sys.argv[3] == "first":

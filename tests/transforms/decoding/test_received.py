@@ -8,10 +8,9 @@ from earmark.transforms.decoding.messages import Frames
 from earmark.transforms.decoding.received import DecodedSpan
 from earmark.transforms.elements import AudioHeader, AudioObject, Ending, SignalLevel, Span
 from earmark.transforms.errors import CrashedError, KilledError, ReadError
-from earmark.transforms.frames.channels import MIXED, ChannelUse
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import ChannelUse, Decoding, FrameGrid
 
-GRID = FrameGrid(16_000, 15_600, 15_600)
+DECODING = Decoding(FrameGrid(16_000, 15_600, 15_600))
 SPAN = Span(AudioObject("a.wav", 1, "v"), 1, 2, 60)
 FIRST = 62  # the first frame that begins after 60 s
 HEADER = AudioHeader("wav", "pcm_s16", 8000, 2, None)
@@ -38,7 +37,7 @@ def attempt(span: DecodedSpan, *answers: Frames, end: Ending | None = None) -> l
 
 
 def test_what_has_come_in_an_earlier_attempt_is_not_new():
-    span = DecodedSpan(SPAN, GRID, MIXED)
+    span = DecodedSpan(SPAN, DECODING)
     assert attempt(span, frames(62, 16), frames(78, 16)) == [True, True]
     assert attempt(span, frames(62, 16)) == [False]
     everything = frames(62, 16), frames(78, 16), frames(94, 3)
@@ -48,7 +47,7 @@ def test_what_has_come_in_an_earlier_attempt_is_not_new():
 
 
 def test_what_had_come_stays_where_the_next_attempt_ends_earlier():
-    span = DecodedSpan(SPAN, GRID, MIXED)
+    span = DecodedSpan(SPAN, DECODING)
     attempt(span, frames(62, 16), frames(78, 16))
     attempt(span, frames(62, 16))
     span.break_off(KilledError("killed"))
@@ -68,7 +67,7 @@ def test_what_had_come_stays_where_the_next_attempt_ends_earlier():
     ],
 )
 def test_a_recording_that_is_another_in_the_next_attempt_could_not_be_read(again, end):
-    span = DecodedSpan(SPAN, GRID, MIXED)
+    span = DecodedSpan(SPAN, DECODING)
     attempt(span, frames(62, 8))
     with pytest.raises(ReadError, match="has changed"):
         attempt(span, *again, end=end)
@@ -88,7 +87,7 @@ def test_a_recording_that_is_another_in_the_next_attempt_could_not_be_read(again
 )
 def test_frames_that_were_not_asked_for_make_no_sense(answer):
     with pytest.raises(CrashedError, match="an invalid answer"):
-        attempt(DecodedSpan(SPAN, GRID, MIXED), answer)
+        attempt(DecodedSpan(SPAN, DECODING), answer)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +95,11 @@ def test_frames_that_were_not_asked_for_make_no_sense(answer):
 )
 def test_nor_do_frames_of_other_channels(answer):
     with pytest.raises(CrashedError, match="an invalid answer"):
-        attempt(DecodedSpan(SPAN, GRID, ChannelUse(each=True)), answer)
+        attempt(DecodedSpan(SPAN, replace(DECODING, use=ChannelUse(each=True))), answer)
 
 
 def test_more_than_the_file_can_hold_makes_no_sense():
-    span = DecodedSpan(SPAN, GRID, MIXED, most_s=20)
+    span = DecodedSpan(SPAN, DECODING, most_s=20)
     span.check_reached(20)
     with pytest.raises(CrashedError, match="an invalid answer"):
         span.check_reached(2**63 - 1)
@@ -109,6 +108,6 @@ def test_more_than_the_file_can_hold_makes_no_sense():
 
 
 def test_an_ending_of_other_frames_than_came_makes_no_sense():
-    span = DecodedSpan(SPAN, GRID, MIXED)
+    span = DecodedSpan(SPAN, DECODING)
     with pytest.raises(CrashedError, match="an invalid answer"):
         attempt(span, frames(62, 16), end=ending(17))

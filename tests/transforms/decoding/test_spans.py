@@ -12,12 +12,11 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.spans import SpanDecoding
 from earmark.transforms.elements import AudioObject, Ending, FrameBlock, SignalLevel, Span
 from earmark.transforms.frames import resampling
 from earmark.transforms.frames.channels import BLOCK_FRAMES
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import Decoding, FrameGrid
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 
@@ -26,7 +25,7 @@ def decode(
     path: Path | str, grid: FrameGrid = GRID, span: Span | None = None
 ) -> tuple[list[FrameBlock], Ending]:
     span = span or Span(AudioObject(str(path), 1, "v"))
-    decoding = SpanDecoding(span, grid, Clock())
+    decoding = SpanDecoding(span, Decoding(grid))
     blocks = [FrameBlock(span, at, frames) for at, frames in decoding.blocks(str(path))]
     return blocks, decoding.ending()
 

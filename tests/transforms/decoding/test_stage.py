@@ -10,15 +10,14 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from earmark.shared import lending
-from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.pool import DecoderPool
 from earmark.transforms.decoding.stage import DecodeFrames, decode_frames
 from earmark.transforms.elements import AudioObject, Span
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import Decoding, FrameGrid
 from earmark.transforms.storage import reading
 from earmark.transforms.storage.stored import Reading, Stored
 
-GRID = FrameGrid(16_000, 15_600, 15_600)
+DECODING = Decoding(FrameGrid(16_000, 15_600, 15_600))
 FAULTY = Path(__file__).with_name("faulty_decoder.py")
 
 
@@ -30,23 +29,23 @@ def recording(path: Path, seconds: float = 3) -> AudioObject:
 
 def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch):
     span = Span(recording(tmp_path / "a.wav"))
-    here = list(decode_frames(span, GRID, Clock()))
+    here = list(decode_frames(span, DECODING))
     content = (tmp_path / "a.wav").read_bytes()
     there = Stored("store://bucket/a.wav", len(content), 1.0)
     elsewhere = Span(AudioObject(there.uri, there.size_bytes, there.version))
-    monkeypatch.setattr(reading, "read", lambda _: Reading(there, iter([content])))
-    got = list(decode_frames(elsewhere, GRID, Clock()))
+    monkeypatch.setattr(reading, "read", lambda *_: Reading(there, iter([content])))
+    got = list(decode_frames(elsewhere, DECODING))
     assert [block.frames.tobytes() for block in got] == [block.frames.tobytes() for block in here]
     assert got[-1].ending == here[-1].ending
     assert {block.span for block in got} == {elsewhere}
 
 
 def test_an_object_elsewhere_that_cannot_be_read_has_an_ending_that_says_so(monkeypatch):
-    def fail(uri):
+    def fail(*_):
         raise PermissionError("the store is down")
 
     monkeypatch.setattr(reading, "read", fail)
-    (block,) = decode_frames(Span(AudioObject("store://bucket/a.wav", 1, "v")), GRID, Clock())
+    (block,) = decode_frames(Span(AudioObject("store://bucket/a.wav", 1, "v")), DECODING)
     assert block.frames.shape == (0, 15_600)
     assert block.ending.trouble[:2] == ("read", "io")
     assert "the store is down" in block.ending.trouble.message
@@ -70,7 +69,7 @@ def test_a_recording_that_crashes_the_decoder_costs_itself_and_no_other(tmp_path
         endings = (
             pipeline
             | beam.Create([Span(clip) for clip in objects])
-            | DecodeFrames(GRID)
+            | DecodeFrames(DECODING)
             | beam.Filter(lambda block: block.ending)
             | beam.Map(
                 lambda block: (

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from earmark.pipelines.engines.local import local_runner
 from earmark.transforms.detecting.aggregating import (
     AggregateClips,
-    Detecting,
     Tally,
     find_hits,
     summarise_clip,
@@ -32,7 +31,7 @@ from earmark.transforms.elements import (
     Span,
     Trouble,
 )
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import Decoding, FrameGrid, Settings
 
 CLIP = AudioObject("/a/clip.wav", 1000, "v1")
 WHOLE = Span(CLIP)
@@ -53,7 +52,7 @@ def ending_block(frames, samples=None, trouble=None, header=HEADER, span=WHOLE):
 
 def detecting(min_score=0.1, top_k=None, grid=GRID):
     least = np.full(len(LABELS), min_score, np.float32)
-    return Detecting(grid, (HeadLabels("scores", LABELS),), least, top_k)
+    return Settings(Decoding(grid), (HeadLabels("scores", LABELS),), least, top_k)
 
 
 def summarise(blocks, **how):
@@ -221,7 +220,7 @@ def test_each_head_has_its_own_best():
     heads = (HeadLabels("birds", ("wren", "crow")), HeadLabels("hours", ("day", "night", "dawn")))
     least = np.array([0.1, 0.5, 0.1, np.inf, 0.1], np.float32)
     scores = np.array([[0.3, 0.4, 0.2, 0.9, 0.2], [0.2, 0.6, 0.05, 0.9, 0.05]], np.float32)
-    hits = find_hits(FrameScores(WHOLE, 0, scores), Detecting(GRID, heads, least, 1))
+    hits = find_hits(FrameScores(WHOLE, 0, scores), Settings(Decoding(GRID), heads, least, 1))
     assert list(zip(hits.frame, hits.label_index, strict=True)) == [(0, 0), (0, 2), (1, 1)]
 
 

@@ -12,8 +12,8 @@ from earmark.transforms.frames.channels import (
     channels_heard,
     cut_channel_frames,
 )
-from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.frames.resampling import mix_down, resample
+from earmark.transforms.settings import FrameGrid
 
 RATES = 22_050, 16_000
 EACH = ChannelUse(each=True)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.transforms.frames.grid import FrameGrid, cut_frames
+from earmark.transforms.frames.grid import cut_frames
+from earmark.transforms.settings import FrameGrid
 
 
 def frames_of_whole_signal(signal: np.ndarray, frame: int, hop: int) -> np.ndarray:

@@ -74,3 +74,26 @@ def test_sums_are_the_same_in_any_order():
 def test_nothing_measured_is_not_an_error():
     level = measure(np.empty((0, 2), np.float32))
     assert (level.clipped_fraction, level.silent_fraction) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("second_channel", "expected_db"), [(1.0, 0.0), (-1.0, math.inf), (0.0, 3.01), (-0.5, 10.0)]
+)
+def test_what_the_mix_loses_is_told(second_channel, expected_db):
+    first = np.random.default_rng(1).normal(0, 0.1, 48_000)
+    stereo = np.stack([first, second_channel * first], axis=1).astype(np.float32)
+    level = measure(stereo) + measure(stereo)
+    # (1 + g)^2 / (2 + 2 g^2), by definition
+    assert level.mix_loss_db == pytest.approx(expected_db, abs=0.01)
+
+
+def test_unrelated_channels_lose_3_db():
+    stereo = np.random.default_rng(1).normal(0, 0.1, (480_000, 2)).astype(np.float32)
+    level = sum((measure(second) for second in np.split(stereo, 10)), SignalLevel())
+    assert level.mix_loss_db == pytest.approx(3.01, abs=0.3)
+
+
+def test_one_channel_and_silence_lose_nothing_that_can_be_told():
+    assert measure(np.ones((1000, 1), np.float32)).mix_loss_db is None
+    assert measure(np.zeros((1000, 2), np.float32)).mix_loss_db is None
+    assert measure(np.full((1000, 2), np.nan, np.float32)).mix_loss_db is None

@@ -97,6 +97,10 @@ class FolderFileSystem(MemoryFileSystem):
     def has_dirs(self) -> bool:
         return True
 
+    def exists(self, path: str) -> bool:
+        folder = path.rstrip("/") + "/"
+        return path in self.OBJECTS or any(uri.startswith(folder) for uri in self.OBJECTS)
+
     def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
         folder = dir_or_prefix.rstrip("/") + "/"
         below = [uri.removeprefix(folder) for uri in self.OBJECTS if uri.startswith(folder)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
+from earmark.transforms.detecting.aggregating import Tally, summarise_clip
 from earmark.transforms.detecting.embeddings import EmbeddingSpool
 from earmark.transforms.elements import (
     AudioHeader,
@@ -17,11 +17,18 @@ from earmark.transforms.elements import (
     Span,
     Trouble,
 )
-from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.frames.levels import measure
+from earmark.transforms.settings import Decoding, FrameGrid, Settings
 
 HEADS = (HeadLabels("scores", ("wind", "bird")),)
 GRID = FrameGrid(10, 10, 10)
+RUN = "20261101T120000Z-0123abcd"
+SETTINGS = Settings(
+    *(Decoding(GRID), HEADS, np.full(2, 0.1, np.float32)),
+    run_id=RUN,
+    model_name="toy",
+    model_sha256="f" * 64,
+)
 
 
 def scored(
@@ -30,11 +37,11 @@ def scored(
     span = Span(AudioObject(uri, 123, version))
     level = measure(np.full((10, 1), 0.5, np.float32))
     ending = Ending(AudioHeader("wav", "pcm_s16", 10, 1, 20), 20, 2, level)
-    settings, tally = Detecting(GRID, HEADS, np.full(2, 0.1, np.float32), spool=aside), Tally()
+    tally = Tally()
     frames = np.full((2, 2), score, np.float32)
-    tally.add(FrameScores(span, 0, frames, embeddings=frames if aside else None), settings)
-    tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), settings)
-    return summarise_clip(tally, settings)
+    tally.add(FrameScores(span, 0, frames, embeddings=frames if aside else None), SETTINGS, aside)
+    tally.add(FrameScores(span, 2, np.empty((0, 2), np.float32), 0, ending), SETTINGS)
+    return summarise_clip(tally, SETTINGS)
 
 
 def failed(uri: str, version: str = "1") -> ClipResult:

@@ -22,8 +22,6 @@ from earmark.transforms.elements import (
     Listed,
     Superseded,
 )
-from earmark.transforms.frames.channels import ChannelUse
-from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.output import committing
 from earmark.transforms.output.committing import ReconcileError, commit_round, recover
 from earmark.transforms.output.concluding import conclude
@@ -35,17 +33,25 @@ from earmark.transforms.output.folder import (
 )
 from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
 from earmark.transforms.output.journal import JournalError, read_round_file
-from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.provenance import provenance_of
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.output.totals import Totals
 from earmark.transforms.output.writing import file_name, write_shard
+from earmark.transforms.settings import ChannelUse, Decoding, FrameGrid
 from earmark.transforms.storage import StoreError, move_whole, whole_files
+from tests.transforms.output import results
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
-from tests.transforms.output.results import GRID, HEADS, failed, scored
+from tests.transforms.output.results import GRID, failed, scored
 
 ASIDE = EmbeddingSpool("/nowhere", "float32")
 A, B, C = (f"20261101T12000{each}Z-0000000{each}" for each in range(3))
-MADE_BY = Provenance(A, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0, embedding_size=2)
+SETTINGS = replace(
+    results.SETTINGS,
+    run_id=A,
+    embeddings="float32",
+    embedding_size=2,
+    stated={"min_score": "0.1", "embeddings": "float32"},
+)
 
 
 def heard(uri: str, version: str, score: float) -> ClipResult:
@@ -62,10 +68,10 @@ def commit(
     output: Path, run_id: str, results: list[ClipResult], superseded=(), is_held=lambda *_: True
 ) -> None:
     """Write results aside and commit them, without Beam around it."""
-    made_by, folder = replace(MADE_BY, run_id=run_id), staging_folder(str(output), run_id)
+    settings, folder = replace(SETTINGS, run_id=run_id), staging_folder(str(output), run_id)
     for table in TABLES:
         Path(folder, table.name).mkdir(parents=True, exist_ok=True)
-    shard = write_shard(results, folder, file_name(round_id(run_id, "00001"), 0, 1), made_by)
+    shard = write_shard(results, folder, file_name(round_id(run_id, "00001"), 0, 1), settings)
     listed = Listed(len(results), {})
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(committing, "is_held", is_held)
@@ -90,7 +96,7 @@ def test_a_journal_that_was_not_written_to_its_end_was_never_begun(tmp_path, con
 
 def versions(output: Path) -> Counter[tuple[str, str]]:
     """Each object that has a row, with its version."""
-    history = read_history(str(output), MADE_BY.settings())
+    history = read_history(str(output), provenance_of(SETTINGS))
     return Counter((each.uri, each.version) for each in history)
 
 
@@ -266,7 +272,7 @@ def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
 
 def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
     commit(tmp_path, A, FIRST)
-    history = {each.uri: each for each in read_history(str(tmp_path), MADE_BY.settings())}
+    history = {each.uri: each for each in read_history(str(tmp_path), provenance_of(SETTINGS))}
     assert history["/b"] == Processed("/b", "1", None, FIRST_FILE)
     assert history["/c"] == Processed("/c", "1", "io", FIRST_FILE)
     assert len(history) == 4
@@ -275,22 +281,21 @@ def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"min_score": 0.3}, "min_score 0.1, not 0.3"),
-        ({"model_sha256": "0" * 64}, "model_sha256 " + "f" * 64),
-        ({"top_k": 3}, "top_k all, not 3"),
+        ({"stated": {"min_score": "0.3"}}, "min_score 0.1, not 0.3"),
+        ({"model_sha256": "0" * 64}, "another model: toy, sha256 " + "f" * 64),
         ({"heads": (HeadLabels("scores", ("a", "b")),)}, "labels_sha256"),
-        ({"grid": FrameGrid(10, 10, 5)}, "hop_samples 10, not 5"),
-        ({"embedding_dtype": "float16"}, "embeddings float32, not float16"),
-        ({"embedding_size": None}, "tables detections, events, embeddings, clips, failures, not"),
-        ({"channels": ChannelUse(each=True)}, "channels mix, not each"),
-        ({"scoring": {"deny": "Silence"}}, "deny None, not Silence"),
+        ({"decoding": Decoding(FrameGrid(10, 10, 5))}, "hop_samples 10, not 5"),
+        ({"embeddings": None}, "tables detections, events, embeddings, clips, failures, not"),
+        ({"decoding": Decoding(GRID, ChannelUse(each=True))}, "channels mix, not each"),
+        ({"stated": {"deny": "Silence"}}, "deny None, not Silence"),
     ],
 )
-def test_rows_made_in_another_way_are_not_added_to(tmp_path, change, told):
+def test_rows_made_in_another_way_are_not_added_to(tmp_path, monkeypatch, change, told):
     commit(tmp_path, A, FIRST)
-    check_history(str(tmp_path), replace(MADE_BY, run_id=B, earmark_version="10").settings())
+    monkeypatch.setattr("earmark.transforms.output.provenance.__version__", "10")
+    check_history(str(tmp_path), provenance_of(replace(SETTINGS, run_id=B)))
     with pytest.raises(HistoryError, match=told):
-        check_history(str(tmp_path), replace(MADE_BY, **change).settings())
+        check_history(str(tmp_path), provenance_of(replace(SETTINGS, **change)))
 
 
 def test_a_parquet_file_of_somebody_elses_is_not_added_to(tmp_path):
@@ -298,7 +303,7 @@ def test_a_parquet_file_of_somebody_elses_is_not_added_to(tmp_path):
         (tmp_path / table.name).mkdir()
         pq.write_table(pa.table({"clip": ["/a"]}), tmp_path / table.name / "x.parquet")
     with pytest.raises(HistoryError, match="was not written by earmark"):
-        check_history(str(tmp_path), MADE_BY.settings())
+        check_history(str(tmp_path), provenance_of(SETTINGS))
 
 
 @pytest.mark.parametrize("table", [table.name for table in TABLES])
@@ -306,14 +311,14 @@ def test_a_file_that_got_lost_is_noticed(tmp_path, table):
     commit(tmp_path, A, FIRST)
     (tmp_path / table / FIRST_FILE).unlink()
     with pytest.raises(HistoryError, match=f"{table}/{FIRST_FILE} is missing"):
-        check_history(str(tmp_path), MADE_BY.settings())
+        check_history(str(tmp_path), provenance_of(SETTINGS))
 
 
 def test_a_file_of_which_no_row_is_left_stays_for_readers_that_have_seen_its_name(tmp_path):
     commit(tmp_path, A, [heard("/a", "1", 0.5)])
     commit(tmp_path, B, [heard("/a", "2", 0.9)], [Superseded("/a", FIRST_FILE)])
     assert [pq.read_metadata(file).num_rows for file in tmp_path.glob(f"*/{FIRST_FILE}")] == [0] * 5
-    check_history(str(tmp_path), MADE_BY.settings())
+    check_history(str(tmp_path), provenance_of(SETTINGS))
     assert versions(tmp_path) == Counter({("/a", "2"): 1})
 
 

@@ -27,33 +27,36 @@ from earmark.transforms.output.committing import (
 from earmark.transforms.output.folder import STREAM, aside_folder, round_id, staging_folder
 from earmark.transforms.output.history import read_history
 from earmark.transforms.output.lock import locked
-from earmark.transforms.output.provenance import Provenance
+from earmark.transforms.output.provenance import provenance_of
 from earmark.transforms.output.rows import read_uris
 from earmark.transforms.output.windows import CommitWindows, commit_window
 from earmark.transforms.output.writing import file_name, write_shard
-from tests.transforms.output.results import GRID, HEADS, failed, scored
+from earmark.transforms.settings import Settings
+from tests.transforms.output.results import RUN, SETTINGS, failed, scored
 
-RUN = "20261101T120000Z-0123abcd"
-MADE_BY = Provenance(RUN, "9.9", "toy", "f" * 64, HEADS, GRID, 0.1, None, 0.0)
 BEGAN = 1_793_534_400  # 2026-11-01T12:00:00Z
 WINDOW = IntervalWindow(BEGAN, BEGAN + 300)
 NEXT = IntervalWindow(BEGAN + 300, BEGAN + 600)
+
+
+def at(output: Path, settings: Settings = SETTINGS) -> Settings:
+    return replace(settings, output=str(output))
 
 
 @pytest.fixture
 def commit(tmp_path):
     """Commits what came of a window's objects; gives the rounds' files."""
 
-    def run(*results: ClipResult, window=WINDOW, made_by=MADE_BY, old_file=None) -> list[str]:
+    def run(*results: ClipResult, window=WINDOW, settings=SETTINGS, old_file=None) -> list[str]:
         planned = [PlannedObject(each.clip, old_file) for each in results]
-        return list(commit_window(planned, list(results), window, str(tmp_path), made_by))
+        return list(commit_window(planned, list(results), window, at(tmp_path, settings)))
 
     with locked(str(tmp_path), RUN):
         yield run
 
 
 def there(output: Path) -> Counter[tuple[str, str]]:
-    history = read_history(str(output), MADE_BY.settings())
+    history = read_history(str(output), provenance_of(SETTINGS))
     return Counter((each.uri, each.version) for each in history)
 
 
@@ -118,7 +121,7 @@ def test_what_comes_again_in_an_earlier_window_is_known(tmp_path, commit):
 
 def test_what_a_run_between_has_heard_is_known(tmp_path, commit):
     """A stream stopped with a snapshot; an ordinary run heard what it had not committed."""
-    other = replace(MADE_BY, run_id="20261101T130000Z-4567cdef")
+    other = replace(SETTINGS, run_id="20261101T130000Z-4567cdef")
     planned, results = [PlannedObject(scored("/a").clip)], [scored("/a")]
     staging = staging_folder(str(tmp_path), other.run_id)
     name = file_name(round_id(other.run_id, "00001"), 0, 1)
@@ -126,7 +129,7 @@ def test_what_a_run_between_has_heard_is_known(tmp_path, commit):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("earmark.transforms.output.committing.is_held", lambda *_: True)
         commit_round([shard], Listed(1, {}), [], str(tmp_path), other.run_id, "00001")
-    assert list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY)) == []
+    assert list(commit_window(planned, results, WINDOW, at(tmp_path))) == []
 
 
 def test_a_changed_recording_takes_the_place_of_its_old_rows(tmp_path, commit):
@@ -141,11 +144,11 @@ def test_of_two_versions_in_a_window_the_earlier_was_committed_before(tmp_path):
     versions = [scored("/a", "1"), scored("/a", "2")]
     with locked(str(tmp_path), RUN):
         first = [PlannedObject(versions[0].clip)]
-        list(commit_window(first, versions[:1], WINDOW, str(tmp_path), MADE_BY))
+        list(commit_window(first, versions[:1], WINDOW, at(tmp_path)))
         (old,) = (tmp_path / "clips").iterdir()
         both = [*first, PlannedObject(versions[1].clip, old.name)]
         for planned, results in ((both, versions), (both[::-1], versions)):
-            list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY))
+            list(commit_window(planned, results, WINDOW, at(tmp_path)))
             assert there(tmp_path) == {("/a", "2"): 1}
 
 
@@ -155,17 +158,13 @@ def test_an_object_without_its_one_result_fails_the_window(tmp_path, results):
         locked(str(tmp_path), RUN),
         pytest.raises(ReconcileError, match="1 objects were planned"),
     ):
-        list(
-            commit_window(
-                [PlannedObject(scored("/a").clip)], results, WINDOW, str(tmp_path), MADE_BY
-            )
-        )
+        list(commit_window([PlannedObject(scored("/a").clip)], results, WINDOW, at(tmp_path)))
 
 
 def test_a_stream_whose_folder_was_taken_over_commits_nothing(tmp_path):
     planned, results = [PlannedObject(scored("/a").clip)], [scored("/a")]
     with pytest.raises(OutputTakenError):
-        list(commit_window(planned, results, WINDOW, str(tmp_path), MADE_BY))
+        list(commit_window(planned, results, WINDOW, at(tmp_path)))
     assert not (tmp_path / "clips").exists()
 
 
@@ -179,7 +178,7 @@ def test_each_window_is_a_round(tmp_path):
             | beam.WindowInto(FixedWindows(300))
         )
         results = planned | "Hear" >> beam.Map(lambda each: scored(each.object.uri))
-        _ = results | CommitWindows(str(tmp_path), MADE_BY, planned)
+        _ = results | CommitWindows(at(tmp_path), planned)
     rounds = {path.name.split("-")[0] for path in (tmp_path / "_runs" / RUN).iterdir()}
     assert rounds == {str(BEGAN), str(BEGAN + 300)}
     assert there(tmp_path) == {("/a", "1"): 1, ("/b", "1"): 1, ("/c", "1"): 1}

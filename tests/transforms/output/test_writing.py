@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from earmark.pipelines.engines.local import local_runner
-from earmark.transforms.detecting.aggregating import Detecting, Tally, summarise_clip
+from earmark.transforms.detecting.aggregating import Tally, summarise_clip
 from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
@@ -25,20 +25,21 @@ from earmark.transforms.elements import (
     Span,
     Trouble,
 )
-from earmark.transforms.frames.grid import FrameGrid
 from earmark.transforms.frames.levels import measure
 from earmark.transforms.output.columns import CLIPS, DETECTIONS, EVENTS, FAILURES
 from earmark.transforms.output.committing import CommitRound
 from earmark.transforms.output.concluding import conclude
 from earmark.transforms.output.folder import round_id, staging_folder
 from earmark.transforms.output.lock import locked
-from earmark.transforms.output.provenance import Provenance
 from earmark.transforms.output.writing import WriteParquet, shard_of
+from earmark.transforms.settings import Decoding, FrameGrid, Settings
 
 GRID = FrameGrid(sample_rate_hz=10, frame_samples=10, hop_samples=10)
 HEADS = (HeadLabels("scores", ("wind", "bird", 'bird\'s "wing"')),)
-MADE_BY = Provenance(
-    *("20260101T000000Z-00000abc", "9.9", "toy", "f" * 64, HEADS, GRID), *(0.1, None, 0.0)
+SETTINGS = Settings(
+    *(Decoding(GRID), HEADS, np.full(3, 0.1, np.float32)),
+    run_id="20260101T000000Z-00000abc",
+    model_name="toy",
 )
 SCHEMAS = {"detections": DETECTIONS, "events": EVENTS, "clips": CLIPS, "failures": FAILURES}
 BEGAN = datetime(2024, 5, 28, 10, 0, 0, 250_000, tzinfo=timezone.utc)
@@ -50,11 +51,10 @@ def heard(uri: str, scores: list[list[float]], began: datetime | None = None) ->
     level = measure(np.full((10, 2), 0.5, np.float32))
     source = "name" if began else None
     ending = Ending(header, len(scores) * 10 - 4, len(scores), level, began, source)
-    settings = Detecting(GRID, HEADS, np.full(3, 0.1, np.float32))
     tally = Tally()
-    tally.add(FrameScores(span, 0, np.array(scores, np.float32)), settings)
-    tally.add(FrameScores(span, len(scores), np.empty((0, 3), np.float32), 0, ending), settings)
-    return summarise_clip(tally, settings)
+    tally.add(FrameScores(span, 0, np.array(scores, np.float32)), SETTINGS)
+    tally.add(FrameScores(span, len(scores), np.empty((0, 3), np.float32), 0, ending), SETTINGS)
+    return summarise_clip(tally, SETTINGS)
 
 
 def failed(uri: str) -> ClipResult:
@@ -70,7 +70,7 @@ RESULTS = [
 
 
 def write(results: list[ClipResult], output: Path, listed: int, num_shards: int | None) -> None:
-    run_id = MADE_BY.run_id
+    run_id = SETTINGS.run_id
     with locked(str(output), run_id), beam.Pipeline(local_runner()) as pipeline:
         summary = pipeline | "Listed" >> beam.Create([Listed(listed, {".txt": 2})])
         obsolete = pipeline | "Superseded" >> beam.Create([])
@@ -78,7 +78,7 @@ def write(results: list[ClipResult], output: Path, listed: int, num_shards: int 
             pipeline
             | beam.Create(results)
             | WriteParquet(
-                staging_folder(str(output), run_id), round_id(run_id, "00001"), MADE_BY, num_shards
+                staging_folder(str(output), run_id), round_id(run_id, "00001"), SETTINGS, num_shards
             )
             | CommitRound(str(output), run_id, "00001", summary, obsolete)
         )
@@ -147,7 +147,7 @@ def test_files_hold_the_schema_as_documented_and_say_what_made_them(output):
             assert file.schema_arrow.remove_metadata() == schema
             said = {k.decode(): v.decode() for k, v in file.metadata.metadata.items()}
             assert said["earmark.model_name"] == "toy"
-            assert said["earmark.run_id"] == MADE_BY.run_id
+            assert said["earmark.run_id"] == SETTINGS.run_id
             assert said["earmark.frame_samples"] == "10"
             if file.metadata.num_rows:
                 column = file.metadata.row_group(0).column(0)
@@ -156,14 +156,14 @@ def test_files_hold_the_schema_as_documented_and_say_what_made_them(output):
 
 
 def test_the_file_of_the_run_is_there_and_nothing_else_is(output):
-    record = json.loads((output / "_runs" / f"{MADE_BY.run_id}.json").read_text())
+    record = json.loads((output / "_runs" / f"{SETTINGS.run_id}.json").read_text())
     assert record["note"] == "kept"
     assert record["listed"] == {"objects": 4, "skipped": {".txt": 2}}
     assert record["totals"]["clips"] == 3
     assert record["totals"]["failures"] == {"io": 1}
     assert record["totals"]["labels"]["bird"]["clips"] == 2
     found = {os.path.relpath(path, output) for path in output.rglob("*") if path.is_file()}
-    assert found == {*record["files"], f"_runs/{MADE_BY.run_id}.json"}
+    assert found == {*record["files"], f"_runs/{SETTINGS.run_id}.json"}
 
 
 def test_a_run_with_nothing_heard_leaves_tables_that_can_be_read(tmp_path):

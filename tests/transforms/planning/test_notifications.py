@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -24,7 +25,7 @@ from earmark.transforms.planning.notifications import (
     parse_source,
     read_message,
 )
-from earmark.transforms.planning.watching import Scope
+from tests.transforms.output.results import SETTINGS
 
 KEYS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30
@@ -290,7 +291,7 @@ def test_streams_into_one_output_read_each_message_once_and_into_two_both_do():
 
 # the transform
 
-SCOPE = Scope(("gs://archive/2024",), False, "gs://archive/2024", {})
+ARCHIVE = "gs://archive/2024"
 
 
 def read(monkeypatch, source, messages) -> tuple[beam.Pipeline, beam.PCollection, list[Any]]:
@@ -303,8 +304,9 @@ def read(monkeypatch, source, messages) -> tuple[beam.Pipeline, beam.PCollection
 
     monkeypatch.setattr(notifications, "ReadFromPubSub", stand_in)
     monkeypatch.setattr(notifications, "ReadFromKafka", stand_in)
+    settings = replace(SETTINGS, patterns=(ARCHIVE,), output=ARCHIVE)
     pipeline = beam.Pipeline(runner=FnApiRunner())
-    return pipeline, pipeline | ReadNotifications(source, SCOPE), asked
+    return pipeline, pipeline | ReadNotifications(source, settings), asked
 
 
 def counts(result) -> dict[str, int]:
@@ -361,7 +363,7 @@ def test_of_kafka_those_objects_come_that_patterns_mean(monkeypatch):
     [((config, topics), others)] = asked
     assert config == {
         "bootstrap.servers": "a:1,b:2",
-        "group.id": consumer_config(Kafka("", ""), SCOPE.output)["group.id"],
+        "group.id": consumer_config(Kafka("", ""), ARCHIVE)["group.id"],
         "auto.offset.reset": "earliest",
         "enable.auto.commit": "true",
     }

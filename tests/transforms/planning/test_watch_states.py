@@ -38,12 +38,13 @@ from earmark.transforms.output.committing import recover
 from earmark.transforms.output.folder import round_id, staged_journals
 from earmark.transforms.output.history import read_history
 from earmark.transforms.output.lock import locked
+from earmark.transforms.output.provenance import provenance_of
 from earmark.transforms.output.windows import commit_window
 from earmark.transforms.output.writing import file_name
 from earmark.transforms.planning import watching
 from earmark.transforms.planning.plan import State
 from tests.transforms.output.results import failed, scored
-from tests.transforms.output.test_windows import BEGAN, MADE_BY, RUN
+from tests.transforms.output.test_windows import BEGAN, RUN, SETTINGS
 from tests.transforms.planning.test_watching import Stream
 
 ROOT = Path(__file__).parents[3]
@@ -103,7 +104,7 @@ class Watching(RuleBasedStateMachine):
         """A command begins a stream, and finds what the output has."""
         recover(self.output)
         self.finish_half()
-        self.stream = Stream(self.folder, [], self.is_notified, settings=MADE_BY.settings())
+        self.stream = Stream(self.folder, [], self.is_notified, settings=SETTINGS)
         self.under_way: dict[str, PlannedObject] = {}
         self.seen: dict[str, str] = {}
         self.given: dict[int, list[PlannedObject]] = {}
@@ -282,13 +283,14 @@ class Watching(RuleBasedStateMachine):
         began = BEGAN + WINDOW_S * number
         window = IntervalWindow(began, began + WINDOW_S)
         results = [self.decoded(each) for each in planned]
+        settings = replace(SETTINGS, output=self.output)
         self.finish_half()
         new = [each for each in planned if not self.has_later_rows(each)]
         try:
             with pytest.MonkeyPatch.context() as patched:
                 if cut_off_after is not None:
                     patched.setattr(committing, "_move", moving(cut_off_after))
-                committed = list(commit_window(planned, results, window, self.output, MADE_BY))
+                committed = list(commit_window(planned, results, window, settings))
         except InterruptedError:
             (journal,) = staged_journals(self.output, RUN)
             self.half = self.rows_of(new, journal)
@@ -298,7 +300,7 @@ class Watching(RuleBasedStateMachine):
             self.half = self.rows_of(new, *committed)
             self.finish_half()
             del self.given[number]
-            there = read_history(self.output, MADE_BY.settings())
+            there = read_history(self.output, provenance_of(SETTINGS))
             assert Counter((name_of(uri), *its) for uri, *its in there) == self.expected_rows()
 
     def begin_again(self) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import logging
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from earmark.transforms.planning.watching import (
     _IS_LISTED,
     _NOTIFIED,
     _UNDER_WAY,
-    Scope,
     WatchAudio,
     _LookFn,
 )
+from earmark.transforms.settings import Settings
 from earmark.transforms.storage.paths import ListingError
+from tests.transforms.output.results import SETTINGS
 
 EVERY_S = 5.0
 
@@ -66,11 +68,11 @@ class Stream:
         rows: list[Processed],
         notified: bool,
         pattern: str = "",
-        settings: Mapping[str, str] | None = None,
+        settings: Settings = SETTINGS,
     ) -> None:
         self.folder, self.rows = folder, rows
-        scope = Scope((f"{folder}{pattern}",), False, f"{folder}/labels", settings or {})
-        self._stage = WatchAudio(scope, EVERY_S, notified)
+        settings = replace(settings, patterns=(f"{folder}{pattern}",), output=f"{folder}/labels")
+        self._stage = WatchAudio(settings, EVERY_S, notified)
         self.cells = [Cell(each.state_spec) for each in (_UNDER_WAY, _NOTIFIED, _IS_LISTED)]
         self._fn: _LookFn | None = None
         self.restore()
@@ -566,13 +568,13 @@ def test_an_engine_gives_what_is_new_at_the_ticks_that_find_it(tmp_path, rows, m
     monkeypatch.setattr(watching, "list_audio", lambda _, **how: list_audio([before], **how))
     steps = [None, None, new, new, None, None, "/elsewhere/c.wav", new, None, None]
     timed = [TimestampedValue(step, second) for second, step in enumerate(steps)]
-    scope = Scope((str(tmp_path),), False, str(tmp_path / "labels"), {})
+    settings = replace(SETTINGS, patterns=(str(tmp_path),), output=str(tmp_path / "labels"))
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         found = (
             pipeline
             | beam.Create(timed)
             | beam.Map(lambda step: step).with_output_types(str | None)
-            | WatchAudio(scope, every_s=0.0, notified=True)
+            | WatchAudio(settings, every_s=0.0, notified=True)
             | beam.Map(lambda each, at=beam.DoFn.TimestampParam: (each.object.uri, int(at)))
         )
         assert_that(found, equal_to([(before, 1), (new, 4)]))
