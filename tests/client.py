@@ -28,7 +28,7 @@ def recordings(path: Path) -> None:
     best: earmark.ScoredLabel = heard[0].labels[0]
     print(best.label)
     at: earmark.RecordedAt | None = earmark.recorded_at(path)
-    print(at and at.time.isoformat())
+    print(at and at.time and at.time.isoformat())
     with earmark.open_audio(path) as reader:
         opened: earmark.AudioReader = reader
         header: earmark.AudioHeader = opened.header

@@ -76,7 +76,7 @@ def test_what_has_changed_is_heard_anew_and_its_old_rows_are_gone(
     record(archive / "broken.wav", "hum")
     status, out, _ = classify(archive, tmp_path / "out")
     assert status == 0
-    assert "2 had changed since then" in out
+    assert "2 processed again, having changed since an earlier run" in out
     second = heard(rows, tmp_path / "out")
     assert {name for name in first if second[name] != first[name]} == {"b.wav", "broken.wav"}
     assert rows(tmp_path / "out", "failures") == []
