@@ -17,9 +17,10 @@ import pytest
 from earmark.pipelines.cli import main
 from earmark.transforms.elements import Address, AudioObject, PlannedObject
 from earmark.transforms.listing import check_patterns
-from earmark.transforms.planning import Planner, Retry, Scope
+from earmark.transforms.planning import Planner, Retry
 from earmark.transforms.planning.plan_files import _read_plan, write_plan
 from earmark.transforms.planning.watching import _ArrayCoder
+from earmark.transforms.settings import Decoding, FrameGrid, Settings
 from earmark.transforms.storage import (
     ListingError,
     look_up,
@@ -286,8 +287,9 @@ def test_a_look_has_the_addresses_that_the_manifest_has_now(
     signing: Signing, tmp_path: Path
 ) -> None:
     signing.web.files["/a.wav"] = b"x"
-    scope = Scope((str(tmp_path / "list.csv"),), False, str(tmp_path / "out"), {})
-    with closing(Planner(scope)) as planner:
+    patterns, output = (str(tmp_path / "list.csv"),), str(tmp_path / "out")
+    settings = Settings(Decoding(FrameGrid(4, 4, 4)), patterns=patterns, output=output)
+    with closing(Planner(settings)) as planner:
         for _ in range(3):
             url = signing.sign("/a.wav")
             manifest(tmp_path, url)

@@ -10,6 +10,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -178,11 +179,15 @@ def _text(file: BinaryIO) -> Iterator[str]:
     encoding = "utf-16" if is_utf_16 else "utf-8-sig"
     text = io.TextIOWrapper(file, encoding=encoding, newline="")
     number = 0
-    while line := text.readline(_LONGEST_LINE):
-        number += 1
-        if len(line) == _LONGEST_LINE:
-            raise ValueError(f"line {number} is longer than {_LONGEST_LINE:,} characters")
-        yield line
+    try:
+        while line := text.readline(_LONGEST_LINE):
+            number += 1
+            if len(line) == _LONGEST_LINE:
+                raise ValueError(f"line {number} is longer than {_LONGEST_LINE:,} characters")
+            yield line
+    finally:
+        with suppress(ValueError):  # the file is closed
+            text.detach()  # it is not this one's to close
 
 
 def _column(columns: list[str], wanted: str, manifest: str) -> str:

@@ -128,9 +128,9 @@ def has_tables(output: str) -> bool:
     return next(files, None) is not None or bool(staging_folders(output))
 
 
-def table_files(output: str, tables: Iterable[Table] = TABLES) -> Iterator[tuple[Table, str]]:
-    """The files of tables, sorted by table and name."""
-    for table in tables:
+def table_files(output: str, tables: Iterable[Table] | None = None) -> Iterator[tuple[Table, str]]:
+    """The files of some tables or all, sorted by table and name."""
+    for table in TABLES if tables is None else tables:
         for path in matching(output, table.name, "*.parquet"):
             yield table, path
 

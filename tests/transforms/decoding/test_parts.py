@@ -12,10 +12,9 @@ import pytest
 import soundfile as sf
 
 from earmark.transforms.audio.reading import open_audio
-from earmark.transforms.decoding.messages import Clock
 from earmark.transforms.decoding.spans import SpanDecoding, parts_read
 from earmark.transforms.elements import AudioObject, PlainSound, Span
-from earmark.transforms.frames.grid import FrameGrid
+from earmark.transforms.settings import Decoding, FrameGrid
 
 SECONDS, SPAN_S, RATE_HZ = 200, 60, 8_000
 GRIDS = {"frames": FrameGrid(16_000, 15_600, 15_600), "overlap": FrameGrid(16_000, 48_000, 8_000)}
@@ -49,7 +48,7 @@ def spans(path: Path) -> list[Span]:
 
 
 def decoded(span: Span, path: Path, grid: FrameGrid) -> tuple[Any, ...]:
-    decoding = SpanDecoding(span, grid, Clock())
+    decoding = SpanDecoding(span, Decoding(grid))
     blocks = [(at, frames.tobytes()) for at, frames in decoding.blocks(str(path))]
     return blocks, decoding.ending()
 

@@ -17,7 +17,7 @@ URI = "s3://b/a.wav"
 class Refusing:
     """Stands for a client of obstore."""
 
-    def head(self, key: str) -> None:
+    def head(self, key: str, **_: object) -> None:
         raise PermissionDeniedError(f"not for you: {key}")
 
     get = head
@@ -38,7 +38,7 @@ def test_an_error_begins_with_what_it_is_about() -> None:
 
 @pytest.mark.usefixtures("refusing")
 def test_where_that_is_said_already_it_is_not_said_again() -> None:
-    with pytest.raises(ReadError) as failed, local_copy(URI):
+    with pytest.raises(ReadError) as failed, local_copy(AudioObject(URI, 9, "")):
         pass
     assert str(failed.value) == f"{URI}: not for you: a.wav"
 
