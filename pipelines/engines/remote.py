@@ -65,7 +65,7 @@ class RemoteEngine(StreamEngine):
         everything = RoundSize(sys.maxsize, float("inf"))
         self.first_size = everything if self.is_left else RoundSize(FIRST_OBJECTS, FIRST_BYTES)
         if errors := PipelineOptionsValidator(self.options, runner).validate():
-            raise UsageError("; ".join(" ".join(error.split()) for error in errors))
+            raise UsageError("; ".join(" ".join(error.split()).rstrip(".") for error in errors))
 
     def needed_flags(
         self, options: PipelineOptions, given: Sequence[str], is_stream: bool

@@ -55,6 +55,7 @@ WRONG_OPTIONS = [
     (["--labels", "nowhere.txt"], "nowhere.txt"),
     (["--direct_num_workers", "-3"], "--direct_num_workers -3: 1 to 64"),
     (["--direct_running_mode", "multi_processing"], "a local run has threads of one process"),
+    (["--runner", "DataflowRunner"], "temp_location; Missing GCS path option: staging_location; "),
     (["--runner", "FlinkRuner"], "--runner FlinkRuner: no such runner; did you mean"),
     (["--events_gap_s", "inf"], "--events_gap_s inf: input should be a finite number"),
     (["--labels", ""], "--labels"),
