@@ -6,7 +6,7 @@
 # make bench   compares earmark with its peers; takes an hour, rewrites docs/performance.md's tables
 # make wheel   installs the wheel into an empty environment and runs the demo there
 # make setup   the environment that the others use
-# make oracles environments of the Task Library and TensorFlow, for comparison in tests
+# make oracles environments of the Task Library, TensorFlow and Azurite, for comparison in tests
 
 PYTHON ?= python3
 VENV ?= .venv

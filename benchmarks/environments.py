@@ -31,16 +31,37 @@ def python_with(requirements: Sequence[str], folder: Path, python: str = sys.exe
       MissingPeerError: they cannot be installed.
     """
     own = folder / "bin" / "python"
+    install = [str(own), "-m", "pip", "install", "--quiet", *requirements]
+    _make(folder, requirements, [[python, "-m", "venv", str(folder)], install])
+    return own
+
+
+def node_with(requirements: Sequence[str], folder: Path) -> Path:
+    """The folder of the programs that packages of npm's bring; made and kept as by `python_with`.
+
+    Raises:
+      MissingPeerError: they cannot be installed, or there is no npm.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise MissingPeerError(f"{requirements[0]} needs npm: there is none")
+    quietly = ("--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1")
+    _make(folder, requirements, [[npm, "install", *quietly, f"--prefix={folder}", *requirements]])
+    return folder / "node_modules" / ".bin"
+
+
+def _make(folder: Path, requirements: Sequence[str], commands: Sequence[Sequence[str]]) -> None:
+    """Make an environment by some commands, unless it is there with just these requirements."""
     done = folder / "installed.txt"
     wanted = "\n".join(requirements)
     with alone(folder):
         if not done.is_file() or done.read_text(encoding="utf-8") != wanted:
             print(f"installing {', '.join(requirements)} in {folder}", flush=True)
             shutil.rmtree(folder, ignore_errors=True)
-            _call([python, "-m", "venv", str(folder)])
-            _call([str(own), "-m", "pip", "install", "--quiet", *requirements])
+            folder.mkdir()
+            for command in commands:
+                _call(command)
             done.write_text(wanted, encoding="utf-8")
-    return own
 
 
 @contextmanager

@@ -6,7 +6,12 @@ checkout. It is not part of the project: tests that use it are skipped where it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import logging
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -20,6 +25,70 @@ settings.register_profile("untimed", deadline=None)  # machines that are busy fa
 settings.load_profile("untimed")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of collections of garbage what has been imported: each run makes several."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else DuckDB tells of leaks at exit
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Undo what a command does to logging: the next test may look for what is logged."""
+    level = logging.root.level
+    try:
+        return (yield)
+    finally:
+        logging.root.setLevel(level)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Escape lone surrogates in what was captured: a worker of xdist would crash at them."""
+    report = yield
+    report.sections = [(name, _encodable(text)) for name, text in report.sections]
+    if report.failed and report.longreprtext != _encodable(report.longreprtext):
+        report.longrepr = _encodable(report.longreprtext)
+    return report
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """No power is cut but where a test says so; other processes sync what they write."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _dofns_are_inspected_once() -> Iterator[None]:
+    """Beam inspects each DoFn six times while it builds a pipeline: a third of a short run."""
+    userstate = sys.modules.get("apache_beam.transforms.userstate")
+    if userstate is None:  # none of the tests has a pipeline
+        yield
+        return
+    inspect = userstate.get_dofn_specs
+    seen: dict[int, tuple[Callable[[], object], object]] = {}
+
+    def specs(dofn: object) -> object:
+        of, found = seen.get(id(dofn), (lambda: None, None))
+        if of() is not dofn:
+            found = inspect(dofn)
+            seen[id(dofn)] = weakref.ref(dofn), found
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(userstate, "get_dofn_specs", specs)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.environments import MissingPeerError, python_with
+from benchmarks.environments import MissingPeerError, node_with, python_with
 
 
 def task_library() -> Path:
@@ -50,12 +50,29 @@ def tensorflow() -> Path:
     return _environment("tensorflow", ["tensorflow==2.21.0"], sys.executable)
 
 
+def azurite() -> Path:
+    """The program that plays Azure's store of blobs.
+
+    Raises:
+      MissingPeerError: it cannot be had here.
+    """
+    return node_with(["azurite@3.37.0"], _peers() / "azurite") / "azurite-blob"
+
+
 def _environment(name: str, requirements: Sequence[str], python: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     version = "{}.{}".format(*sys.version_info)
-    return python_with(requirements, cache / "earmark" / "peers" / f"{name}-{version}", python)
+    return python_with(requirements, _peers() / f"{name}-{version}", python)
+
+
+def _peers() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "earmark" / "peers"
 
 
 if __name__ == "__main__":
     print(task_library())
     print(tensorflow())
+    try:
+        print(azurite())
+    except MissingPeerError as error:
+        print(f"tests of Azure will be skipped: {error}")

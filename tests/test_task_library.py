@@ -310,7 +310,7 @@ def test_yamnet_on_real_recordings(oracle, shared, yamnet_path):
             yamnet_frames(shared / "audio" / name)
             for name in ("speech.wav", "great_plains_toad.wav", "birds_10s.wav", "stereo.wav")
         ]
-    )[:60]
+    )[:60:2]
     lists = (
         {},
         {"allow": ["Speech", "Child speech, kid speaking", "Frog", "Bird"]},
@@ -323,7 +323,7 @@ def test_yamnet_on_real_recordings(oracle, shared, yamnet_path):
         expected = of_the_task_library(oracle, model, of, asked)
         found += differences(expected, of_earmark(model, of, asked), top_k, 1e-6)
         total += sum(len(each.categories) for (each,) in expected)
-    assert total > 30_000
+    assert total > 15_000
     assert len(found) <= 1e-4 * total, found
 
 

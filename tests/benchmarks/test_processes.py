@@ -47,6 +47,15 @@ def test_an_environment_that_is_there_is_used_as_it_is(tmp_path):
     assert python_with(("one", "two<2"), tmp_path) == tmp_path / "bin" / "python"
 
 
+QUICK_VENV = """#!/bin/sh
+if [ "$2" = venv ]; then mkdir "$3/bin" && cp "$0" "$3/bin/python"; else exec {} "$@"; fi
+"""
+
+
 def test_a_peer_that_cannot_be_installed_is_missing_with_the_reason(tmp_path):
+    python = tmp_path / "python"
+    python.write_text(QUICK_VENV.format(sys.executable))
+    python.chmod(0o755)
     with pytest.raises(MissingPeerError, match=r"not installed: .*[Rr]equirement"):
-        python_with(("no requirement at all!",), tmp_path / "environment")
+        python_with(("no requirement at all!",), tmp_path / "environment", str(python))
+    assert not (tmp_path / "environment" / "installed.txt").exists()

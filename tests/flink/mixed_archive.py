@@ -11,19 +11,7 @@ import numpy as np
 import soundfile as sf
 
 from earmark.models.builtin.synthesis import SOUNDS, synthesise
-
-FORMATS = {
-    "wav": ("WAV", "PCM_16"),
-    "float.wav": ("WAV", "FLOAT"),
-    "w64": ("W64", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "ogg": ("OGG", "VORBIS"),
-    "opus": ("OGG", "OPUS"),
-    "mp3": ("MP3", "MPEG_LAYER_III"),
-    "aiff": ("AIFF", "PCM_16"),
-    "caf": ("CAF", "PCM_16"),
-    "au": ("AU", "ULAW"),
-}
+from tests.transforms.audio.files import RATE_HZ, SOUNDFILE, write
 
 DAMAGED = ("cut.wav", "cut.flac", "cut.mp3", "flipped.ogg", "flipped.flac", "headless.wav")
 
@@ -52,10 +40,11 @@ def _write_short(folder: Path) -> list[Path]:
     rng = np.random.default_rng(7)
     paths = []
     for number, sound in enumerate(sorted(SOUNDS) * 2):
-        suffix = list(FORMATS)[number % len(FORMATS)]
-        container, subtype = FORMATS[suffix]
-        paths.append(folder / f"{number}-{sound}.{suffix}")
-        sf.write(paths[-1], synthesise(sound, rng, 3, 48_000), 48_000, subtype, format=container)
+        suffix = list(SOUNDFILE)[number % len(SOUNDFILE)]
+        mono = synthesise(sound, rng, 3, RATE_HZ)
+        paths.append(
+            write(folder / f"{number}-{sound}.{suffix}", *SOUNDFILE[suffix], mono[:, None])
+        )
     return paths
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apache_beam  # noqa: F401 (before the session's fixtures, one of which quickens it)
 import numpy as np
 import pytest
 import soundfile as sf
 
 from earmark.models.builtin.synthesis import synthesise
 from earmark.pipelines.cli import main
+from tests.pipelines.processes import start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def record() -> Callable[..., Path]:
     """Writes a recording of one synthesised sound after another."""
 
@@ -45,9 +48,27 @@ def classify(capsys) -> Callable[..., tuple[int, str, str]]:
 
 
 @pytest.fixture
+def classify_apart(tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `earmark classify` of tmp_path / "in" in a process that the test outlives."""
+    started = []
+
+    def start_classify(*options: str) -> subprocess.Popen[str]:
+        started.append(start(tmp_path / "in", tmp_path / "out", *options))
+        return started[-1]
+
+    yield start_classify
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
 def archive(tmp_path, record) -> Path:
+    return write_archive(tmp_path / "in", record)
+
+
+def write_archive(folder: Path, record: Callable[..., Path]) -> Path:
     """Three recordings of 6 s, and one that is broken."""
-    folder = tmp_path / "in"
     for name in ("a", "b", "c"):
         record(folder / f"{name}.wav", "tone", "hum")
     (folder / "broken.wav").write_bytes(b"RIFF, and then nothing of the kind")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -123,27 +124,22 @@ def test_workers_shards_and_order_do_not_change_the_rows(tmp_path, record, class
     assert len(list((tmp_path / "out1" / "events").iterdir())) == 4
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "with space.wav",
-        'it\'s "quoted".wav',
-        "frosch 🐸.wav",
-        "two\nlines.wav",
-        "star*[1]?.wav",
-        "100%25.wav",
-        "-dash.wav",
-        "back\\slash.wav",
-        "#hash&amp;.wav",
-    ],
+NAMES = (
+    *("with space.wav", 'it\'s "quoted".wav', "frosch 🐸.wav", "two\nlines.wav", "star*[1]?.wav"),
+    *("100%25.wav", "-dash.wav", "back\\slash.wav", "#hash&amp;.wav"),
 )
-def test_any_name_is_heard_and_kept_exactly(tmp_path, record, classify, rows, name):
-    path = record(tmp_path / "in" / "plain.wav", "tone").rename(tmp_path / "in" / name)
-    for number, given_as in enumerate([tmp_path / "in", path]):
+
+
+def test_any_name_is_heard_and_kept_exactly(tmp_path, record, classify, rows):
+    plain = record(tmp_path / "plain.wav", "tone")
+    (tmp_path / "in").mkdir()
+    paths = [Path(shutil.copy(plain, tmp_path / "in" / name)) for name in NAMES]
+    expected = sorted((str(path),) for path in paths)
+    for number, given_as in enumerate([tmp_path / "in", paths]):
         output = tmp_path / f"out{number}"
         assert classify(given_as, output)[0] == 0
-        assert rows(output, "clips", "clip") == [(str(path),)]
-        assert {clip for (clip,) in rows(output, "detections", "clip")} == {str(path)}
+        assert sorted(rows(output, "clips", "clip")) == expected
+        assert sorted(rows(output, "detections", "distinct clip")) == expected
 
 
 def test_a_name_that_is_no_text_is_heard(tmp_path, record, classify, rows):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
+
 import pytest
 import soundfile as sf
 
@@ -7,10 +10,12 @@ from earmark.pipelines.cli import main
 from earmark.pipelines.demo import RECORDINGS
 
 
-@pytest.fixture
-def demo(tmp_path, capsys):
-    status = main(["demo", "--output", str(tmp_path / "demo")])
-    return status, capsys.readouterr().out, tmp_path / "demo"
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    with redirect_stdout(io.StringIO()) as out:
+        status = main(["demo", "--output", str(folder)])
+    return status, out.getvalue(), folder
 
 
 def test_the_demo_hears_what_it_put_into_each_recording(demo, rows):
@@ -54,7 +59,6 @@ def test_the_demos_archive_has_several_formats_rates_and_channel_counts(demo):
 
 def test_the_demo_can_be_run_again_but_takes_no_folder_of_others(demo, tmp_path, capsys):
     _, _, folder = demo
-    assert main(["demo", "--output", str(folder)]) == 0
     (folder / "archive" / "own.txt").write_text("my own")
     assert main(["demo", "--output", str(folder)]) == 0
     assert (folder / "archive" / "own.txt").read_text() == "my own"

@@ -6,15 +6,10 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.sockets import descendants, is_loopback, listening, listening_meanwhile, needs_proc
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_what_listens_here_is_seen():
@@ -26,45 +21,27 @@ def test_what_listens_here_is_seen():
     assert not is_loopback("::")
 
 
-@pytest.fixture
-def earmark_classify(tmp_path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts a run; one that goes on after the test is killed."""
-    started = []
-
-    def start(*options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "earmark", "classify", "--model=builtin", *options]
-        inputs = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
-        run = subprocess.Popen([*command, *inputs], cwd=ROOT, stderr=subprocess.DEVNULL)
-        started.append(run)
-        return run
-
-    yield start
-    for run in started:
-        run.kill()
-        run.wait()
-
-
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_run_listens_nowhere(tmp_path, record, earmark_classify, workers):
+def test_a_run_listens_nowhere(tmp_path, record, classify_apart, workers):
     needs_proc()
     for number in range(6):
         record(tmp_path / "in" / f"{number}.wav", "tone", seconds=20)
-    run = earmark_classify(f"--direct_num_workers={workers}")
+    run = classify_apart(f"--direct_num_workers={workers}")
     meanwhile = Meanwhile(run)
-    assert listening_meanwhile(meanwhile.processes, lambda: run.poll() is None) == set()
-    assert run.returncode == 0
+    assert listening_meanwhile(meanwhile.processes, meanwhile.goes_on) == set()
+    assert run.returncode == 0, run.communicate()
     assert meanwhile.most_processes > 1  # it was seen while it was decoding
 
 
-def test_a_watch_listens_nowhere(tmp_path, record, earmark_classify):
+def test_a_watch_listens_nowhere(tmp_path, record, classify_apart):
     needs_proc()
     record(tmp_path / "in" / "a.wav", "tone", seconds=20)
-    watch = earmark_classify("--watch", "--window_s=1")
+    watch = classify_apart("--watch", "--window_s=1")
     rows = tmp_path / "out" / "clips"
     meanwhile = Meanwhile(watch)
 
     def goes_on() -> bool:
-        return watch.poll() is None and not (rows.is_dir() and any(rows.iterdir()))
+        return meanwhile.goes_on() and not (rows.is_dir() and any(rows.iterdir()))
 
     assert listening_meanwhile(meanwhile.processes, goes_on) == set()
     watch.send_signal(signal.SIGTERM)
@@ -73,11 +50,18 @@ def test_a_watch_listens_nowhere(tmp_path, record, earmark_classify):
 
 
 class Meanwhile:
-    """The processes of a run, from look to look."""
+    """The processes of a run, from look to look; they are counted at every tenth."""
 
-    def __init__(self, run: subprocess.Popen[bytes]) -> None:
+    def __init__(self, run: subprocess.Popen[str]) -> None:
         self._run = run
+        self._looks = 0
         self.most_processes = 0
+
+    def goes_on(self) -> bool:
+        self._looks += 1
+        if self._looks % 10 == 0:
+            self.processes()
+        return self._run.poll() is None
 
     def processes(self) -> set[int]:
         found = descendants(self._run.pid)

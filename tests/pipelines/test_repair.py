@@ -6,24 +6,44 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree, rmtree
 
 import pyarrow.parquet as pq
 import pytest
 
 from earmark.pipelines.cli import main
+from tests.pipelines.conftest import write_archive
 
 TABLES = ("detections", "events", "embeddings", "clips", "failures")
 COLUMNS = {"clips": "clip, version, status, frames", "failures": "clip, reason"}
 
 
-@pytest.fixture
-def output(tmp_path, archive, classify, record) -> Path:
-    """Three recordings and a broken one from one run, and one more recording from another."""
-    output = tmp_path / "out"
-    assert classify(archive, output, "--embeddings")[0] == 0
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, record) -> Path:
+    """A folder whose output is of two runs, where each test works, and beside it a copy."""
+    folder = tmp_path_factory.mktemp("repair")
+    archive, output = folder / "now" / "in", folder / "now" / "out"
+    write_archive(archive, record)
+    run = ["classify", "--input", str(archive), "--output", str(output), "--model", "builtin"]
+    assert main([*run, "--embeddings"]) == 0
     record(archive / "d.wav", "tone")
-    assert classify(archive, output, "--embeddings")[0] == 0
-    return output
+    assert main([*run, "--embeddings"]) == 0
+    copytree(folder / "now", folder / "kept")
+    return folder
+
+
+@pytest.fixture
+def archive(made) -> Path:
+    """Four recordings and a broken one."""
+    rmtree(made / "now")
+    copytree(made / "kept", made / "now")
+    return made / "now" / "in"
+
+
+@pytest.fixture
+def output(archive) -> Path:
+    """Of three recordings and the broken one from one run, and of the fourth from another."""
+    return archive.with_name("out")
 
 
 @pytest.fixture

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -24,11 +27,17 @@ CLOSED = {
 
 def earmark(arguments: str, streams: str, folder: Path) -> tuple[int, str, str]:
     """Run a command in a shell that closes streams, or sends them elsewhere; status, out, err."""
-    script = f'"{sys.executable}" -m earmark {arguments} {streams}'
+    return in_shell(f'"{sys.executable}" -m earmark {arguments} {streams}', folder)
+
+
+def in_shell(
+    script: str, folder: Path, stdout: int | TextIO = subprocess.PIPE
+) -> tuple[int, str, str]:
     done = subprocess.run(
         ["bash", "-c", f"cd {ROOT}; {script}"],
         env={**os.environ, "TMPDIR": str(folder)},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
@@ -36,19 +45,45 @@ def earmark(arguments: str, streams: str, folder: Path) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+ONE_AFTER_ANOTHER = """
+import gc, os, sys
+import earmark.pipelines.classify, earmark.pipelines.model  # and with them Beam, once for all
+from earmark.pipelines.cli import run
+
+gc.freeze()
+ended = []
+for arguments in sys.argv[2:]:
+    child = os.fork()
+    if not child:
+        sys.argv[1:] = arguments.split()
+        run()
+    ended.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with open(sys.argv[1], "w") as file:
+    print(*ended, file=file)
+"""
+
+
+def all_of(
+    commands: Sequence[str], streams: str, folder: Path, stdout: int | TextIO = subprocess.PIPE
+) -> tuple[list[int], str]:
+    """Run several commands, each with such streams; their statuses, and what they say of errors."""
+    script, ended = folder / "script.py", folder / "ended"
+    script.write_text(ONE_AFTER_ANOTHER)
+    words = [sys.executable, str(script), str(ended), *commands]
+    _, _, err = in_shell(f"{shlex.join(words)} {streams}", folder, stdout)
+    return [int(status) for status in ended.read_text().split()], err
+
+
 @pytest.mark.parametrize("streams", CLOSED.values(), ids=CLOSED)
-@pytest.mark.parametrize(
-    ("arguments", "status"),
-    [
-        ("--version", 0),
-        ("classify --help", 0),
-        ("model info builtin", 0),
-        ("classify --nonsense", 2),
-    ],
-)
-def test_closed_streams_change_nothing(tmp_path, arguments, status, streams):
-    ended, _, err = earmark(arguments, streams, tmp_path)
-    assert ended == status
+def test_closed_streams_change_nothing(tmp_path, streams):
+    statuses = {
+        "--version": 0,
+        "classify --help": 0,
+        "model info builtin": 0,
+        "classify --nonsense": 2,
+    }
+    ended, err = all_of(list(statuses), streams, tmp_path)
+    assert ended == list(statuses.values())
     assert "Traceback" not in err
     assert "NoneType" not in err
 
@@ -74,31 +109,19 @@ def test_the_demo_goes_well_with_closed_streams(tmp_path):
     assert (tmp_path / "demo" / "labels" / "clips").is_dir()
 
 
-@pytest.mark.parametrize("arguments", ["--help", "model info --help", "model info builtin --json"])
-def test_what_cannot_be_shown_is_told_in_a_line(tmp_path, arguments):
-    status, _, err = earmark(arguments, ">/dev/full", tmp_path)
-    assert (status, err) == (1, "earmark: cannot print the output: No space left on device\n")
+def test_what_cannot_be_shown_is_told_in_a_line(tmp_path):
+    commands = ["--help", "model info --help", "model info builtin --json"]
+    ended, err = all_of(commands, ">/dev/full", tmp_path)
+    assert ended == [1, 1, 1]
+    assert err == 3 * "earmark: cannot print the output: No space left on device\n"
 
 
-@pytest.mark.parametrize("arguments", ["--help", "classify --help", "model info builtin --labels"])
-def test_a_reader_that_has_seen_enough_is_no_trouble(arguments):
+def test_a_reader_that_has_seen_enough_is_no_trouble(tmp_path):
+    commands = ["--help", "classify --help", "model info builtin --labels"]
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as unread:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from earmark.pipelines.cli import run; run()",
-                *arguments.split(),
-            ],
-            cwd=ROOT,
-            stdout=unread,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (0, "")
+        assert all_of(commands, "", tmp_path, unread) == ([0, 0, 0], "")
 
 
 def test_a_full_stderr_does_not_fail_a_run(tmp_path, record, rows):

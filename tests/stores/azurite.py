@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's emulator of Azure's blobs, on loopback; `npm install azurite` brings it."""
+"""Azurite, Microsoft's emulator of Azure's blobs, on loopback."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import quote
 
+from tests import oracles
+
 ACCOUNT = "devstoreaccount1"
 KEY = (  # which everybody knows: it is in Azurite's documentation
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
 
-def program() -> str | None:
-    """Where Azurite is; the variable EARMARK_AZURITE names it where it is not on the path."""
-    return os.environ.get("EARMARK_AZURITE") or shutil.which("azurite-blob")
+def program() -> str:
+    """Where Azurite is: as the variable EARMARK_AZURITE says, on the path, or installed by npm.
+
+    Raises:
+      MissingPeerError: it cannot be had here.
+    """
+    named = os.environ.get("EARMARK_AZURITE") or shutil.which("azurite-blob")
+    return named or str(oracles.azurite())
 
 
 class Azurite:
@@ -35,7 +42,7 @@ class Azurite:
     """
 
     def __init__(self, folder: Path) -> None:
-        command = [str(program()), "--disableTelemetry", "--skipApiVersionCheck"]
+        command = [program(), "--disableTelemetry", "--skipApiVersionCheck"]
         where = ["--location", str(folder), "--blobHost", "127.0.0.1", "--blobPort", "0"]
         self._process = subprocess.Popen([*command, *where], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None

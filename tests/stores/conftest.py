@@ -11,9 +11,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils import retry
 
+from benchmarks.environments import MissingPeerError
 from earmark.transforms.storage import use_options
 from tests.pipelines.conftest import classify, record  # noqa: F401 (fixtures)
-from tests.stores.azurite import Azurite, program
+from tests.stores.azurite import Azurite
 from tests.stores.faults import SECRET, FaultyProxy, Store
 from tests.stores.web import Web
 
@@ -43,7 +44,6 @@ def s3(moto: tuple[str, int], environment: pytest.MonkeyPatch) -> Iterator[Store
 def gcs(moto: tuple[str, int], environment: pytest.MonkeyPatch) -> Iterator[Store]:
     pytest.importorskip("google.auth", reason="earmark[gcp] is not installed")
     proxy = FaultyProxy(moto, is_gcs=True)
-    proxy.page_size = 100
     environment.setenv("STORAGE_EMULATOR_HOST", proxy.url)
     yield from _filled_by_boto3("gs://archive", moto, proxy)
 
@@ -70,9 +70,10 @@ def _filled_by_boto3(url: str, moto: tuple[str, int], proxy: FaultyProxy) -> Ite
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    if program() is None:
-        pytest.skip("azurite-blob is not installed: npm install azurite")
-    running = Azurite(tmp_path_factory.mktemp("azurite"))
+    try:
+        running = Azurite(tmp_path_factory.mktemp("azurite"))
+    except MissingPeerError as error:
+        pytest.skip(str(error))
     yield running
     running.close()
 

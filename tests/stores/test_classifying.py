@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from earmark.pipelines.cli import main
 from earmark.transforms.output import read
 from earmark.transforms.storage import whole_files
 from tests.stores.faults import SECRET, Faults, Store
@@ -20,16 +21,25 @@ COMPARED = {
 }
 
 
-@pytest.fixture
-def archive(tmp_path: Path, record: Callable[..., Path]) -> Path:
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, record: Callable[..., Path]) -> Path:
     """Recordings of several formats and sizes, one of them damaged."""
-    folder = tmp_path / "archive"
+    folder = tmp_path_factory.mktemp("stores") / "archive"
     for number in range(12):
         kind = ("wav", "flac", "ogg")[number % 3]
         record(folder / f"{number:02}.{kind}", "tone", "noise", seconds=2 + number % 3)
     record(folder / "large.wav", "noise", seconds=30, rate=44_100, channels=2)
     (folder / "damaged.wav").write_bytes(b"RIFF" + bytes(200))
     return folder
+
+
+@pytest.fixture(scope="module")
+def local(archive: Path) -> Path:
+    """What a local run makes of the archive."""
+    output = archive.with_name("local")
+    flags = ["--input", str(archive), "--output", str(output), "--model", "builtin"]
+    assert main(["classify", *flags]) == 0
+    return output
 
 
 def upload(archive: Path, store: Store) -> None:
@@ -69,21 +79,20 @@ def compared(rows: Callable[..., list[tuple]], output: Path) -> dict[str, list[s
 def test_the_rows_are_those_of_a_local_run(
     store: Store,
     archive: Path,
+    local: Path,
     faults: Faults,
     classify: Callable[..., tuple[int, str, str]],
     rows: Callable[..., list[tuple]],
     tmp_path: Path,
 ) -> None:
-    status, _, errors = classify(archive, tmp_path / "local")
-    assert status == 0, errors
     upload(archive, store)
     store.proxy.misbehave(faults)
     status, said, errors = classify(store.uri("in"), store.uri("out"))  # type: ignore[arg-type]
     assert status == 0, errors
     output = download(store, tmp_path / "remote")
-    assert compared(rows, output) == compared(rows, tmp_path / "local")
+    assert compared(rows, output) == compared(rows, local)
     assert store.proxy.done["refused"] > 0
-    assert counts(store.uri("out")) == counts(str(tmp_path / "local"))
+    assert counts(store.uri("out")) == counts(str(local))
     everything = [said.encode(), errors.encode(), *store.get_all().values()]
     assert not any(SECRET.encode() in each for each in everything)
     assert {name.split("/")[1] for name in store.get_all() if name.startswith("out/")} == {
@@ -95,11 +104,11 @@ def test_the_rows_are_those_of_a_local_run(
 def test_a_commit_that_was_cut_off_is_finished_by_the_next_run(
     store: Store,
     archive: Path,
+    local: Path,
     classify: Callable[..., tuple[int, str, str]],
     rows: Callable[..., list[tuple]],
     tmp_path: Path,
 ) -> None:
-    assert classify(archive, tmp_path / "local")[0] == 0
     upload(archive, store)
     renamed: list[object] = []
 
@@ -119,5 +128,5 @@ def test_a_commit_that_was_cut_off_is_finished_by_the_next_run(
     status, said, errors = classify(store.uri("in"), store.uri("out"))
     assert (status, "Nothing to do" in said) == (0, True), errors
     output = download(store, tmp_path / "remote")
-    assert compared(rows, output) == compared(rows, tmp_path / "local")
+    assert compared(rows, output) == compared(rows, local)
     assert not any("/_staging-" in name or "/_locks" in name for name in store.get_all())

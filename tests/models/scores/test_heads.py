@@ -62,16 +62,14 @@ def test_an_activation_makes_scores_of_each_head_by_itself(two_heads, activation
     np.testing.assert_allclose(classifier.score(noise()), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # numpy's of an overflow
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
-def test_an_activation_of_very_large_numbers_stays_between_0_and_1(
-    tiny_model, activation, recwarn
-) -> None:
+def test_an_activation_of_very_large_numbers_stays_between_0_and_1(tiny_model, activation) -> None:
     weights = np.array([[1e6, 0], [-1e6, 0], [0, 0]], np.float32)
     options = ModelOptions(activation=activation)
     scores = AudioClassifier(tiny_model(weights), options).score(np.ones((1, 2), np.float32))
     middle = 0.5 if activation == "sigmoid" else 0
     np.testing.assert_array_equal(scores, [[1, 0, middle]])
-    assert not recwarn.list
 
 
 def test_an_activation_that_is_none_is_refused_at_once(tiny_model) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,27 +74,30 @@ class Submitted:
         return found
 
 
-@pytest.fixture(autouse=True)
-def without_account(monkeypatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
     """Beam asks nobody for credentials, nor buckets for their settings."""
     from apache_beam.internal.gcp import auth
 
-    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
-    monkeypatch.setattr(auth._Credentials, "_credentials", None)
-    monkeypatch.setattr(GoogleCloudOptions, "_warn_if_soft_delete_policy_enabled", lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auth._Credentials, "_credentials_init", True)
+        patch.setattr(auth._Credentials, "_credentials", None)
+        patch.setattr(GoogleCloudOptions, "_warn_if_soft_delete_policy_enabled", lambda *_: None)
+        yield patch
 
 
-@pytest.fixture
-def submit(monkeypatch) -> Callable[[beam.PTransform, Run], Submitted]:
+@pytest.fixture(scope="module")
+def submit(patch) -> Iterator[Callable[[beam.PTransform, Run], Submitted]]:
     """Translates a graph as DataflowRunner does, and keeps what it would have sent."""
     staged: dict[str, bytes] = {}
 
     def stage(self, folder, name, stream, *args, **kwargs):
         staged[name] = stream.read()
 
-    monkeypatch.setattr(apiclient.DataflowApplicationClient, "stage_file", stage)
+    patch.setattr(apiclient.DataflowApplicationClient, "stage_file", stage)
 
     def run(graph: beam.PTransform, prepared: Run) -> Submitted:
+        staged.clear()
         pipeline = beam.Pipeline(options=prepared.engine.options)
         _ = pipeline | graph
         result = pipeline.run()
@@ -106,16 +109,18 @@ def submit(monkeypatch) -> Callable[[beam.PTransform, Run], Submitted]:
     pickler.set_library("default")
 
 
-@pytest.fixture
-def prepared(tmp_path, record, monkeypatch) -> Run:
-    monkeypatch.setattr(DataflowEngine, "check", lambda *_: None)
-    record(tmp_path / "in" / "a.wav", "tone")
-    folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, record) -> Run:
+    folder = tmp_path_factory.mktemp("dataflow")
+    record(folder / "in" / "a.wav", "tone")
+    folders = ["--input", str(folder / "in"), "--output", str(folder / "out")]
     flags = ["--config", str(CONFIG), "--model", "builtin", "--template_location=gs://bucket/job"]
-    return prepare(*parse([*folders, *flags, "--job_name=earmark"], CLASSIFY))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DataflowEngine, "check", lambda *_: None)
+        return prepare(*parse([*folders, *flags, "--job_name=earmark"], CLASSIFY))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def submitted(prepared, submit) -> Submitted:
     return submit(graph_of(prepared), prepared)
 
@@ -190,19 +195,25 @@ READ_ON_A_WORKER = """
 import sys
 from apache_beam.internal import pickler
 pickler.set_library("cloudpickle")
-pickler.loads(sys.stdin.buffer.read())
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        pickler.loads(file.read())
 """
 
 
-@pytest.mark.parametrize("end", ["/Read", "/Decode", "/Score", "/Tally", "/Write", "/Commit"])
-def test_what_runs_on_workers_can_be_read_there(submitted, tmp_path, end):
+def test_what_runs_on_workers_can_be_read_there(submitted, tmp_path):
     """By a process that shares nothing with this one but what is installed."""
-    (step,) = (step for name, step in steps(submitted.pipeline).items() if name.endswith(end))
-    function = function_of(step)
-    assert function.urn == python_urns.PICKLED_DOFN_INFO
+    ends = ("Read", "Decode", "Score", "Tally", "Write", "Commit")
+    for end in ends:
+        (function,) = (
+            function_of(step)
+            for name, step in steps(submitted.pipeline).items()
+            if name.endswith(f"/{end}")
+        )
+        assert function.urn == python_urns.PICKLED_DOFN_INFO
+        (tmp_path / end).write_bytes(function.payload)
     reading = subprocess.run(
-        [sys.executable, "-c", READ_ON_A_WORKER],
-        input=function.payload,
+        [sys.executable, "-c", READ_ON_A_WORKER, *ends],
         capture_output=True,
         cwd=tmp_path,
         check=False,
@@ -287,14 +298,19 @@ def test_what_dataflow_cannot_do_is_told_in_one_line(arguments, told):
     assert "\n" not in str(raised.value)
 
 
-def test_a_stream_that_is_fed_reads_its_subscription(prepared, submit):
-    fed = {"watch": True, "notifications": "pubsub://project/new-audio"}
-    options = prepared.options.model_copy(update=fed)
-    submitted = submit(ClassifyStream(replace(prepared, options=options)), prepared)
-    assert submitted.job["type"] == "JOB_TYPE_STREAMING"
+@pytest.fixture(scope="module")
+def fed(prepared, submit) -> Submitted:
+    """A stream that is told of new objects."""
+    update = {"watch": True, "notifications": "pubsub://project/new-audio"}
+    options = prepared.options.model_copy(update=update)
+    return submit(ClassifyStream(replace(prepared, options=options)), prepared)
+
+
+def test_a_stream_that_is_fed_reads_its_subscription(fed):
+    assert fed.job["type"] == "JOB_TYPE_STREAMING"
     [read] = (
         step
-        for step in steps(submitted.pipeline).values()
+        for step in steps(fed.pipeline).values()
         if step.spec.urn == common_urns.composites.PUBSUB_READ.urn
     )
     payload = beam_runner_api_pb2.PubSubReadPayload.FromString(read.spec.payload)
@@ -302,12 +318,9 @@ def test_a_stream_that_is_fed_reads_its_subscription(prepared, submit):
     assert payload.with_attributes
 
 
-def test_what_is_flattened_is_encoded_alike(prepared, submit):
+def test_what_is_flattened_is_encoded_alike(fed):
     """Else it can be read in the wrong way."""
-    fed = {"watch": True, "notifications": "pubsub://project/new-audio"}
-    options = prepared.options.model_copy(update=fed)
-    submitted = submit(ClassifyStream(replace(prepared, options=options)), prepared)
-    components = submitted.pipeline.components
+    components = fed.pipeline.components
     flattens = [
         step
         for step in components.transforms.values()

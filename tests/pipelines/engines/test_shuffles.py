@@ -83,7 +83,7 @@ def bytes_an_hour(crossing: Counter, totals: dict) -> float:
 
 
 @pytest.mark.parametrize("how", [{}, {"embeddings": "float32"}], ids=["scores", "embeddings"])
-@pytest.mark.parametrize(("files", "minutes"), [(1, 60), (12, 5)])
+@pytest.mark.parametrize(("files", "minutes"), [(1, 20), (4, 5)])
 def test_an_hour_of_busy_sound_is_less_than_200_kb_in_all_shuffles(
     tmp_path, shared, yamnet_path, crossing, files, minutes, how
 ):
@@ -92,7 +92,7 @@ def test_an_hour_of_busy_sound_is_less_than_200_kb_in_all_shuffles(
     sound = np.concatenate([soxr.resample(each.mean(1), rate, RATE_HZ) for each, rate in read])
     archive = write_archive(tmp_path / "in", sound, files, minutes)
     totals = hear(archive, tmp_path / "out", yamnet_path, **how)
-    assert (totals["clips"], totals["detections"] > 10_000) == (files, True)
+    assert (totals["clips"], totals["detections"] > 3500) == (files, True)
     assert len(crossing) == 6  # objects, spans, tallies, how many rows, shards, the commit
     assert bytes_an_hour(crossing, totals) < LIMIT_BYTES_AN_HOUR
 
@@ -100,8 +100,8 @@ def test_an_hour_of_busy_sound_is_less_than_200_kb_in_all_shuffles(
 def test_so_it_is_with_the_builtin_model(tmp_path, crossing):
     rng = np.random.default_rng(7)
     sound = np.concatenate([synthesise(name, rng, 2, RATE_HZ) for name in sorted(SOUNDS)])
-    archive = write_archive(tmp_path / "in", sound.astype(np.float32), files=6, minutes=5)
+    archive = write_archive(tmp_path / "in", sound.astype(np.float32), files=2, minutes=5)
     totals = hear(archive, tmp_path / "out", "builtin")
-    assert (totals["clips"], totals["detections"] > 1500) == (6, True)
+    assert (totals["clips"], totals["detections"] > 500) == (2, True)
     assert len(crossing) == 6
     assert bytes_an_hour(crossing, totals) < LIMIT_BYTES_AN_HOUR

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,49 +21,13 @@ from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options.model import ClassifyOptions
 from earmark.pipelines.runs import watches
 from earmark.transforms.storage.paths import ListingError
-
-ROOT = Path(__file__).parents[3]
+from tests.pipelines.processes import wait_for
 
 
 @pytest.fixture
-def watch(tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def watch(classify_apart) -> Callable[[], subprocess.Popen[str]]:
     """Starts a watch of tmp_path / "in"."""
-    started = []
-
-    def start(*options: str) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "earmark",
-            "classify",
-            "--model",
-            "builtin",
-            "--watch",
-        ]
-        folders = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
-        started.append(
-            subprocess.Popen(
-                [*command, *folders, "--window_s", "1", *options],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], limit_s=60.0) -> None:
-    until = time.monotonic() + limit_s
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    return lambda: classify_apart("--watch", "--window_s", "1")
 
 
 def committed(rows, output: Path) -> Counter[str]:
@@ -75,16 +38,20 @@ def committed(rows, output: Path) -> Counter[str]:
     return Counter(Path(clip).name for (clip,) in both)
 
 
+def wait_for_rows(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    wait_for(condition, process, look_every_s=0.2)
+
+
 def test_a_watch_hears_what_comes_and_ends_whole(tmp_path, record, rows, watch):
     (tmp_path / "in").mkdir()
     output = tmp_path / "out"
     process = watch()
-    wait_for(lambda: bool(list(output.glob("_locks/*"))), process)
+    wait_for(lambda: list(output.glob("_locks/*")), process)
     record(tmp_path / "in" / "a.wav", "tone")
     (tmp_path / "in" / "broken.wav").write_bytes(b"RIFF, and then nothing of the kind")
-    wait_for(lambda: len(committed(rows, output)) == 2, process)
+    wait_for_rows(lambda: len(committed(rows, output)) == 2, process)
     record(tmp_path / "in" / "deeper" / "b.flac", "hum")
-    wait_for(lambda: len(committed(rows, output)) == 3, process)
+    wait_for_rows(lambda: len(committed(rows, output)) == 3, process)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -103,15 +70,15 @@ def test_a_watch_that_was_killed_goes_on_and_hears_anew_what_has_changed(
     for name in ("a.wav", "b.wav"):
         record(tmp_path / "in" / name, "tone")
     process = watch()
-    wait_for(lambda: len(committed(rows, output)) == 2, process)
+    wait_for_rows(lambda: len(committed(rows, output)) == 2, process)
     process.kill()
     process.communicate()
 
     record(tmp_path / "in" / "c.wav", "hum")
     process = watch()
-    wait_for(lambda: len(committed(rows, output)) == 3, process)
+    wait_for_rows(lambda: len(committed(rows, output)) == 3, process)
     record(tmp_path / "in" / "a.wav", "siren", seconds=5)
-    wait_for(lambda: ("siren",) in rows(output, "events", "label"), process)
+    wait_for_rows(lambda: ("siren",) in rows(output, "events", "label"), process)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert committed(rows, output) == {"a.wav": 1, "b.wav": 1, "c.wav": 1}
@@ -135,7 +102,7 @@ def test_a_recording_that_is_still_being_written_waits(tmp_path, record, rows, w
         time.sleep(0.2)
     assert committed(rows, output) == {"other.wav": 1}
     growing.write_bytes(whole)
-    wait_for(lambda: len(committed(rows, output)) == 2, process)
+    wait_for_rows(lambda: len(committed(rows, output)) == 2, process)
     assert rows(output, "clips", "reason") == [(None,), (None,)]
 
 
@@ -156,10 +123,10 @@ def test_what_is_left_out_is_counted_once_however_many_windows_there_are(
     record(tmp_path / "in" / "a.wav", "tone")
     (tmp_path / "in" / "notes.txt").write_text("by the pond")
     process = watch()
-    wait_for(lambda: len(committed(rows, output)) == 1, process)
+    wait_for_rows(lambda: len(committed(rows, output)) == 1, process)
     record(tmp_path / "in" / "b.wav", "hum")
     (tmp_path / "in" / "more.txt").write_text("by the brook")
-    wait_for(lambda: len(committed(rows, output)) == 2, process)
+    wait_for_rows(lambda: len(committed(rows, output)) == 2, process)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     (record_file,) = (output / "_runs").glob("*.json")

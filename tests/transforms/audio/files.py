@@ -15,6 +15,22 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]
 RATE_HZ = 48000
 
+SOUNDFILE = {
+    "wav": ("WAV", "PCM_16"),
+    "float.wav": ("WAV", "FLOAT"),
+    "adpcm.wav": ("WAV", "MS_ADPCM"),
+    "rf64": ("RF64", "PCM_24"),
+    "w64": ("W64", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "aiff": ("AIFF", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "au": ("AU", "ULAW"),
+}
+"""What soundfile makes files of each kind with, by the end of their names."""
+
 
 def tones(seconds: float = 1.0, rate_hz: int = RATE_HZ, channels: int = 2) -> Samples:
     """A swelling tone in each channel, each of its own pitch: [n, channels]."""

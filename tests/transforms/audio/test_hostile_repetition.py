@@ -20,7 +20,7 @@ from earmark.transforms.audio.recording_time import recorded_at
 from earmark.transforms.audio.sniffing import sniff
 from earmark.transforms.errors import AudioError, NotAudioError
 
-SIZE = 4_000_000
+SIZE = 2_000_000
 FMT = (b"fmt ", struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16))
 
 REPEATED = [

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from shutil import copytree
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -146,11 +147,20 @@ def killed_at(step: int) -> Callable[[pytest.MonkeyPatch], None]:
     return patch
 
 
-def test_a_commit_that_is_cut_off_anywhere_is_finished_or_undone_by_the_next_run(tmp_path):
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory) -> Path:
+    """An output of one commit, to be copied."""
+    output = tmp_path_factory.mktemp("committed") / "output"
+    commit(output, A, FIRST)
+    return output
+
+
+def test_a_commit_that_is_cut_off_anywhere_is_finished_or_undone_by_the_next_run(
+    tmp_path, committed
+):
     outcomes = []
     for step in range(200):
-        output = tmp_path / str(step)
-        commit(output, A, FIRST)
+        output = copytree(committed, tmp_path / str(step))
         with pytest.MonkeyPatch.context() as monkeypatch:
             killed_at(step)(monkeypatch)
             try:
@@ -182,13 +192,11 @@ FORGOTTEN = {
 """In which folders a disk has not written down names by itself when the power fails."""
 
 
-@pytest.mark.parametrize("forgotten", FORGOTTEN)
-def test_a_commit_outlives_a_loss_of_power_at_any_step(tmp_path, forgotten):
+def test_a_commit_outlives_a_loss_of_power_at_any_step(tmp_path, committed):
     if not Path("/proc/self/fd").exists():
         pytest.skip("what is synced is told from /proc")
     for step in range(200):
-        output, left = tmp_path / f"{step}", tmp_path / f"{step}-left"
-        commit(output, A, FIRST)
+        output = copytree(committed, tmp_path / f"{step}")
         with pytest.MonkeyPatch.context() as monkeypatch:
             disk = ForgetfulDisk(output, monkeypatch)
             killed_at(step)(monkeypatch)
@@ -197,28 +205,30 @@ def test_a_commit_outlives_a_loss_of_power_at_any_step(tmp_path, forgotten):
                 is_over = True
             except KilledError:
                 is_over = False
-            disk.left(left, FORGOTTEN[forgotten])
+            for name, forgotten in FORGOTTEN.items():
+                disk.left(tmp_path / name, forgotten)
             disk.close()
-        recover(str(left))
-        got = versions(left)
-        assert set(got.values()) == {1}, step
-        assert set(got) in (OLD, NEW), step
-        assert scores(left) == (NEW_SCORES if set(got) == NEW else OLD_SCORES), step
-        assert set(got) == NEW or not is_over
+        for left in (tmp_path / name for name in FORGOTTEN):
+            recover(str(left))
+            got = versions(left)
+            assert set(got.values()) == {1}, (step, left.name)
+            assert set(got) in (OLD, NEW), (step, left.name)
+            assert scores(left) == (NEW_SCORES if set(got) == NEW else OLD_SCORES), step
+            assert set(got) == NEW or not is_over, left.name
+            shutil.rmtree(left)
         if is_over:
             break
         shutil.rmtree(output)
-        shutil.rmtree(left)
     assert is_over
 
 
-def test_recovering_may_be_cut_off_as_well(tmp_path):
+def test_recovering_may_be_cut_off_as_well(tmp_path, committed):
+    staged = copytree(committed, tmp_path / "staged")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(committing, "carry_out", lambda *_: None)
+        commit(staged, B, SECOND, SUPERSEDED)
     for step in range(60):
-        output = tmp_path / str(step)
-        commit(output, A, FIRST)
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr(committing, "carry_out", lambda *_: None)
-            commit(output, B, SECOND, SUPERSEDED)
+        output = copytree(staged, tmp_path / str(step))
         with pytest.MonkeyPatch.context() as monkeypatch:
             killed_at(step)(monkeypatch)
             try:

@@ -85,10 +85,13 @@ def write(results: list[ClipResult], output: Path, listed: int, num_shards: int 
     conclude(str(output), run_id, {"run_id": run_id, "note": "kept"})
 
 
-@pytest.fixture(params=[None, 1, 3], ids=["shards by rows", "one shard", "three shards"])
-def output(request, tmp_path: Path) -> Path:
-    write(RESULTS, tmp_path, len(RESULTS), request.param)
-    return tmp_path
+@pytest.fixture(
+    scope="module", params=[None, 1, 3], ids=["shards by rows", "one shard", "three shards"]
+)
+def output(request, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("output")
+    write(RESULTS, folder, len(RESULTS), request.param)
+    return folder
 
 
 def rows(output: Path, table: str, columns: str = "*") -> list[tuple]:
