@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 
 import grpc
 from apache_beam.options.pipeline_options import (
@@ -15,9 +15,11 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
 )
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from apache_beam.runners.runner import PipelineResult
 
 from earmark.pipelines.engines.remote import RemoteEngine
-from earmark.pipelines.errors import UsageError
+from earmark.pipelines.errors import RunError, UsageError
+from earmark.pipelines.interrupts import Interrupts
 
 _TIMEOUT_S = 20.0
 
@@ -58,12 +60,26 @@ class FlinkEngine(RemoteEngine):
         """A name that no other job has, since jobs are found by it to be cancelled."""
         return f"{given or 'earmark'}-{what}"
 
+    def await_end(
+        self, start: Callable[[], PipelineResult], interrupts: Interrupts, job: PipelineOptions
+    ) -> str:
+        """Start a job and wait until it has ended: see RemoteEngine."""
+        return super().await_end(partial(_started, start), interrupts, job)
+
     def cancel_there(self, job: PipelineOptions) -> None:
         """Cancel it at Flink: the job server calls it cancelled, and lets it run on."""
         for url in _jobs(job):
             urllib.request.urlopen(
                 urllib.request.Request(f"{url}?mode=cancel", method="PATCH"), timeout=_TIMEOUT_S
             )
+
+
+def _started(start: Callable[[], PipelineResult]) -> PipelineResult:
+    try:
+        return start()
+    except (OSError, RuntimeError) as error:  # Java or the job server's program is missing
+        said = " ".join(str(error).split())[:500]
+        raise RunError(f"the job could not be started: {said}") from error
 
 
 def job_server(options: PipelineOptions) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias, Union
@@ -24,6 +25,7 @@ from earmark.transforms.elements import (
     AudioObject,
     Ending,
     FrameBlock,
+    FrameScores,
     HeadLabels,
     SignalLevel,
     Span,
@@ -156,6 +158,7 @@ def label(
 
     Returns:
       All frames, also those without a label, in order of their start, then of their channel.
+      A warning says how many have none since samples in them are NaN, infinite or too large.
 
     Raises:
       AudioError: the recording cannot be decoded, or not to its end.
@@ -170,11 +173,16 @@ def label(
         raise UsageError(str(error)) from error
     settings, grid = Settings(decoding, heads, least, checked.top_k), decoding.grid
     heard: list[tuple[int, int, tuple[ScoredLabel, ...]]] = []
-    duration_s = 0.0
+    duration_s, not_scored = 0.0, 0
     for block in _blocks(audio, sample_rate_hz, decoding):
-        heard += _labelled(block, classifier, settings)
+        scored = score_block(block, classifier)
+        not_scored += int(np.isnan(scored.scores).any(axis=1).sum())
+        heard += _labelled(block, scored, settings)
         if block.ending is not None and block.ending.header is not None:
             duration_s = block.ending.samples / block.ending.header.sample_rate_hz
+    if not_scored:
+        said = "samples or scores in them are NaN, infinite or too large"
+        warnings.warn(f"{not_scored} frames have no labels: {said}", RuntimeWarning, stacklevel=2)
     starts_s = grid.start_s(np.array([frame for frame, _, _ in heard], np.int32)).tolist()
     ends_s = grid.end_s(np.array([frame for frame, _, _ in heard], np.int32), duration_s).tolist()
     return [
@@ -200,10 +208,10 @@ def _frames(blocks: Iterator[FrameBlock], grid: FrameGrid) -> Iterator[Frame]:
 
 
 def _labelled(
-    block: FrameBlock, classifier: AudioClassifier, settings: Settings
+    block: FrameBlock, scored: FrameScores, settings: Settings
 ) -> Iterator[tuple[int, int, tuple[ScoredLabel, ...]]]:
     """The frames of a block with their channels and labels, by frame, then by channel."""
-    hits = find_hits(score_block(block, classifier), settings)
+    hits = find_hits(scored, settings)
     names = [(label, head.name) for head in settings.heads for label in head.labels]
     heard: dict[tuple[int, int], list[ScoredLabel]] = {}
     for frame, channel, index, score in zip(

@@ -212,6 +212,6 @@ def _embeddings(result: ScoredClip, settings: Settings) -> ClipEmbeddings | None
 
 def _objects(uri: str, all_files: bool) -> Iterator[AudioObject]:
     """What a URI means: one object, or of an archive each member that can be audio by name."""
-    for found in look_up_with_members(anywhere(os.fspath(uri)), all_files):
+    for found in look_up_with_members(anywhere(os.fsdecode(uri)), all_files):
         if found.skipped_as is None:
             yield found.object

@@ -263,7 +263,7 @@ def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_beam_flags(
-    flags: Sequence[str], command: Command, own: Iterable[str], together: Sequence[str]
+    flags: Sequence[str], command: Command, own: Sequence[str], together: Sequence[str]
 ) -> None:
     """Refuse flags that neither Beam nor the engine knows; Beam would only warn and ignore them."""
     if not flags:
@@ -277,6 +277,8 @@ def _check_beam_flags(
         unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:
         word = unknown[0].split("=")[0]
+        if word.removeprefix("--") in own:
+            raise UsageError(f"{word}: an option of {command.name} itself, not one of Beam's")
         if word.removeprefix("--") in command.without:
             raise UsageError(f"{word}: not an option of {command.name}, only of earmark classify")
         if not word.startswith("-"):

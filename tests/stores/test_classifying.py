@@ -10,7 +10,7 @@ import pytest
 
 from earmark.pipelines.cli import main
 from earmark.transforms.output import read
-from earmark.transforms.storage import whole_files
+from earmark.transforms.storage.object_stores import ObjectStores
 from tests.stores.faults import SECRET, Faults, Store
 
 COMPARED = {
@@ -112,15 +112,15 @@ def test_a_commit_that_was_cut_off_is_finished_by_the_next_run(
     upload(archive, store)
     renamed: list[object] = []
 
-    def rename_once(moves: list[tuple[str, str]]) -> None:
+    def rename_once(stores: ObjectStores, moves: list[tuple[str, str]]) -> None:
         renamed.append(moves)
         if len(renamed) == 2:
             raise RuntimeError("killed")
-        rename(moves)
+        rename(stores, moves)
 
-    rename = whole_files.rename
+    rename = ObjectStores.rename
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(whole_files, "rename", rename_once)
+        patch.setattr(ObjectStores, "rename", rename_once)
         with pytest.raises(RuntimeError, match="killed"):
             classify(store.uri("in"), store.uri("out"))
     assert any("/_staging-" in name for name in store.get_all())

@@ -15,9 +15,9 @@ from earmark.transforms.storage import (
     create_file,
     exists,
     list_below,
-    look,
     move_whole,
     read_uri,
+    store_of,
     use_options,
     write_whole,
 )
@@ -43,7 +43,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_what_is_not_there_is_told_to_be_missing() -> None:
     assert not exists("hdfs://out/a.json")
     with pytest.raises(FileNotFoundError):
-        look("hdfs://out/a.json")
+        store_of("hdfs://out").look("hdfs://out/a.json")
     assert list(list_below("hdfs://out/a")) == []
     write_whole("hdfs://a.json", b"x")
     assert [each.uri for each in list_below("hdfs://a")] == ["hdfs://a.json"]

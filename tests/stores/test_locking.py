@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from earmark.transforms.output import LockedError, locked
 from earmark.transforms.output import lock as output_lock
-from earmark.transforms.storage import StoreError, create_if_absent
+from earmark.transforms.storage import StoreError, store_of
+from earmark.transforms.storage.object_stores import ObjectStores
 from tests.stores.faults import Faults, Store
 
 RUNS = [f"20261101T120000Z-0000000{number}" for number in range(4)]
@@ -38,7 +40,8 @@ def test_of_runs_that_come_at_once_one_is_let_in(store: Store, faults: Faults) -
 def test_of_those_that_create_an_object_at_once_one_does(store: Store) -> None:
     contents = [str(number).encode() for number in range(8)]
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda each: create_if_absent(store.uri("a"), each), contents))
+        create = partial(store_of(store.url).create_if_absent, store.uri("a"))
+        made = list(threads.map(create, contents))
     (content,) = (each for each, is_made in zip(contents, made, strict=True) if is_made)
     assert store.get_all() == {"a": content}
 
@@ -58,7 +61,7 @@ def test_a_store_that_knows_no_turns_has_runs_look_for_each_other_all_the_same(
     def refuse(*_: object) -> bool:
         raise StoreError("501 Not Implemented")
 
-    monkeypatch.setattr(output_lock, "create_if_absent", refuse)
+    monkeypatch.setattr(ObjectStores, "create_if_absent", refuse)
     with locked(store.uri("out"), RUNS[0]):
         with pytest.raises(LockedError), locked(store.uri("out"), RUNS[1]):
             pass

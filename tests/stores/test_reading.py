@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from apache_beam.io.filesystems import FileSystems
@@ -20,7 +21,7 @@ from earmark.transforms.storage import (
     delete_files,
     is_same_version,
     object_stores,
-    stores,
+    store_of,
     write_whole,
 )
 from earmark.transforms.storage.clients import forget_clients
@@ -157,9 +158,17 @@ class TestListing:
         with pytest.raises(ListingError, match="credentials"):
             check_patterns((s3.uri("**"),))
 
-    def test_a_missing_bucket_is_told(self, s3: Store) -> None:
+    def test_a_missing_bucket_is_told(self, store: Store) -> None:
         with pytest.raises(ListingError, match="there is no bucket nowhere"):
-            check_patterns(("s3://nowhere/**",))
+            check_patterns((f"{store.url.replace('archive', 'nowhere')}/**",))
+
+    def test_a_store_is_asked_once_whether_it_is_there(self, store: Store) -> None:
+        for name in ("a.wav", "b.wav"):
+            store.put(name, b"x")
+        for name in ("a.wav", "b.wav"):
+            check_patterns((store.uri(name),))
+        asked = [each for each in store.proxy.requests if "earmark-asks" in unquote(each)]
+        assert len(asked) == 1
 
     def test_a_password_in_a_uri_is_refused_unseen(self) -> None:
         with pytest.raises(ListingError) as refused:
@@ -233,7 +242,7 @@ class TestWriting:
     def test_an_object_takes_the_place_and_the_name_of_another(self, store: Store) -> None:
         store.put("a", b"new")
         store.put("b", b"old")
-        stores.rename([(store.uri("a"), store.uri("b"))])
+        store_of(store.url).rename([(store.uri("a"), store.uri("b"))])
         assert store.get_all() == {"b": b"new"}
 
 

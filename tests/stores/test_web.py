@@ -14,6 +14,7 @@ from earmark.transforms.decoding.local_copies import local_copy
 from earmark.transforms.errors import ReadError
 from earmark.transforms.listing import check_patterns
 from earmark.transforms.storage import ListingError, StoreError, look_up, open_file, read_uri
+from earmark.transforms.storage.stores import store_of
 from tests.stores.faults import Faults
 from tests.stores.web import Web
 
@@ -34,6 +35,37 @@ def test_a_file_comes_whole_whatever_its_name(web: Web, path: str) -> None:
     assert (found.uri, found.size_bytes) == (web.url + path, len(CONTENT))
     with local_copy(found) as copy:
         assert Path(copy).read_bytes() == CONTENT
+
+
+def test_a_scheme_may_be_in_capitals(web: Web) -> None:
+    web.files["/a.wav"] = CONTENT
+    assert read_uri(f"{web.url}/a.wav".replace("http", "HTTP")) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.wav#b.wav", "a URL has no '#': write %23"),  # which would ask for a.wav
+        ("a\n.wav", "write %0A"),  # likewise
+        ("a.wav?token=hush", "credentials don't go into URIs"),
+    ],
+)
+def test_what_would_not_be_asked_for_is_told(web: Web, name: str, said: str) -> None:
+    web.files["/a.wav"] = CONTENT
+    with pytest.raises(ReadError, match=said), local_copy(look_up(f"{web.url}/{name}")):
+        pass
+    assert not any("a.wav" in request for request in web.proxy.requests)
+
+
+@pytest.mark.parametrize("etag", ETAGS)
+def test_what_is_replaced_while_it_is_read_is_not_read_on(web: Web, etag: str) -> None:
+    web.etag, web.files["/a.wav"] = etag, CONTENT
+    web.proxy.misbehave(Faults(cut=1.0))
+    _, chunks = store_of(web.url).read(f"{web.url}/a.wav", None)
+    web.files["/a.wav"], web.modified = CONTENT[::-1], "Thu, 22 Oct 2015 07:28:00 GMT"
+    web.proxy.misbehave(Faults())
+    with pytest.raises(StoreError, match="has changed while it was read"):
+        b"".join(chunks)
 
 
 @pytest.mark.parametrize("etag", ETAGS)
@@ -93,6 +125,7 @@ def test_members_of_an_archive_are_listed_by_parts_of_it(
     ("pattern", "said"),
     [
         ("/gone.wav", "does not exist, or cannot be read"),
+        ("/a#b.wav", "cannot be read: a URL has no '#'"),
         ("/*.wav", "a web server has no listing"),
         ("/a.wav?token=hush", "credentials don't go into URIs"),
     ],
@@ -127,6 +160,29 @@ def test_a_manifest_of_files_on_the_web_gives_the_rows_of_local_ones(
     flags = ["--input", f"{web.url}/a.wav", "--output", f"{tmp_path}/remote", "--model", "builtin"]
     assert main(["classify", *flags]) == 0
     assert rows(tmp_path / "remote", "clips", "clip, version") == before
+
+
+def test_what_nobody_can_be_asked_for_is_a_failure_that_says_so(
+    web: Web,
+    record: Callable[..., Path],
+    rows: Callable[..., list[tuple]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    web.files["/a.wav"] = record(tmp_path / "a.wav", "tone").read_bytes()
+    dead = "http://127.0.0.1:9"
+    uris = [f"{web.url}/a.wav", f"{dead}/a.wav", "az://archive/a.wav", f"{web.url}/a.wav?pwd=hush"]
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("\n".join(["uri", *uris]))
+    output = tmp_path / "out"
+    flags = ["--input", str(manifest), "--output", str(output), "--model", "builtin"]
+    assert main(["classify", *flags]) == 0
+    assert rows(output, "clips", "clip") == [(uris[0],)]
+    said = dict(rows(output, "failures", "clip, message"))
+    assert said[uris[1]] == f"{uris[1]}: nobody answers at {dead}: Connection refused"
+    assert "set AZURE_STORAGE_ACCOUNT_NAME" in said[uris[2]]
+    assert "credentials don't go into URIs" in said[f"{web.url}/a.wav?pwd=***"]
 
 
 def test_an_output_on_a_web_server_is_refused(

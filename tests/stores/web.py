@@ -16,6 +16,7 @@ class Web:
       url: where it is, behind the proxy.
       files: what it has, by path and query.
       etag: how it writes ETags; empty if it gives none.
+      modified: when its files were, as it says.
       answers_head: whether it answers HEAD.
       named: which of the files a request's path and query mean.
     """
@@ -23,6 +24,7 @@ class Web:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.etag, self.answers_head = '"{}"', True
+        self.modified = "Wed, 21 Oct 2015 07:28:00 GMT"
         self.named: Callable[[str], str] = lambda path: path
         web = self
 
@@ -70,7 +72,7 @@ class Web:
             request.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         if etag:
             request.send_header("ETag", etag)
-        request.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+        request.send_header("Last-Modified", self.modified)
         request.send_header("Content-Length", str(stop - start))
         request.end_headers()
         if not is_head:

@@ -34,16 +34,15 @@ from earmark.transforms.output.folder import LOCKS, TURN, matching, remove_empty
 from earmark.transforms.storage import (
     STORE_ERRORS,
     StoreError,
-    create_if_absent,
     delete_files,
     exists,
     is_run_id,
     join,
     local_path,
-    look,
     make_folder,
     read_uri,
     shown,
+    store_of,
     write_whole,
 )
 
@@ -206,7 +205,9 @@ def _holding_token(path: str, run_id: str) -> Iterator[None]:
     is_there = False
     with suppress(StoreError):  # it doesn't support exclusive creation
         until = time.monotonic() + _TURN_S
-        while not create_if_absent(path, run_id.encode()) and time.monotonic() < until:
+        while (
+            not store_of(path).create_if_absent(path, run_id.encode()) and time.monotonic() < until
+        ):
             time.sleep(_LOOK_S / 2)
         is_there = True
     try:
@@ -332,7 +333,7 @@ def _changed_s(path: str) -> float:
     with suppress(*STORE_ERRORS):
         if local_path(path) is not None:
             return os.stat(path).st_mtime
-        return look(path).changed_s
+        return store_of(path).look(path).changed_s
     return 0.0
 
 

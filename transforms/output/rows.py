@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from errno import EIO
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ from earmark.transforms.storage import (
     StoreError,
     check_known,
     check_reachable,
+    is_run_id,
     local_path,
     normal_path,
     open_file,
@@ -52,6 +54,10 @@ class NoSuchTableError(KeyError):
         return str(self.args[0])
 
 
+class NoSuchColumnError(NoSuchTableError):
+    """A table has no such column; the message is one line."""
+
+
 @dataclass(frozen=True, repr=False)
 class Rows:
     """The rows of a table, none of which is loaded before it is asked for.
@@ -74,8 +80,9 @@ class Rows:
         return self.dataset.scanner().to_reader().__arrow_c_stream__(requested_schema)
 
     def count(self) -> int:
-        """How many rows there are, by the footers of the files."""
-        return int(self.dataset.count_rows())
+        """How many rows there are, by the footers of the files; raises as `arrow` does."""
+        with _naming_broken(self.dataset.files):
+            return int(self.dataset.count_rows())
 
     def arrow(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -85,8 +92,20 @@ class Rows:
         Args:
           columns: those that are wanted; None for all.
           where: which rows, such as `pyarrow.compute.field("score") > 0.5`; None for all.
+
+        Raises:
+          BrokenTableError: a file is broken; one line names it.
+          NoSuchColumnError: there is no such column.
         """
-        return self.dataset.to_table(columns=columns, filter=where)
+        columns = [columns] if isinstance(columns, str) else columns
+        columns = None if columns is None else list(columns)
+        there = self.dataset.schema.names
+        if missing := [each for each in columns or () if each not in there]:
+            raise NoSuchColumnError(
+                f"{self.name} has no column {missing[0]!r}; it has {', '.join(there)}"
+            )
+        with _naming_broken(self.dataset.files):
+            return self.dataset.to_table(columns=columns, filter=where)
 
     def to_pandas(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -126,8 +145,13 @@ class Tables(Mapping[str, Rows]):
         return {key.removeprefix(PREFIX): said[key] for key in said if key not in own}
 
     def runs(self) -> list[dict[str, Any]]:
-        """What the files of the runs that are whole say, the first run first."""
-        return [json.loads(read_uri(path)) for path in matching(self._output, RUNS, "*.json")]
+        """What the files of the runs that are whole say, the first run first.
+
+        Raises:
+          BrokenTableError: one is no file of a run; one line names it.
+        """
+        paths = matching(self._output, RUNS, "*.json")
+        return [_run_record(path) for path in paths if is_run_id(PurePath(path).stem)]
 
     def _paths(self, name: str) -> list[str]:
         is_known = name in (table.name for table in TABLES)
@@ -146,7 +170,7 @@ def read(output: str | os.PathLike[str]) -> Tables:
       FileNotFoundError: no run has written rows there.
       ValueError: the URI is of a store that is not known or does not answer.
     """
-    uri = os.fspath(output)
+    uri = os.fsdecode(output)
     path = local_path(uri)
     if path is None:
         check_known(uri)
@@ -165,7 +189,11 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
       BrokenTableError: it, or what is read of it in the context, is no Parquet.
       OSError: it cannot be opened, or a store failed.
     """
-    with _told_with(path), _opened(path) as source, pq.ParquetFile(source) as file:
+    with (
+        _told_with(path),
+        _opened(path) as source,
+        pq.ParquetFile(source, page_checksum_verification=True) as file,
+    ):
         yield file
 
 
@@ -215,10 +243,51 @@ def _dataset(paths: Sequence[str]) -> ds.Dataset:
 
     is_local = local_path(paths[0]) is not None
     filesystem = fs.LocalFileSystem() if is_local else fs.PyFileSystem(_StoreFiles())
-    schema = read_footer(paths[0]).schema.to_arrow_schema().remove_metadata()
-    parquet = ds.ParquetFileFormat()
+    schema = _schema(sorted({paths[0], paths[-1]}))
+    verifying = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    parquet = ds.ParquetFileFormat(default_fragment_scan_options=verifying)
     fragments = [parquet.make_fragment(path, filesystem) for path in paths]
     return ds.FileSystemDataset(fragments, schema, parquet, filesystem)
+
+
+def _schema(paths: Sequence[str]) -> pa.Schema:
+    """The columns of the first file and the last, between which earmark may have got newer."""
+    schemas = [read_footer(each).schema.to_arrow_schema().remove_metadata() for each in paths]
+    for path, schema in zip(paths, schemas, strict=True):
+        if "clip" not in schema.names:
+            raise BrokenTableError(f"{shown(path)} has no column clip: no run has written it")
+    try:
+        return pa.unify_schemas(schemas)
+    except pa.ArrowException as error:
+        said = " ".join(str(error).split())
+        raise BrokenTableError(f"{shown(paths[-1])} has other columns: {said}") from error
+
+
+@contextmanager
+def _naming_broken(paths: Sequence[str]) -> Iterator[None]:
+    """Have an error of Arrow's that a file is to blame for name that file."""
+    try:
+        yield
+    except OSError:  # of a page: only reading all tells of which file
+        for path in paths:
+            with open_table(path) as file:
+                for _ in file.iter_batches():
+                    pass
+        raise
+    except pa.ArrowException:
+        for _ in read_footers(paths):
+            pass
+        raise
+
+
+def _run_record(path: str) -> dict[str, Any]:
+    try:
+        record = json.loads(read_uri(path))
+    except (ValueError, RecursionError) as error:
+        raise BrokenTableError(f"{shown(path)} cannot be read: it is not JSON") from error
+    if not isinstance(record, dict):
+        raise BrokenTableError(f"{shown(path)} cannot be read: it is no record of a run")
+    return record
 
 
 class _StoreFiles(fs.FileSystemHandler):  # type: ignore[misc]

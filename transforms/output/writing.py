@@ -148,6 +148,7 @@ def _writer(sink: BinaryIO, table: Table, schema: pa.Schema) -> pq.ParquetWriter
         schema,
         compression="zstd",
         write_page_index=True,
+        write_page_checksum=True,
         store_schema=table.keeps_schema,  # dictionary-encoded strings would be categories
         sorting_columns=order,
     )

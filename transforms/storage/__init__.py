@@ -1,6 +1,10 @@
 """Paths, URIs and object stores: looking objects up, reading them, and writing files whole."""
 
-from earmark.transforms.storage.checking import check_store
+from earmark.transforms.storage.checking import (
+    check_known,
+    check_reachable,
+    check_store,
+)
 from earmark.transforms.storage.clients import use_options
 from earmark.transforms.storage.lookup import (
     find,
@@ -24,7 +28,6 @@ from earmark.transforms.storage.paths import (
     scheme,
     shown,
 )
-from earmark.transforms.storage.reachability import check_known, check_reachable
 from earmark.transforms.storage.reading import fetched, read_small, read_uri
 from earmark.transforms.storage.run_names import (
     ROUND,
@@ -46,12 +49,11 @@ from earmark.transforms.storage.stored import (
     reason,
 )
 from earmark.transforms.storage.stores import (
-    create_if_absent,
     exists,
     list_below,
-    look,
     open_file,
     persisting,
+    store_of,
 )
 from earmark.transforms.storage.temporary_copies import temporary_copy
 from earmark.transforms.storage.whole_files import (
@@ -82,7 +84,6 @@ __all__ = [
     "check_reachable",
     "check_store",
     "create_file",
-    "create_if_absent",
     "delete_files",
     "exists",
     "fetched",
@@ -98,7 +99,6 @@ __all__ = [
     "local_object",
     "local_path",
     "local_uri",
-    "look",
     "look_up",
     "make_folder",
     "move_whole",
@@ -113,6 +113,7 @@ __all__ = [
     "scheme",
     "shown",
     "status_of",
+    "store_of",
     "sync",
     "temporary_copy",
     "trouble_with",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import BinaryIO, cast
 
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
@@ -11,15 +11,8 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 from earmark.transforms.elements import ByteRange
 from earmark.transforms.storage.clients import beam_filesystem
 from earmark.transforms.storage.retrying import retrying
-from earmark.transforms.storage.stored import (
-    READ_BYTES,
-    STORE_ERRORS,
-    Reading,
-    Stored,
-    StoreError,
-    is_missing,
-    reason,
-)
+from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
+from earmark.transforms.storage.telling import told
 
 
 class BeamFiles:
@@ -28,7 +21,7 @@ class BeamFiles:
     def look(self, uri: str) -> Stored:
         """What there is at a URI."""
         filesystem = beam_filesystem(uri)
-        with _told():
+        with told(uri):
             if filesystem.has_dirs() and not filesystem.exists(uri):  # of which HDFS has no code
                 raise FileNotFoundError("is not there")
             return _stored(filesystem.metadata(uri))
@@ -38,7 +31,7 @@ class BeamFiles:
         filesystem = beam_filesystem(beginning)
         if filesystem.has_dirs():
             folder = beginning[: beginning.rindex("/") + 1]
-            with _told():
+            with told(beginning):
                 is_there = filesystem.exists(folder)
             yield from _walk(filesystem, folder) if is_there else ()
             return
@@ -53,14 +46,14 @@ class BeamFiles:
 
     def open(self, uri: str) -> BinaryIO:
         """A file to be read from any position."""
-        with _told():
+        with told(uri):
             opened = beam_filesystem(uri).open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
         return cast(BinaryIO, opened)
 
     def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
         """A file to be written."""
         filesystem = beam_filesystem(uri)
-        with _told():
+        with told(uri):
             if filesystem.has_dirs():  # where nothing is written over
                 self.delete(filter(filesystem.exists, [uri]))
             created = filesystem.create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
@@ -73,7 +66,7 @@ class BeamFiles:
     def make_folder(self, folder: str) -> None:
         """Make a folder, where the filesystem has such things."""
         filesystem = beam_filesystem(folder)
-        with _told():
+        with told(folder):
             if not filesystem.exists(folder):
                 filesystem.mkdirs(folder)
 
@@ -81,21 +74,21 @@ class BeamFiles:
         """Give files other names; files that have these are replaced."""
         sources, targets = (list(uris) for uris in zip(*moves, strict=True))
         filesystem = beam_filesystem(targets[0])
-        with _told():
+        with told(targets[0]):
             if filesystem.has_dirs():  # which renames onto nothing
                 self.delete(filter(filesystem.exists, targets))
             filesystem.rename(sources, targets)
 
     def delete(self, uris: Iterable[str]) -> None:
         """Delete files."""
-        with _told():
-            if files := list(uris):
+        if files := list(uris):
+            with told(files[0]):
                 beam_filesystem(files[0]).delete(files)
 
     def _chunks(self, stored: Stored, start: int, stop: int) -> Iterator[bytes]:
         done = start
         for attempt in retrying(_passes):
-            with attempt, _told(), self.open(stored.uri) as file:
+            with attempt, told(stored.uri), self.open(stored.uri) as file:
                 file.seek(done)
                 while chunk := file.read(min(READ_BYTES, stop - done)):
                     done += len(chunk)
@@ -136,7 +129,7 @@ def _listed(filesystem: FileSystem, beginning: str) -> Iterator[Stored]:
     Beam's match, which calls it, holds the whole list in memory, and finds nothing in a folder
     whose name has one of the signs of its patterns.
     """
-    with _told():
+    with told(beginning):
         yield from map(_stored, filesystem._list(beginning))
 
 
@@ -148,15 +141,3 @@ def _passes(error: BaseException) -> bool:
     return isinstance(error, OSError) and not (
         isinstance(cause, refused) or getattr(cause, "exception_details", None)
     )
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Have errors of Beam and of the stores' libraries told in one line, as those of a store."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except STORE_ERRORS as error:
-        kind = FileNotFoundError if is_missing(error) else StoreError
-        raise kind(reason(error)) from error

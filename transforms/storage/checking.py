@@ -1,10 +1,22 @@
-"""Whether a URI is one that a store can be asked for."""
+"""Whether a store can be used, told in seconds and in one line before anything else is done."""
 
 from __future__ import annotations
 
-from earmark.transforms.storage.paths import ListingError, is_web, shown
-from earmark.transforms.storage.reachability import check_known, check_reachable
+from importlib.util import find_spec
+
+from apache_beam.io.filesystem import FileSystem
+
+from earmark.transforms.storage.clients import SCHEMES, is_object_store, probe, root_of
+from earmark.transforms.storage.paths import ListingError, is_web, local_path, scheme, shown
+from earmark.transforms.storage.stored import UNUSABLE_ERRORS, reason
 from earmark.transforms.text import holds_credentials
+
+_EXTRAS = {
+    "gs": ("google.auth", "earmark[gcp]"),
+    "s3": ("boto3", "earmark[aws]"),
+    "azfs": ("azure.storage.blob", "apache-beam[azure]"),
+    "hdfs": ("hdfs", "apache-beam[hadoop]"),
+}
 
 
 def check_store(uri: str, *, to_write: bool = False) -> None:
@@ -20,3 +32,53 @@ def check_store(uri: str, *, to_write: bool = False) -> None:
     if to_write and is_web(uri):
         raise ListingError(f"{shown(uri)}: files on web servers can be read, not written")
     check_reachable(uri)
+
+
+def check_known(uri: str) -> None:
+    """Check that there is a filesystem for a URI, and what it needs is installed.
+
+    Raises:
+      ListingError: there isn't; the message says what to install.
+    """
+    name = scheme(uri)
+    if name is None or local_path(uri) is not None:
+        return
+    module, extra = _EXTRAS.get(name, ("", ""))
+    if module and not _is_installed(module):
+        raise ListingError(f"{shown(uri)}: {name}:// needs an extra: pip install '{extra}'")
+    known = {*SCHEMES, *(each.scheme() for each in FileSystem.get_all_subclasses())}
+    if name not in known:
+        there = ", ".join(f"{each}://" for each in sorted({*_EXTRAS, *known} - _NO_STORES))
+        raise ListingError(
+            f"{shown(uri)}: no filesystem is known for it; known are paths, file:///, {there}"
+        )
+
+
+_NO_STORES = {None, "earmark-options"}
+
+
+def check_reachable(uri: str) -> None:
+    """Ask a store once whether it is there; its library would try for minutes.
+
+    Raises:
+      ListingError: nobody answers there, or there are no credentials, or no such bucket.
+    """
+    root = root_of(uri)
+    try:
+        if is_object_store(root):
+            probe(root)
+    except UNUSABLE_ERRORS as error:
+        raise ListingError(f"{shown(uri)}: {reason(error)}") from error
+
+
+def check_server(uri: str) -> None:
+    """Ask a web server once whether it is there, if the URI is of one; raises as the above does."""
+    if is_web(uri):
+        check_reachable(uri)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

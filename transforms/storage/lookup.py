@@ -6,10 +6,11 @@ import os
 import stat
 
 from earmark.transforms.elements import AudioObject
-from earmark.transforms.storage.paths import local_path, local_uri
+from earmark.transforms.storage.checking import check_server
+from earmark.transforms.storage.paths import ListingError, local_path, local_uri, shown
 from earmark.transforms.storage.signed_urls import EXPIRED, has_expired, without_signature
-from earmark.transforms.storage.stored import UNUSABLE_ERRORS, Stored, is_missing
-from earmark.transforms.storage.stores import look
+from earmark.transforms.storage.stored import UNUSABLE_ERRORS, Stored, is_missing, reason
+from earmark.transforms.storage.stores import store_of
 from earmark.transforms.text import holds_credentials, masked
 
 
@@ -22,7 +23,8 @@ def look_up(uri: str) -> AudioObject:
     if holds_credentials(key):  # no store takes a password in a URI, and no row should hold one
         return AudioObject(masked(key), None, "")
     try:
-        return remote_object(look(uri))._replace(address=address)
+        check_server(uri)
+        return remote_object(store_of(uri).look(uri))._replace(address=address)
     except UNUSABLE_ERRORS:
         return AudioObject(key, None, "", address)
 
@@ -37,8 +39,7 @@ def trouble_with(uri: str) -> str:
     """Why an object cannot be looked up, or a folder not be read, such as "does not exist"."""
     path = local_path(uri)
     if path is None:
-        why = f": {EXPIRED}" if has_expired(uri) else ""
-        return f"does not exist, or cannot be read{why}"
+        return _remote_trouble(uri)
     try:
         if stat.S_ISDIR(os.stat(path).st_mode):
             os.scandir(path).close()
@@ -49,10 +50,24 @@ def trouble_with(uri: str) -> str:
     return "is not a regular file"
 
 
+def _remote_trouble(uri: str) -> str:
+    if has_expired(uri):
+        return f"does not exist, or cannot be read: {EXPIRED}"
+    try:
+        check_server(uri)
+        store_of(uri).look(uri)
+    except ListingError as error:
+        return str(error).removeprefix(f"{shown(uri)}: ")
+    except UNUSABLE_ERRORS as error:
+        if not is_missing(error):
+            return f"cannot be read: {reason(error)}"
+    return "does not exist, or cannot be read"
+
+
 def _is_missing(uri: str) -> bool:
     path = local_path(uri)
     try:
-        _ = look(uri) if path is None else os.lstat(path)
+        _ = store_of(uri).look(uri) if path is None else os.lstat(path)
     except UNUSABLE_ERRORS as error:
         return is_missing(error)
     return False

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import timedelta
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -14,18 +13,20 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 
 from earmark.transforms.elements import ByteRange
-from earmark.transforms.storage.clients import Client, azure_client, client_of, placed, root_of
+from earmark.transforms.storage.clients import Client, client_of, placed, root_of
 from earmark.transforms.storage.paths import is_web, scheme
 from earmark.transforms.storage.retrying import TRIES, retrying
-from earmark.transforms.storage.signed_urls import refusal, without_signature
-from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
-from earmark.transforms.text import printable
+from earmark.transforms.storage.signed_urls import without_signature
+from earmark.transforms.storage.stored import (
+    READ_BYTES,
+    Reading,
+    Stored,
+    StoreError,
+    is_same_version,
+)
+from earmark.transforms.storage.telling import told
 
 _PAGE = 1000
-
-
-class OddNameError(StoreError):
-    """There is an object whose name obstore cannot take."""
 
 
 class ObjectStores:
@@ -33,9 +34,8 @@ class ObjectStores:
 
     def look(self, uri: str) -> Stored:
         """What there is at a URI."""
-        client, key = placed(uri)
-        with _told(uri):
-            return _stored(uri, _head(client, key, uri))
+        with told(uri):
+            return _stored(uri, _head(*placed(uri), uri))
 
     def list_below(self, beginning: str) -> Iterator[Stored]:
         """All objects whose URIs begin like this, at any depth.
@@ -47,14 +47,14 @@ class ObjectStores:
             raise StoreError("a web server has no listing: name each file, here or in a manifest")
         root = root_of(beginning)
         key = beginning[len(root) + 1 :]
-        with _told(beginning):
+        with told(beginning):
             for meta in _without_folders(_listed(client_of(root), key, _Order.of(root))):
                 yield _stored(f"{root}/{meta['path']}", meta)
 
     def read(self, uri: str, part: ByteRange | None) -> Reading:
         """An object, or a part of it, to its end; a broken connection is taken up again."""
-        client, key = placed(uri)
-        with _told(uri):
+        with told(uri):
+            client, key = placed(uri)
             answer = client.get(key, options={"range": part} if part else None)
         stored = _stored(uri, answer.meta)
         part = part or (0, stored.size_bytes)
@@ -65,15 +65,19 @@ class ObjectStores:
         raw = _ObjectFile(_Object(uri, self.look(uri)))
         return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
 
-    def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
+    @contextmanager
+    def create(self, uri: str) -> Iterator[BinaryIO]:
         """An object to be written, which is there once the context ends well."""
         client, key = _writable(uri)
-        return cast(AbstractContextManager[BinaryIO], _Upload(uri, client, key))
+        writer = obstore.open_writer(client, key, buffer_size=READ_BYTES, max_concurrency=2)
+        yield cast(BinaryIO, _Sink(uri, writer))
+        with told(uri):
+            writer.close()
 
     def create_if_absent(self, uri: str, content: bytes) -> bool:
         """Write an object unless one of that name is there; of several that try, one does."""
         client, key = _writable(uri)
-        with _told(uri):
+        with told(uri):
             try:
                 client.put(key, content, mode="create")
             except AlreadyExistsError:
@@ -88,7 +92,7 @@ class ObjectStores:
         """Give objects other names in the same bucket; objects that have these are replaced."""
         for source, target in moves:
             client, key = _writable(source)
-            with _told(target):
+            with told(target):
                 client.copy(key, placed(target)[1])
         self.delete(source for source, _ in moves)
 
@@ -98,7 +102,7 @@ class ObjectStores:
         for uri in uris:
             keys.setdefault(root_of(uri), []).append(_writable(uri)[1])
         for root, group in keys.items():
-            with _told(root):
+            with told(root):
                 _delete(client_of(root), group)
 
 
@@ -112,17 +116,6 @@ def _head(client: Client, key: str, uri: str) -> Any:
     with suppress(BaseError):  # as for an empty file
         return client.get(key, options={"range": (0, 1)}).meta
     return client.get(key).meta
-
-
-def probe_container(uri: str) -> None:
-    """Ask a container of Azure's whether it can be listed, without patience.
-
-    Raises:
-      StoreError: it cannot.
-    """
-    with _told(uri):
-        retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
-        next(iter(azure_client(root_of(uri), retries).list(chunk_size=1)), None)
 
 
 def _delete(client: Client, keys: list[str]) -> None:
@@ -241,8 +234,9 @@ class _Object(NamedTuple):
         """Ask for a part of it, which must still be of that version."""
         client, key = placed(self.uri)
         answer = client.get(key, options={"range": (start, stop)})
-        # not by If-Match, which no weak ETag meets
-        if _bare(answer.meta["e_tag"] or "") != self.stored.etag:
+        now = _stored(self.uri, answer.meta)
+        # not by If-Match, which no weak ETag meets; some servers know none at all
+        if not is_same_version(now.version, self.stored.version):
             raise StoreError("has changed while it was read")
         return answer
 
@@ -251,7 +245,7 @@ def _chunks(object_: _Object, part: ByteRange, answer: Any = None) -> Iterator[b
     """A part of an object; the first answer may be there already."""
     start, stop = part
     done = start
-    with _told(object_.uri):
+    with told(object_.uri):
         for attempt in retrying(_broke_off):
             with attempt:
                 if answer is None and done < stop:
@@ -307,69 +301,17 @@ class _ObjectFile(io.RawIOBase):
         return self._object.stored.size_bytes
 
 
-class _Upload(io.RawIOBase):
-    """An object that is being written; it is not there unless the context ends well."""
+class _Sink(io.RawIOBase):
+    """An object that is being written."""
 
-    def __init__(self, uri: str, client: Client, key: str) -> None:
+    def __init__(self, uri: str, writer: Any) -> None:
         self._uri = uri
-        self._writer = obstore.open_writer(client, key, buffer_size=READ_BYTES, max_concurrency=2)
-        self._is_given_up = False
+        self._writer = writer
 
     def writable(self) -> bool:
         return True
 
     def write(self, content: Any) -> int:
-        with _told(self._uri):
+        with told(self._uri):
             self._writer.write(bytes(content))
         return len(content)
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        super().close()
-        if not self._is_given_up:
-            with _told(self._uri):
-                self._writer.close()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._is_given_up = kind is not None
-        self.close()
-
-    def __del__(self) -> None:
-        """Leave what nobody has closed unwritten."""
-
-
-# what goes wrong
-
-
-@contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """Have obstore's errors told in one line, as those of a store, with what they are about."""
-    named = without_signature(uri)[0]
-    try:
-        yield
-    except StoreError as error:
-        error.uri = error.uri or named
-        raise
-    except InvalidPathError as error:
-        raise OddNameError(_line(error)) from error
-    except FileNotFoundError as error:
-        raise FileNotFoundError(_line(error)) from error
-    except (BaseError, OSError) as error:  # OSError: what its files raise
-        told = StoreError(refusal(uri, _line(error)))
-        told.uri = named
-        raise told from error
-
-
-def _line(error: Exception) -> str:
-    """What a store has answered, of all that obstore tells about it."""
-    said, _, details = str(error).partition("\n\nDebug source:")
-    status = re.search(r"status code: ([0-9]{3}(?: [A-Za-z]+)*)", said)
-    named = [
-        found[1] for tag in ("Code", "Message") if (found := re.search(rf"<{tag}>(.*?)</", said))
-    ]
-    if status is not None:
-        return printable(": ".join([status[1], *named]))
-    system = re.search(r'message: "([^"]+)"', details)
-    said = re.sub(r" in [0-9.]+[nµm]?s\b", "", said)
-    return printable(" ".join(said.split()) + (f": {system[1]}" if system else ""))

@@ -67,14 +67,14 @@ def normal_path(path: str) -> str:
 
 
 def scheme(uri: str) -> str | None:
-    """The scheme of a URI such as gs://bucket/a.wav; None for a plain path."""
+    """The scheme of a URI such as gs://bucket/a.wav, in lower case; None for a plain path."""
     match = _SCHEME.match(uri)
-    return match[1] if match else None
+    return match[1].lower() if match else None
 
 
 def is_web(uri: str) -> bool:
     """Whether a URI is of a file on a web server, where there are no folders to be listed."""
-    return (scheme(uri) or "").lower() in ("http", "https")
+    return scheme(uri) in ("http", "https")
 
 
 def shown(uri: str) -> str:

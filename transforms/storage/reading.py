@@ -11,11 +11,13 @@ from pathlib import Path
 
 from earmark.transforms.elements import ByteRange
 from earmark.transforms.errors import ReadError
-from earmark.transforms.storage.paths import local_path, shown
-from earmark.transforms.storage.reachability import check_reachable
+from earmark.transforms.storage.checking import check_known, check_reachable, check_server
+from earmark.transforms.storage.paths import ListingError, local_path, shown
+from earmark.transforms.storage.signed_urls import without_signature
 from earmark.transforms.storage.stored import STORE_ERRORS, Reading, is_same_version, reason
-from earmark.transforms.storage.stores import look, read
+from earmark.transforms.storage.stores import store_of
 from earmark.transforms.storage.temporary_copies import TemporaryCopy, temporary_copy
+from earmark.transforms.text import holds_credentials
 
 
 def read_uri(uri: str) -> bytes:
@@ -52,7 +54,7 @@ def read_small(uri: str, at_most: int) -> bytes:
     if path is not None:
         return _read_local(path, at_most)
     check_reachable(uri)
-    _check_size(look(uri).size_bytes, at_most)
+    _check_size(store_of(uri).look(uri).size_bytes, at_most)
     return read_uri(uri)
 
 
@@ -69,9 +71,10 @@ def fetched(
         copy. None for the whole.
 
     Raises:
-      ReadError: it has another, or there is no room for a copy.
+      ReadError: it has another, there is no room for a copy, or nobody to be asked for it.
       StoreError: it cannot be read.
     """
+    _check_can_be_asked(uri)
     first, *others = parts or (None,)
     stored, chunks = _read(uri, version, first)
     size_bytes = sum(stop - start for start, stop in parts) if parts else stored.size_bytes
@@ -83,8 +86,18 @@ def fetched(
         yield copy
 
 
+def _check_can_be_asked(uri: str) -> None:
+    if holds_credentials(without_signature(uri)[0]):
+        raise ReadError(f"credentials don't go into URIs: {shown(uri)}")
+    try:
+        check_known(uri)
+        check_server(uri)
+    except ListingError as error:
+        raise ReadError(str(error)) from error
+
+
 def _read(uri: str, version: str, part: ByteRange | None) -> Reading:
-    reading = read(uri, part)
+    reading = store_of(uri).read(uri, part)
     if version and not is_same_version(version, reading.stored.version):
         raise ReadError(f"{shown(uri)}: has changed since it was listed")
     return reading

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import BinaryIO, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import quote
 
-from earmark.transforms.elements import ByteRange
 from earmark.transforms.errors import store_errors
 from earmark.transforms.text import printable
 
@@ -94,42 +92,7 @@ class Reading(NamedTuple):
     chunks: Iterator[bytes]
 
 
-class Store(Protocol):
-    """What a store can do, by URIs. All raise StoreError, or FileNotFoundError."""
-
-    def look(self, uri: str) -> Stored:
-        """What there is at a URI."""
-
-    def list_below(self, beginning: str) -> Iterator[Stored]:
-        """All objects whose URIs begin like this, at any depth."""
-
-    def read(self, uri: str, part: ByteRange | None) -> Reading:
-        """An object, or a part of it, to its end; a broken connection is taken up again."""
-
-    def open(self, uri: str) -> BinaryIO:
-        """An object to be read from any position."""
-
-    def create(self, uri: str) -> AbstractContextManager[BinaryIO]:
-        """An object to be written, which is there once the context ends well."""
-
-    def create_if_absent(self, uri: str, content: bytes) -> bool:
-        """Write an object unless one of that name is there; of several that try, one does."""
-
-    def make_folder(self, folder: str) -> None:
-        """Make a folder, where the store has such things."""
-
-    def rename(self, moves: Sequence[tuple[str, str]]) -> None:
-        """Give objects other names; objects that have these are replaced."""
-
-    def delete(self, uris: Iterable[str]) -> None:
-        """Delete objects."""
-
-
-STORE_ERRORS: tuple[type[Exception], ...] = (
-    OSError,
-    http.client.HTTPException,
-    *store_errors(),
-)
+STORE_ERRORS: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, *store_errors())
 """What reading and writing objects raises."""
 
 UNUSABLE_ERRORS: tuple[type[Exception], ...] = (*STORE_ERRORS, ValueError)
@@ -146,10 +109,14 @@ def is_missing(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, though not with what: the first line of the first thing, without secrets."""
+    """What went wrong, though not with what: the first line of the first thing, without secrets.
+
+    Where that line only announces the next, that one, too.
+    """
     cause = _causes(error)[0]
     text = cause.args[0] if isinstance(cause, StoreError) else cause
-    said = str(text).strip().partition("\n")[0]
+    lines = str(text).strip().split("\n")
+    said = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
     return printable(" ".join(said.split()))
 
 

@@ -7,49 +7,52 @@ hdfs://, and objects in S3 and GCS whose names obstore can't take.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import BinaryIO, TypeAlias
 
 from tenacity import Retrying
 
-from earmark.transforms.elements import ByteRange
 from earmark.transforms.storage.beam_files import BeamFiles
 from earmark.transforms.storage.clients import is_object_store
-from earmark.transforms.storage.object_stores import ObjectStores, OddNameError
+from earmark.transforms.storage.object_stores import ObjectStores
 from earmark.transforms.storage.paths import local_path, scheme
 from earmark.transforms.storage.retrying import TRIES, retrying
-from earmark.transforms.storage.stored import STORE_ERRORS, Reading, Store, Stored
+from earmark.transforms.storage.stored import STORE_ERRORS, Stored
+from earmark.transforms.storage.telling import OddNameError
+
+Store: TypeAlias = ObjectStores | BeamFiles
+"""What reads and writes objects by URIs; its methods raise as `store_of(uri).look` does."""
 
 
-def look(uri: str) -> Stored:
-    """What there is at a URI.
+def store_of(uri: str) -> Store:
+    """The store of a URI, which may turn out not to know it.
 
-    Raises:
-      FileNotFoundError: nothing.
-      StoreError: it cannot be looked up.
+    `store_of(uri).look(uri)`, like its other methods, raises
+
+      FileNotFoundError: there is no such object.
+      StoreError: the store cannot be reached, or refuses.
       ValueError: no filesystem is known for it.
     """
-    return _store(uri).look(uri)
+    return _OBJECTS if is_object_store(uri) else _BEAM
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file at a path or a URI; raises as look."""
+    """Whether there is a file at a path or a URI; raises as store_of(uri).look."""
     local = local_path(path)
     if local is not None:
         return os.path.exists(local)
     try:
-        look(path)
+        store_of(path).look(path)
     except FileNotFoundError:
         return False
     return True
 
 
 def list_below(beginning: str) -> Iterator[Stored]:
-    """All objects whose URIs begin like this, at any depth; raises as look."""
+    """All objects whose URIs begin like this, at any depth; raises as store_of(uri).look."""
     last = None
     try:
-        for last in _store(beginning).list_below(beginning):
+        for last in store_of(beginning).list_below(beginning):
             yield last
     except OddNameError:
         if scheme(beginning) not in ("s3", "gs"):
@@ -60,50 +63,10 @@ def list_below(beginning: str) -> Iterator[Stored]:
                 yield each
 
 
-def read(uri: str, part: ByteRange | None = None) -> Reading:
-    """An object, or a part of it, to be read once from its beginning to its end; raises as look."""
-    return _store(uri).read(uri, part)
-
-
 def open_file(path: str) -> BinaryIO:
-    """A file or an object, to be read from any position; raises OSError, or as look."""
+    """A file or an object to be read from any position; raises OSError too."""
     local = local_path(path)
-    return _store(path).open(path) if local is None else open(local, "rb")
-
-
-def create(uri: str) -> AbstractContextManager[BinaryIO]:
-    """An object to be written, which is there once the context ends well; raises as look."""
-    return _store(uri).create(uri)
-
-
-def create_if_absent(uri: str, content: bytes) -> bool:
-    """Write an object unless one of that name is there; of several that try at once, one does.
-
-    Raises:
-      StoreError: it cannot be written, or the store knows no way to do that.
-    """
-    return _store(uri).create_if_absent(uri, content)
-
-
-def make_store_folder(folder: str) -> None:
-    """Make a folder in a store that has such things."""
-    _store(folder).make_folder(folder)
-
-
-def rename(moves: Sequence[tuple[str, str]]) -> None:
-    """Give objects other names in their bucket; objects that have these are replaced.
-
-    Raises:
-      FileNotFoundError: one isn't there.
-      StoreError: one cannot be renamed.
-    """
-    _store(moves[0][0]).rename(moves)
-
-
-def delete_objects(uris: Sequence[str]) -> None:
-    """Delete objects; where the store minds, those that aren't there are an error."""
-    if uris:
-        _store(uris[0]).delete(uris)
+    return store_of(path).open(path) if local is None else open(local, "rb")
 
 
 def persisting(path: str) -> Retrying:
@@ -114,10 +77,6 @@ def persisting(path: str) -> Retrying:
     """
     tries = 1 if local_path(path) is not None else TRIES
     return retrying(lambda error: isinstance(error, STORE_ERRORS), tries)
-
-
-def _store(uri: str) -> Store:
-    return _OBJECTS if is_object_store(uri) else _BEAM
 
 
 _OBJECTS, _BEAM = ObjectStores(), BeamFiles()

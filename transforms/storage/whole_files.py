@@ -12,14 +12,7 @@ from typing import BinaryIO
 
 from earmark.transforms.storage.paths import local_path
 from earmark.transforms.storage.stored import StoreError, reason
-from earmark.transforms.storage.stores import (
-    create,
-    delete_objects,
-    exists,
-    make_store_folder,
-    persisting,
-    rename,
-)
+from earmark.transforms.storage.stores import exists, persisting, store_of
 
 
 def join(*parts: str) -> str:
@@ -36,7 +29,7 @@ def make_folder(folder: str) -> None:
     if local is not None:
         _make_locally(local)
     else:
-        make_store_folder(folder)
+        store_of(folder).make_folder(folder)
 
 
 def write_whole(path: str, content: str | bytes, *, outlives_power: bool = True) -> None:
@@ -68,7 +61,7 @@ def create_file(path: str) -> AbstractContextManager[BinaryIO]:
     """
     local = local_path(path)
     if local is None:
-        return create(path)
+        return store_of(path).create(path)
     os.makedirs(os.path.dirname(local), exist_ok=True)
     with suppress(FileNotFoundError):
         os.unlink(local)
@@ -132,11 +125,14 @@ def delete_files(paths: Iterable[str]) -> None:
             remote.append(path)
         else:
             Path(local).unlink(missing_ok=True)
-    for attempt in persisting(remote[0]) if remote else ():
+    if not remote:
+        return
+    store = store_of(remote[0])
+    for attempt in persisting(remote[0]):
         with attempt:
             if attempt.retry_state.attempt_number > 1:  # not before, since they may be many
                 remote = [path for path in remote if exists(path)]
-            delete_objects(remote)
+            store.delete(remote)
 
 
 def _move_locally(moves: Sequence[tuple[str, str]]) -> None:
@@ -187,7 +183,7 @@ def _move_remotely(moves: Sequence[tuple[str, str]]) -> None:
     if not waiting:
         return
     try:
-        rename(waiting)
+        store_of(waiting[0][0]).rename(waiting)
     except OSError as error:  # unless another does the same at once, as when a run ends in a commit
         if not all(map(_is_moved, waiting)):
             raise error if isinstance(error, StoreError) else StoreError(reason(error)) from error

@@ -11,6 +11,7 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
+from earmark.pipelines.cli import main
 from earmark.pipelines.engines.flink import FlinkEngine
 from earmark.pipelines.engines.remote import RemoteEngine
 from earmark.pipelines.errors import RunError, UsageError
@@ -113,3 +114,19 @@ def test_an_engines_flag_with_one_value_is_given_once(job_server):
     assert parse([*run, *lists], CLASSIFY)[1][2:] == lists
     with pytest.raises(UsageError, match="--parallelism_limit: given twice"):
         parse([*run, *lists, "--parallelism_limit=2"], CLASSIFY)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Unable to fetch\na jar"), FileNotFoundError("java")]
+)
+def test_a_job_that_cannot_be_started_is_told_in_a_line(tmp_path, monkeypatch, capsys, error):
+    def fail(*_):
+        raise error
+
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    monkeypatch.setattr("apache_beam.runners.portability.job_server.JavaJarJobServer.start", fail)
+    flags = ["--input", str(tmp_path), "--output", str(tmp_path / "out"), "--model", "builtin"]
+    assert main(["classify", *flags, "--runner=FlinkRunner"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("earmark: the job could not be started: ")
+    assert " ".join(str(error).split()) in said

@@ -83,6 +83,15 @@ def test_no_samples_give_no_frames(classifier):
     assert earmark.label(nothing, classifier, sample_rate_hz=16_000) == []
 
 
+def test_frames_that_cannot_be_scored_are_told(classifier):
+    waveform = np.zeros(3 * 15_600)
+    waveform[20_000] = np.nan
+    waveform[40_000] = 1e300
+    with pytest.warns(RuntimeWarning, match="2 frames have no labels"):
+        heard = earmark.label(waveform, classifier, sample_rate_hz=16_000)
+    assert [bool(frame.labels) for frame in heard] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(b"", "empty_file"), (b"no sound in here", "not_audio"), (None, "io")],

@@ -127,6 +127,7 @@ def test_an_interrupt_commits_what_was_heard_and_is_raised(tmp_path, record, mon
         ({"input": "in", "min_score": "much"}, "min_score much"),
         ({"input": "in", "beam": {"rnner": "x"}}, "--rnner=x; did you mean --runner"),
         ({"input": "in", "beam": ["--runner=x"]}, "beam: must be a mapping"),
+        ({"input": "in", "beam": {"top_k": 1}}, "--top_k: an option of earmark.classify itself"),
         ({"input": "in", "config": {"top_k": 1}}, "config .*: name a file"),
         ({"input": 3}, "input 3: must be a list"),
         ({"input": []}, r"input \[\]: name at least one"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from earmark.pipelines.cli import main
-from earmark.transforms.storage import reachability
+from earmark.transforms.storage import clients
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,7 +29,7 @@ def endpoint(request, monkeypatch) -> Iterator[str]:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         for name, value in _environment(url).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(reachability, "_ANSWER_S", 0.5)
+        monkeypatch.setattr(clients, "ANSWER_S", 0.5)
         yield url
 
 

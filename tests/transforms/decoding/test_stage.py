@@ -14,7 +14,7 @@ from earmark.transforms.decoding.pool import DecoderPool
 from earmark.transforms.decoding.stage import DecodeFrames, decode_frames
 from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.settings import Decoding, FrameGrid
-from earmark.transforms.storage import reading
+from earmark.transforms.storage.object_stores import ObjectStores
 from earmark.transforms.storage.stored import Reading, Stored
 
 DECODING = Decoding(FrameGrid(16_000, 15_600, 15_600))
@@ -31,9 +31,9 @@ def test_an_object_elsewhere_is_decoded_as_if_it_were_here(tmp_path, monkeypatch
     span = Span(recording(tmp_path / "a.wav"))
     here = list(decode_frames(span, DECODING))
     content = (tmp_path / "a.wav").read_bytes()
-    there = Stored("store://bucket/a.wav", len(content), 1.0)
+    there = Stored("az://bucket/a.wav", len(content), 1.0)
     elsewhere = Span(AudioObject(there.uri, there.size_bytes, there.version))
-    monkeypatch.setattr(reading, "read", lambda *_: Reading(there, iter([content])))
+    monkeypatch.setattr(ObjectStores, "read", lambda *_: Reading(there, iter([content])))
     got = list(decode_frames(elsewhere, DECODING))
     assert [block.frames.tobytes() for block in got] == [block.frames.tobytes() for block in here]
     assert got[-1].ending == here[-1].ending
@@ -44,8 +44,8 @@ def test_an_object_elsewhere_that_cannot_be_read_has_an_ending_that_says_so(monk
     def fail(*_):
         raise PermissionError("the store is down")
 
-    monkeypatch.setattr(reading, "read", fail)
-    (block,) = decode_frames(Span(AudioObject("store://bucket/a.wav", 1, "v")), DECODING)
+    monkeypatch.setattr(ObjectStores, "read", fail)
+    (block,) = decode_frames(Span(AudioObject("az://bucket/a.wav", 1, "v")), DECODING)
     assert block.frames.shape == (0, 15_600)
     assert block.ending.trouble[:2] == ("read", "io")
     assert "the store is down" in block.ending.trouble.message

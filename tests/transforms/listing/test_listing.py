@@ -1033,7 +1033,7 @@ class TestChecks:
     def test_a_missing_extra_is_named(
         self, monkeypatch: pytest.MonkeyPatch, uri: str, extra: str
     ) -> None:
-        monkeypatch.setattr("earmark.transforms.storage.reachability.find_spec", lambda _: None)
+        monkeypatch.setattr("earmark.transforms.storage.checking.find_spec", lambda _: None)
         with pytest.raises(ListingError, match=re.escape(f"pip install '{extra}'")):
             check_patterns((uri,))
 

@@ -40,6 +40,7 @@ from earmark.transforms.output.totals import Totals
 from earmark.transforms.output.writing import file_name, write_shard
 from earmark.transforms.settings import ChannelUse, Decoding, FrameGrid
 from earmark.transforms.storage import StoreError, move_whole, whole_files
+from earmark.transforms.storage.object_stores import ObjectStores
 from tests.transforms.output import results
 from tests.transforms.output.forgetful_disk import ForgetfulDisk
 from tests.transforms.output.results import GRID, failed, scored
@@ -513,7 +514,7 @@ def test_a_file_that_a_store_did_not_replace_is_not_taken_for_replaced(monkeypat
         raise StoreError("503 slow down")
 
     monkeypatch.setattr(whole_files, "exists", lambda _: True)
-    monkeypatch.setattr(whole_files, "rename", refuse)
+    monkeypatch.setattr(ObjectStores, "rename", refuse)
     with pytest.raises(StoreError):
         move_whole(f"gs://b/out/_staging-{A}/clips", "gs://b/out/clips", [FIRST_FILE])
 

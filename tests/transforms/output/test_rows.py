@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -13,6 +14,8 @@ import pytest
 
 from earmark.transforms.output import NoSuchTableError, read
 from earmark.transforms.output.rows import BrokenTableError
+from earmark.transforms.output.tables import TABLES
+from earmark.transforms.output.writing import write_table
 
 RUN = "20261101T120000Z-0123abcd"
 SCORES = {"a": [("/x/a.wav", "wind", 0.5), ("/x/b.wav", "wind", 0.25)], "b": [], "c": [
@@ -83,14 +86,67 @@ def test_whatever_takes_arrows_streams_takes_a_table(output):
 
 
 def test_nothing_of_a_file_is_read_before_it_is_asked_for(output):
-    (output / "detections" / "c.parquet").write_bytes(b"broken")
+    (output / "detections" / "b.parquet").write_bytes(b"broken")
     tables = read(output)
     detections = tables["detections"]
-    with pytest.raises(pa.ArrowInvalid, match=r"c\.parquet"):
-        detections.arrow()
+    for load in (detections.arrow, detections.count):
+        with pytest.raises(BrokenTableError, match=r"b\.parquet cannot be read.*earmark repair"):
+            load()
     (output / "detections" / "a.parquet").write_bytes(b"")
     with pytest.raises(BrokenTableError, match=r"a\.parquet cannot be read"):
         tables["detections"]
+
+
+def test_a_changed_byte_of_what_a_run_has_written_is_told_with_its_file(output):
+    path = output / "detections" / "b.parquet"
+    table = next(each for each in TABLES if each.name == "detections")
+    rows = pa.table([["/x/d.wav"] * 9, ["rain"] * 9, list(range(9))], schema=SCHEMA)
+    write_table(str(path), replace(table, sorted_by=()), SCHEMA, lambda: [rows], SAID)
+    content = path.read_bytes()
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    for column in (group.column(index) for index in range(3)):
+        changed = bytearray(content)
+        begin = column.dictionary_page_offset or column.data_page_offset
+        changed[begin + column.total_compressed_size - 1] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(BrokenTableError, match=r"b\.parquet cannot be read") as told:
+            read(output)["detections"].arrow()
+        assert "\n" not in str(told.value)
+
+
+def test_columns_that_came_with_a_version_are_there_whatever_files_are_first(output):
+    newer = pa.table({"clip": ["/x/d.wav"], "label": ["rain"], "score": [0.5], "new": [7]})
+    for name, new in (("z.parquet", [7]), ("0.parquet", [7, 7])):
+        pq.write_table(newer, output / "detections" / name)
+        table = read(output)["detections"].arrow()
+        assert set(table.column_names) == {*SCHEMA.names, "new"}
+        assert sorted(table["new"].to_pylist(), key=str) == [*new, *[None] * len(ALL)]
+
+
+def test_a_file_of_something_else_is_told(output):
+    pq.write_table(pa.table({"a": [1]}), output / "detections" / "z.parquet")
+    with pytest.raises(BrokenTableError, match=r"z\.parquet has no column clip"):
+        read(output)["detections"]
+    other = pa.table({"clip": ["/x/d.wav"], "score": ["high"]})
+    pq.write_table(other, output / "detections" / "z.parquet")
+    with pytest.raises(BrokenTableError, match=r"z\.parquet has other columns: .*score"):
+        read(output)["detections"]
+
+
+def test_a_column_that_is_not_there_is_told_in_a_line(output):
+    with pytest.raises(KeyError) as told:
+        read(output)["detections"].arrow(["clip", "scroe"])
+    assert str(told.value) == "detections has no column 'scroe'; it has clip, label, score"
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[]", b"[" * 100_000])
+def test_a_broken_file_of_a_run_is_told(output, content):
+    (output / "_runs" / "notes.json").write_text("mine")
+    assert read(output).runs() == [{"run_id": RUN}]
+    (output / "_runs" / f"{RUN}.json").write_bytes(content)
+    with pytest.raises(BrokenTableError, match=rf"{RUN}\.json cannot be read") as told:
+        read(output).runs()
+    assert "\n" not in str(told.value)
 
 
 def test_what_is_committed_meanwhile_is_seen(output):

@@ -19,7 +19,7 @@ from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.elements import AudioObject, Span
 from earmark.transforms.errors import AudioError, ReadError
 from earmark.transforms.settings import Decoding, FrameGrid
-from earmark.transforms.storage import reading
+from earmark.transforms.storage.object_stores import ObjectStores
 from earmark.transforms.storage.reading import read_uri
 from earmark.transforms.storage.stored import Reading, Stored
 from earmark.transforms.storage.temporary_copies import RESERVE_BYTES, temporary_copy
@@ -147,8 +147,8 @@ def test_what_is_written_in_parts_is_whole(folder):
 @pytest.fixture(name="remote")
 def _remote(monkeypatch) -> AudioObject:
     """An object of 5 MB in a store."""
-    there = Stored("store://bucket/a.wav", 5 * MB, 1.0)
-    monkeypatch.setattr(reading, "read", lambda *_: Reading(there, iter([bytes(5 * MB)])))
+    there = Stored("az://bucket/a.wav", 5 * MB, 1.0)
+    monkeypatch.setattr(ObjectStores, "read", lambda *_: Reading(there, iter([bytes(5 * MB)])))
     return AudioObject(there.uri, 5 * MB, there.version)
 
 
