@@ -14,8 +14,8 @@ from benchmarks.machine import described, load
 from benchmarks.processes import ROOT, ProcessError
 from benchmarks.setting import Setting, prepared
 from benchmarks.tables import Table, render, replaced
+from earmark.models.catalogue import cache_folder
 from earmark.models.errors import ModelError
-from earmark.models.sources import cache_folder
 
 PAGE = ROOT / "docs" / "performance.md"
 N = TypeVar("N", int, float)

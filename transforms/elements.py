@@ -169,6 +169,25 @@ class AudioHeader:
     tracks: int = 1
 
 
+class Place(NamedTuple):
+    """Where a recording was made, in degrees (WGS 84); north and east are positive."""
+
+    latitude: float
+    longitude: float
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """Read a latitude and a longitude, with a comma or a space between them.
+
+        Raises:
+          ValueError: these are not two numbers, or there is no such place.
+        """
+        latitude, longitude = map(float, text.replace(",", " ").split())
+        if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+            raise ValueError("latitudes are -90 to 90, longitudes -180 to 180")
+        return cls(latitude, longitude)
+
+
 class Trouble(NamedTuple):
     """Why a recording could not be processed, or not to its end.
 
@@ -268,6 +287,7 @@ class Ending:
       recorded_at: when the recording began, UTC; None where nothing says so, and in all spans but
         the first.
       recorded_at_source: what said so, or why it is unknown: see RecordedAt.
+      place: where it was recorded, if it says so; None in all spans but the first.
       trouble: None where everything that the header declares was decoded.
     """
 
@@ -277,6 +297,7 @@ class Ending:
     level: SignalLevel
     recorded_at: datetime | None = None
     recorded_at_source: str | None = None
+    place: Place | None = None
     trouble: Trouble | None = None
 
 
@@ -478,10 +499,12 @@ class ScoredClip:
       frames: how many frames that gave.
       recorded_at: when the recording began, UTC; None where unknown.
       recorded_at_source: what said so, or why it is unknown: see RecordedAt.
+      place: where it was made; None where unknown.
       level: loudness and clipping.
       labels: the labels detected, best first.
       detections: by label_index, then by channel, then by frame.
       embeddings: in parts, by frame; none where they are not wanted.
+      implausible: of labels that were left out as implausible, how many detections, by label.
     """
 
     clip: AudioObject
@@ -493,10 +516,12 @@ class ScoredClip:
     frames: int
     recorded_at: datetime | None
     recorded_at_source: str | None
+    place: Place | None
     level: SignalLevel
     labels: tuple[LabelSummary, ...]
     detections: Detections
     embeddings: tuple[EmbeddingPart, ...] = ()
+    implausible: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

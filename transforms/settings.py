@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.transforms.elements import HeadLabels, all_labels
+from earmark.transforms.elements import HeadLabels, Place, all_labels
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,9 @@ class Settings:
       output: the folder that holds the tables' folders.
       run_id: names the run; empty where nothing is written.
       model_name: the model's name.
+      model_version: by its metadata; empty where it has none.
       model_sha256: the sha256 of the model file.
+      usual_place: where recordings were made that don't say so; None where that isn't known.
       stated: options that rows depend on, by name, as every file states them.
     """
 
@@ -136,7 +138,9 @@ class Settings:
     output: str = ""
     run_id: str = ""
     model_name: str = ""
+    model_version: str = ""
     model_sha256: str = ""
+    usual_place: Place | None = None
     stated: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -66,7 +66,11 @@ def _fastest_alone(
     if interface.batch > 1:
         try:
             batches = BatchScorer(model, interface, outputs, kernels)
-            return _checked(batches, interface), f"in batches of {interface.batch} frames"
+            _checked(batches, interface)
+            trial = trial_frames(frame_values, interface.batch)
+            if all(map(np.array_equal, batches.run(trial), plain.run(trial))):
+                batches.singles = plain
+            return batches, f"in batches of {interface.batch} frames"
         except ModelError as error:
             reason = f"in a batch {error}"
     return plain, f"frame by frame, since {reason}"
@@ -88,17 +92,27 @@ def _check_stateless(scorer: Scorer, frame_values: int) -> None:
 
 
 class BatchScorer:
-    """Runs a model on as many frames at once as it takes; the last batch is padded."""
+    """Runs a model on as many frames at once as it takes.
+
+    Attributes:
+      singles: runs what does not fill a batch, frame by frame, with the same results to the bit;
+        None where that is padded to a batch.
+    """
 
     def __init__(
         self, model: bytes, interface: Interface, outputs: Sequence[Output], kernels: Kernels
     ) -> None:
+        self.singles: Scorer | None = None
         self._batch = interface.batch
         self._pool = InterpreterPool(model, outputs, kernels, interface.input_shape)
 
     def run(self, frames: NDArray[np.float32]) -> Outputs:
         """Run the model on frames: see `Scorer`."""
         n = len(frames)
+        whole = n // self._batch * self._batch
+        if self.singles is not None and whole < n:
+            rest = self.singles.run(frames[whole:])
+            return joined([self.run(frames[:whole]), rest]) if whole else rest
         if n % self._batch:
             frames = np.pad(frames, ((0, -n % self._batch), (0, 0)))
         if self._batch > 1:

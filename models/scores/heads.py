@@ -23,20 +23,25 @@ class ModelOptions:
 
     Attributes:
       labels: labels in the output's order, instead of those packed in the file.
+      display_names: display names of these labels, instead of those packed in the file.
       sample_rate_hz: the sample rate of a model whose metadata has none.
       locale: the locale of display names; None for no display names.
       heads: the names of the chosen heads; None for all.
       activation: the function that turns outputs into scores: none, sigmoid or softmax.
+      sensitivity: of a sigmoid: its inputs are multiplied by 2 - sensitivity, as birdnetlib and
+        BirdNET-Analyzer 1 do.
       calibration: the calibration of scores, instead of the one in the metadata.
       embeddings: whether to give embeddings.
       kernels: what computes the operators.
     """
 
     labels: tuple[str, ...] | None = None
+    display_names: tuple[str, ...] | None = None
     sample_rate_hz: int | None = None
     locale: str | None = None
     heads: tuple[str, ...] | None = None
     activation: str = "none"
+    sensitivity: float = 1.0
     calibration: CalibrationMetadata | None = None
     embeddings: bool = False
     kernels: Kernels = field(default_factory=Kernels)
@@ -77,6 +82,8 @@ def choose_heads(
     if options.activation not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
         raise ModelError(f"unknown activation {options.activation!r}; there is {known}")
+    if options.sensitivity != 1 and options.activation != "sigmoid":
+        raise ModelError("--sensitivity: only for scores that --activation sigmoid makes")
     described = [metadata.output(output.position) for output in interface.heads]
     names = [each.name or f"head {i}" for i, each in enumerate(described)]
     if len(set(names)) < len(names):
@@ -99,10 +106,12 @@ def choose_heads(
 
 
 def as_scores(
-    head: Head, given: NDArray[np.float32], activation: str
+    head: Head, given: NDArray[np.float32], options: ModelOptions
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Turn an output, float32 [n, classes], into scores, and scores before calibration."""
-    raw = _ACTIVATE[activation](given)
+    if options.sensitivity != 1:
+        given = given * np.float32(2 - options.sensitivity)
+    raw = _ACTIVATE[options.activation](given)
     return raw if head.calibration is None else head.calibration.apply(raw), raw
 
 
@@ -130,7 +139,9 @@ def _refuse_locale(locale: str, known: Iterable[Sequence[str]]) -> None:
 
 def _head(name: str, output: Output, described: OutputMetadata, options: ModelOptions) -> Head:
     labels = _labels(described.labels, options.labels, output.values)
-    names = None if options.locale is None else described.display_names(options.locale)
+    names = options.display_names
+    if names is None and options.locale is not None:
+        names = described.display_names(options.locale)
     if names is not None and len(names) != output.values:
         raise ModelError(
             f"{len(names)} labels of the locale {options.locale!r} are packed in the model, but"

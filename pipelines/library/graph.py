@@ -24,6 +24,7 @@ from earmark.transforms.elements import (
     AudioObject,
     ClipResult,
     LabelSummary,
+    Place,
     ScoredClip,
     SignalLevel,
 )
@@ -100,6 +101,7 @@ class ClassifiedClip:
       detections: the labels of each frame, sorted by label, then by time.
       events: consecutive detections of a label, merged.
       embeddings: None if they were not requested, or if it failed.
+      place: where it was made, a latitude and a longitude; None if unknown, or if it failed.
     """
 
     uri: str
@@ -114,6 +116,7 @@ class ClassifiedClip:
     detections: tuple[Detection, ...] = ()
     events: tuple[Event, ...] = ()
     embeddings: ClipEmbeddings | None = None
+    place: Place | None = None
 
 
 class Classify(beam.PTransform):  # type: ignore[misc]
@@ -196,6 +199,7 @@ def classified(result: ClipResult, settings: Settings) -> ClassifiedClip:
         tuple(Detection(**row) for row in rows.get("detections", ())),
         tuple(Event(**row) for row in rows.get("events", ())),
         _embeddings(result, settings),
+        result.place,
     )
 
 

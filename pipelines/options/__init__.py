@@ -22,6 +22,7 @@ from earmark.pipelines.options.model_use import (
     find_model,
     min_score_of,
     reachable_thresholds,
+    with_known_use,
 )
 from earmark.pipelines.options.resolving import (
     filled,
@@ -54,4 +55,5 @@ __all__ = [
     "resolved",
     "stated",
     "told",
+    "with_known_use",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
@@ -163,6 +164,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **how: Any) -> None:
         super().__init__(*arguments, **how)
+        # no flag begins with a digit, but a place does: -33.9,18.4
+        self._negative_number_matcher = re.compile(r"-\.?\d")
         for kind in (None, "store", "store_const", "store_true", "store_false"):
             action = self._registry_get("action", kind)
             self.register("action", kind, _once(action))

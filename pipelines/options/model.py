@@ -19,6 +19,7 @@ from earmark.pipelines.options.fields import (
     of_run,
 )
 from earmark.transforms.audio import check_time_pattern
+from earmark.transforms.elements import Place
 from earmark.transforms.frames import SEGMENT_S
 from earmark.transforms.planning import parse_source
 
@@ -27,6 +28,8 @@ _T = TypeVar("_T")
 
 _ON, _OFF = ("on", "yes", "true"), ("off", "no", "false")
 _ODD_NUMBER = re.compile(r"[_\s]|^[+-]?0[0-9]")
+
+OWN_PLACE = "own"
 
 _LONGEST_GAP_S = 1_000_000_000
 
@@ -66,7 +69,9 @@ class ClassifyOptions(BaseModel):
     )
     output: str = in_or_out(description="the folder or URI for the tables", metavar="DIR")
     model: str = of_model(
-        "yamnet", description="a .tflite file or URI, yamnet, or builtin (small, for trying out)"
+        "yamnet",
+        description="a .tflite file or URI, builtin (small, for trying out), or a name of"
+        " `earmark model list`",
     )
     labels: str | None = of_model(
         None,
@@ -92,6 +97,15 @@ class ClassifyOptions(BaseModel):
     activation: Literal["none", "sigmoid", "softmax"] = of_model(
         "none",
         description="for models that return logits: none, sigmoid or softmax",
+        of_scores=True,
+        stated=True,
+    )
+    sensitivity: float = of_model(
+        1.0,
+        ge=0.5,
+        le=1.5,
+        description="of sigmoid, 0.5 to 1.5: above 1 it is flatter, and more scores reach a "
+        "threshold, as in birdnetlib",
         of_scores=True,
         stated=True,
     )
@@ -170,6 +184,15 @@ class ClassifyOptions(BaseModel):
         gt=0,
         le=3600,
         description="seconds from frame to frame; default: a frame's length, or the model's hop",
+    )
+    place: str | None = of_detections(
+        None,
+        description="leave out what is implausible where and when recordings were made, by the "
+        "model's companion (BirdNET): own, which is GUANO's Loc Position, or LAT,LON for those "
+        "that don't say it",
+        metavar="LAT,LON|own",
+        of_scores=True,
+        stated=True,
     )
     events_gap_s: float = of_detections(
         0.0,
@@ -280,6 +303,18 @@ class ClassifyOptions(BaseModel):
             raise ValueError("labels can be allowed or denied, not both at once")
         return given
 
+    @field_validator("place")
+    @classmethod
+    def _known_place(cls, given: str | None) -> str | None:
+        if given is None or given == OWN_PLACE:
+            return given
+        try:
+            return "{},{}".format(*Place.of(given))
+        except ValueError:
+            raise ValueError(
+                "must be own, or a latitude and a longitude in degrees, such as 50.8,12.9"
+            ) from None
+
     @field_validator("calibration_transformation", "calibration_default")
     @classmethod
     def _of_a_calibration(cls, given: _T, others: ValidationInfo) -> _T:
@@ -339,6 +374,7 @@ class _OfScores(TypedDict, total=False):
     locale: str | None
     heads: _Labels | None
     activation: Literal["none", "sigmoid", "softmax"]
+    sensitivity: float
     calibration: _Path | None
     calibration_transformation: Literal["identity", "log", "inverse_logistic"]
     calibration_default: float
@@ -350,6 +386,7 @@ class _OfDetections(TypedDict, total=False):
     thresholds: _Path | None
     allow: _Labels | None
     deny: _Labels | None
+    place: str | None
     events_gap_s: float
 
 

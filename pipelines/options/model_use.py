@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.models.classifier import AudioClassifier, load_classifier
+from earmark.models.catalogue import known_model, read_labels_of
+from earmark.models.classifier import AudioClassifier, load_classifier, parse_labels
 from earmark.models.errors import ModelError
+from earmark.models.places import PlaceModel, load_places
 from earmark.models.running import Kernels
 from earmark.models.scores import DEFAULT_MIN_SCORE, ModelOptions, score_thresholds
-from earmark.models.sources import LARGEST_BYTES, ModelSource, resolve
+from earmark.models.sources import LARGEST_BYTES, ModelSource, places_of, resolve
 from earmark.pipelines.options.resolving import filled
 from earmark.transforms.errors import ExpectedError
 from earmark.transforms.storage import ListingError, check_store, read_small, read_uri
@@ -27,17 +29,23 @@ class ModelLoader:
     Attributes:
       source: the model.
       options: how it is to be used.
+      places: gives its companion that tells what is plausible where, if only that is wanted.
     """
 
     source: ModelSource
     options: ModelOptions
+    places: PlacesLoader | None = None
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> ModelLoader:
-        """The loader of the model that options name, by their resolved values.
+    def of(cls, source: ModelSource, values: Mapping[str, Any]) -> ModelLoader:
+        """The loader of a model, as options say by their resolved values.
+
+        Args:
+          source: the model.
+          values: by name; `display_names` may be among them.
 
         Raises:
-          ModelError: there is no such model, or it cannot be read or fetched.
+          ModelError: it has no companion, but is asked what is plausible where.
         """
         options = filled(
             ModelOptions,
@@ -46,7 +54,8 @@ class ModelLoader:
             embeddings=values["embeddings"] is not None,
             kernels=filled(Kernels, values),
         )
-        return cls(find_model(values["model"]), options)
+        places = None if values["place"] is None else PlacesLoader(places_of(source))
+        return cls(source, options, places)
 
     def __call__(self) -> AudioClassifier:
         """The classifier: see `load_classifier`."""
@@ -57,6 +66,21 @@ class ModelLoader:
         """The classifier, in a worker."""
         try:
             return self()
+        except ModelError as error:
+            raise ExpectedError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class PlacesLoader:
+    """Gives a model of what is plausible where, in this process or in a worker."""
+
+    source: ModelSource
+
+    @marking
+    def __call__(self) -> PlaceModel:
+        """The model: see `load_places`."""
+        try:
+            return load_places(self.source)
         except ModelError as error:
             raise ExpectedError(str(error)) from error
 
@@ -74,6 +98,30 @@ def find_model(model: str) -> ModelSource:
     except ListingError as error:
         raise ModelError(f"cannot read the model {error}") from error
     return resolve(model, read_model)
+
+
+def with_known_use(source: ModelSource, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolved values of options, with what the catalogue says of the model where none are given.
+
+    Raises:
+      ModelError: the model's labels cannot be had, or not in the language asked for.
+    """
+    known = known_model(source.sha256)
+    if known is None:
+        return dict(values)
+    said: dict[str, Any] = {"sample_rate": values["sample_rate"] or known.sample_rate}
+    if values["activation"] == "none":
+        said["activation"] = known.activation
+    labels = values["labels"]
+    if labels is None and (text := read_labels_of(known)) is not None:
+        labels = parse_labels(text.encode())
+    if known.label_form == "scientific_common" and labels is not None:
+        shown = labels
+        if values["locale"] is not None:
+            shown = parse_labels(str(read_labels_of(known, values["locale"])).encode())
+        labels = tuple(label.partition("_")[0] for label in labels)
+        said["display_names"] = tuple(label.partition("_")[2] or label for label in shown)
+    return {**values, **said, "labels": labels}
 
 
 def read_model(uri: str) -> bytes:

@@ -12,7 +12,8 @@ from earmark.models.errors import ModelError
 from earmark.models.metadata import CalibrationMetadata
 from earmark.models.scores import parse_label_list, parse_thresholds
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options.model import ClassifyOptions, told
+from earmark.pipelines.options.model import OWN_PLACE, ClassifyOptions, told
+from earmark.transforms.elements import Place
 from earmark.transforms.storage import UNUSABLE_ERRORS, ListingError, read_small, reason, shown
 
 _T = TypeVar("_T")
@@ -35,6 +36,7 @@ def resolved(options: ClassifyOptions) -> dict[str, Any]:
         "calibration": _calibration(options),
         "thresholds": _parsed("thresholds", options.thresholds, parse_thresholds) or {},
         "allow": sorted(_listed("allow", options.allow or ())),
+        "usual_place": _usual_place(options.place),
         "deny": sorted(_listed("deny", options.deny or ())),
     }
 
@@ -104,6 +106,10 @@ def read_calibration(path: str) -> str:
       UsageError: it cannot be read, or is not text.
     """
     return read_text("calibration", path).replace("\r\n", "\n").removesuffix("\n")
+
+
+def _usual_place(place: str | None) -> Place | None:
+    return None if place in (None, OWN_PLACE) else Place.of(str(place))
 
 
 def _calibration(options: ClassifyOptions) -> CalibrationMetadata | None:

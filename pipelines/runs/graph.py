@@ -144,5 +144,5 @@ class Process(beam.PTransform):  # type: ignore[misc]
             spans
             | DecodeFrames(settings.decoding, settings.run_id)
             | ScoreFrames(self.load.in_worker)
-            | AggregateClips(settings, spool)
+            | AggregateClips(settings, spool, self.load.places)
         )

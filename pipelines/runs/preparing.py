@@ -22,10 +22,12 @@ from earmark.pipelines.options import (
     ClassifyOptions,
     ModelLoader,
     filled,
+    find_model,
     min_score_of,
     reachable_thresholds,
     resolved,
     stated,
+    with_known_use,
 )
 from earmark.pipelines.runs.grids import framing
 from earmark.transforms.elements import HeadLabels
@@ -88,12 +90,18 @@ def configure(options: ClassifyOptions) -> tuple[Settings, ModelLoader, AudioCla
     """
     values = resolved(options)
     try:
-        load = ModelLoader.of(values)
+        source = find_model(options.model)
+        values = with_known_use(source, values)
+        load = ModelLoader.of(source, values)
         classifier = load()
         min_scores = reachable_thresholds(classifier, values)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    return _settings(values, classifier, min_scores), load, classifier
+    settings = _settings(values, classifier, min_scores)
+    if load.places is not None:
+        by = {"places_sha256": load.places.source.sha256}
+        settings = replace(settings, stated={**settings.stated, **by})
+    return settings, load, classifier
 
 
 def _settings(
@@ -112,6 +120,7 @@ def _settings(
         embedding_size=classifier.embedding_size,
         patterns=tuple(map(anywhere, values["input"])),  # remote workers have their own folders
         model_name=classifier.name,
+        model_version=classifier.metadata.version or "",
         model_sha256=classifier.sha256,
         stated=stated({**values, "min_score": min_score}),
     )

@@ -34,6 +34,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "model": {
             "name": masked(classifier.name),
             "location": masked(run.load.source.location),
+            "version": classifier.metadata.version,
             "sha256": classifier.sha256,
             "heads": {head.name: len(head.labels) for head in classifier.heads},
             "embedding_size": classifier.embedding_size,

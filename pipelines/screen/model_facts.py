@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from earmark.models.classifier import AudioClassifier, load_classifier
+from earmark.models.classifier import AudioClassifier
 from earmark.models.errors import ModelError
 from earmark.models.metadata import InputMetadata, OutputMetadata
-from earmark.models.scores import Head, ModelOptions
+from earmark.models.scores import Head
 from earmark.pipelines.console import plain
-from earmark.pipelines.options import find_model
-from earmark.transforms.storage import read_uri
+from earmark.pipelines.options import ClassifyOptions, ModelLoader, find_model, with_known_use
 from earmark.transforms.text import printable
 
 _LABELS_SHOWN = 20
@@ -80,11 +80,14 @@ def show_facts(said: Mapping[str, Any], console: Console, *, all_labels: bool) -
 
 
 def _loaded(source: Any) -> tuple[AudioClassifier, int | None]:
-    """The model, and how many values its embeddings have, if it has any."""
+    """The model as runs use it, and how many values its embeddings have, if it has any."""
+    values = dict(ClassifyOptions(input=("-",), output="-"))
+    with suppress(ModelError):  # its labels may be somewhere else
+        values = with_known_use(source, values)
     try:
-        with_embeddings = load_classifier(source, ModelOptions(embeddings=True), read=read_uri)
+        with_embeddings = ModelLoader.of(source, {**values, "embeddings": "float32"})()
     except ModelError:
-        return load_classifier(source, read=read_uri), None
+        return ModelLoader.of(source, values)(), None
     return with_embeddings, with_embeddings.embedding_size
 
 

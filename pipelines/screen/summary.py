@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from earmark.models.catalogue import known_model
 from earmark.pipelines.console import counted, in_words, plain
 from earmark.pipelines.options import ClassifyOptions, told
 from earmark.pipelines.runs import Outcome, Run
@@ -50,6 +51,7 @@ def show_end(outcome: Outcome, console: Console) -> None:
         console.print(_label_table(totals["labels"]))
     _show_reasons("failed", "failures", totals["failures"], console)
     _show_reasons("scored in part", "clips", totals["partial"], console)
+    _show_implausible(totals["implausible"], console)
     _show_skipped(record["listed"]["skipped"], console)
     _show_before(planned, console)
     _show_where(record, console)
@@ -71,11 +73,15 @@ def _settings(run: Run) -> list[tuple[str, str]]:
     gives = f"{classifier.classes} classes" if settings.heads else "embeddings"
     frame_s = settings.grid.heard_samples / classifier.sample_rate_hz
     hop_s = settings.grid.hop_s
+    version = f"version {settings.model_version}, " if settings.model_version else ""
     shown = {
         "run": settings.run_id,
-        "model": f"{classifier.name} ({gives}, {frame_s:g} s frames, a frame "
+        "model": f"{classifier.name} ({version}{gives}, {frame_s:g} s frames, a frame "
         f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
     }
+    known = known_model(classifier.sha256)
+    if known is not None and known.terms:
+        shown["license"] = f"{known.license}: {known.terms}; please cite {known.cite}"
     given = run.options.model_dump(exclude={"model", "hop_s", "min_score", "dry_run", "verbose"})
     if classifier.interface.unused:
         unused = ", ".join(map(str, classifier.interface.unused))
@@ -138,6 +144,15 @@ def _show_reasons(what: str, table: str, reasons: Mapping[str, int], console: Co
     if reasons:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(reasons.items()))
         console.print(f"{sum(reasons.values()):,} {what} ({counts}): see {table}/")
+
+
+def _show_implausible(labels: Mapping[str, int], console: Console) -> None:
+    if labels:
+        detections = counted(sum(labels.values()), "detection")
+        console.print(
+            f"{counted(len(labels), 'label')} left out, implausible where and when the recordings"
+            f" were made ({detections}): see totals.implausible in _runs/"
+        )
 
 
 def _show_skipped(skipped: Mapping[str, int], console: Console) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import re
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,8 +21,16 @@ import numpy as np
 import pytest
 
 from earmark.models import sources
+from earmark.models.catalogue import (
+    PublishedFile,
+    PublishedModel,
+    cache_folder,
+    fetch,
+    fetching,
+    published_models,
+)
 from earmark.models.errors import ModelError
-from earmark.models.sources import YAMNET, ModelSource, PublishedModel, cache_folder, fetch, resolve
+from earmark.models.sources import ModelSource, resolve
 
 ROOT = Path(__file__).parents[2]
 CONTENT = np.random.default_rng(5).bytes(200_000)
@@ -37,6 +48,18 @@ class Home(BaseHTTPRequestHandler):
 
     def get_right(self) -> None:
         self.answer(CONTENT)
+
+    def get_zip(self) -> None:
+        self.answer(packed_zip({"birds/model.bin": CONTENT, "README": b"about it"}))
+
+    def get_tar(self) -> None:
+        self.answer(packed_tar({"1.tflite": CONTENT}))
+
+    def get_zip_of_others(self) -> None:
+        self.answer(packed_zip({"model.tflite": CONTENT[::-1]}))
+
+    def get_cut_zip(self) -> None:
+        self.answer(packed_zip({"model.tflite": CONTENT})[:-30])
 
     def get_wrong(self) -> None:
         self.answer(CONTENT[::-1])
@@ -102,8 +125,27 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def packed_zip(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return packed.getvalue()
+
+
+def packed_tar(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as file:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
 def published(*urls: str) -> PublishedModel:
-    return PublishedModel("wren", SHA256, len(CONTENT), urls)
+    file = PublishedFile(sha256=SHA256, size_bytes=len(CONTENT))
+    return PublishedModel(name="wren", files={"model": (file,)}, urls=urls)
 
 
 def closed_port() -> int:
@@ -118,6 +160,15 @@ def test_a_fetched_model_is_returned_and_kept(home: Server, cache: Path) -> None
     assert fetch(model) == CONTENT
     assert [each.read_bytes() for each in cache.iterdir()] == [CONTENT]
     assert model.path_in(cache).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("packed", ["zip", "tar"])
+def test_a_model_is_found_in_an_archive_by_its_content(
+    home: Server, cache: Path, packed: str
+) -> None:
+    model = published(f"{home.url}/{packed}")
+    assert fetch(model) == CONTENT
+    assert [each.read_bytes() for each in cache.iterdir()] == [CONTENT]
 
 
 def test_a_kept_model_is_not_fetched_again(home: Server) -> None:
@@ -163,6 +214,8 @@ def test_the_second_home_serves_where_the_first_fails(home: Server, first: str) 
         ("cut", "bytes were received, not 200000|IncompleteRead"),
         ("endless", "more than 200000 bytes were received"),
         ("missing", "404"),
+        ("zip_of_others", "the archive received does not contain the model"),
+        ("cut_zip", "is not a whole archive"),
     ],
 )
 def test_a_model_that_cannot_be_had_is_an_error_that_says_what_to_put_where(
@@ -187,7 +240,7 @@ def test_no_network_is_an_error_that_says_what_to_put_where(cache: Path) -> None
 def test_a_home_that_says_nothing_is_given_up(
     home: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "FETCH_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(fetching, "FETCH_TIMEOUT_S", 0.1)
     with pytest.raises(ModelError, match="timed out"):
         fetch(published(f"{home.url}/silent"))
 
@@ -212,11 +265,11 @@ def test_threads_that_fetch_at_once_all_get_the_model(home: Server, cache: Path)
 def test_processes_that_fetch_at_once_all_get_the_model(home: Server, cache: Path) -> None:
     model = published(f"{home.url}/right")
     script = (
-        "import sys; from earmark.models.sources import PublishedModel, fetch\n"
-        "model = PublishedModel('wren', sys.argv[1], int(sys.argv[2]), (sys.argv[3],))\n"
+        "import sys; from earmark.models.catalogue import PublishedModel, fetch\n"
+        "model = PublishedModel.model_validate_json(sys.argv[1])\n"
         "sys.stdout.buffer.write(fetch(model))\n"
     )
-    command = [sys.executable, "-c", script, SHA256, str(len(CONTENT)), model.urls[0]]
+    command = [sys.executable, "-c", script, model.model_dump_json()]
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(3)]
     assert all(each.communicate()[0] == CONTENT for each in running)
     assert list(cache.iterdir()) == [model.path_in(cache)]
@@ -289,10 +342,11 @@ def test_a_published_model_is_resolved_by_name_and_read_from_each_machines_own_c
 
 def test_yamnet_is_found_in_the_cache(yamnet_path: Path, cache: Path) -> None:
     cache.mkdir()
-    YAMNET.path_in(cache).symlink_to(yamnet_path)
+    yamnet = published_models()[0]
+    yamnet.path_in(cache).symlink_to(yamnet_path)
     source = resolve("yamnet")
-    assert (source.name, source.sha256) == ("yamnet", YAMNET.sha256)
-    assert len(source.read()) == YAMNET.size_bytes
+    assert (source.name, source.sha256) == ("yamnet", yamnet.sha256)
+    assert len(source.read()) == yamnet_path.stat().st_size
 
 
 def test_the_built_in_model_is_read_from_the_package(
@@ -321,8 +375,8 @@ def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path: Path) -> No
     [
         ("yament", "no such model: 'yament'; did you mean yamnet?"),
         ("built-in", "no such model: 'built-in'; did you mean builtin?"),
-        ("README", "no such model: 'README' (known by name: builtin, yamnet;"),
-        ("perch", "no such model: 'perch' (known by name: builtin, yamnet;"),
+        ("README", "no such model: 'README' (known by name: builtin, yamnet, "),
+        ("perch", "no such model: 'perch' (known by name: builtin, yamnet, "),
         ("", "no such model: '' (known by name"),
         ("models/perch.tflite", "no such model file: models/perch.tflite"),
         ("perch.tflite", "no such model file: perch.tflite"),

@@ -24,7 +24,7 @@ from apache_beam.portability.api import (
     endpoints_pb2,
 )
 
-from earmark.models.sources import cache_folder
+from earmark.models.catalogue import cache_folder
 from scripts.flink import worker_pool
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "flink-cluster"

@@ -6,7 +6,7 @@ What decodes is imported when it is first used: only decoding processes need its
 from typing import TYPE_CHECKING
 
 from earmark.transforms.audio.formats import AUDIO_EXTENSIONS
-from earmark.transforms.audio.recording_time import RecordedAt, recorded_at
+from earmark.transforms.audio.recording_time import Origin, RecordedAt, origin_of, recorded_at
 from earmark.transforms.audio.time_names import check_time_pattern
 
 if TYPE_CHECKING:
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AUDIO_EXTENSIONS",
     "AudioReader",
+    "Origin",
     "RecordedAt",
     "check_time_pattern",
     "open_audio",
+    "origin_of",
     "recorded_at",
 ]
 

@@ -1,4 +1,4 @@
-"""When a recording began: what the file itself says, else what its name says.
+"""When a recording began, and where: what the file itself says; of the time, else its name.
 
 The time that a file system keeps for a file is never asked: it is that of the last copy.
 """
@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timezone, tzinfo
 from typing import BinaryIO, NamedTuple
 
@@ -17,6 +18,7 @@ from earmark.transforms.audio.containers import Note
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.sniffing import sniff
 from earmark.transforms.audio.time_names import named_time, read_time
+from earmark.transforms.elements import Place
 from earmark.transforms.errors import NotAudioError, ReadError
 
 
@@ -32,6 +34,13 @@ class RecordedAt(NamedTuple):
 
     time: datetime | None
     source: str
+
+
+class Origin(NamedTuple):
+    """When and where a recording was made; None for what nothing says."""
+
+    at: RecordedAt | None
+    place: Place | None
 
 
 def recorded_at(
@@ -79,6 +88,22 @@ def recorded_at(
     Raises:
       ReadError: the file could not be read.
     """
+    return origin_of(path, uri, time_pattern=time_pattern, time_zone=time_zone).at
+
+
+def origin_of(
+    path: str | os.PathLike[str],
+    uri: str | os.PathLike[str] | None = None,
+    *,
+    time_pattern: str | None = None,
+    time_zone: tzinfo = timezone.utc,
+) -> Origin:
+    """Find out when a recording began, and where: takes, and raises, what `recorded_at` does.
+
+    The place is GUANO's `Loc Position`, a latitude and a longitude. AudioMoths with GPS, or a place
+    in their settings, write no other (AudioMoth-GPS-Sync, writeGuanoData). 0, 0 is what a receiver
+    gives that found no satellites, and no place.
+    """
     uri = os.fspath(path if uri is None else uri)
     try:
         notes = _notes_in(path)
@@ -88,7 +113,8 @@ def recorded_at(
     found = [*_stated_in(notes, time_zone), *([RecordedAt(named, "name")] if named else [])]
     never_set = RecordedAt(None, "unset_clock") if found else None
     asked_for = "name" if time_pattern else None
-    return next((each for each in found if each.source == asked_for or _is_set(each)), never_set)
+    usable = (each for each in found if each.source == asked_for or _is_set(each))
+    return Origin(next(usable, never_set), _place_in(notes))
 
 
 def _notes_in(path: str | os.PathLike[str]) -> list[Note]:
@@ -131,8 +157,28 @@ _FIRST_AUDIOMOTHS = 2016
 
 
 def _guano_time(chunk: bytes, time_zone: tzinfo) -> datetime | None:
-    line = _GUANO_TIMESTAMP.search(chunk.decode("utf-8", "replace"))
-    return read_time(line[1], time_zone) if line else None
+    stamp = _guano_field("Timestamp", chunk)
+    return None if stamp is None else read_time(stamp, time_zone)
+
+
+def _place_in(notes: list[Note]) -> Place | None:
+    positions = (_guano_field("Loc Position", each.content) for each in notes if _is_guano(each))
+    for position in positions:
+        with suppress(ValueError):
+            if position is not None and any(place := Place.of(position)):
+                return place
+    return None
+
+
+def _is_guano(note: Note) -> bool:
+    return note.kind == "guano"
+
+
+def _guano_field(name: str, chunk: bytes) -> str | None:
+    spaces = r"[^\S\n]*"
+    field = re.compile(f"^{spaces}{name}{spaces}:(.{{0,200}})", re.MULTILINE)
+    line = field.search(chunk.decode("utf-8", "replace"))
+    return line and line[1]
 
 
 def _opensoundscape_time(comment: bytes, time_zone: tzinfo) -> datetime | None:
@@ -167,7 +213,6 @@ def _text(comment: bytes) -> str:
     return comment.rstrip(b"\0").decode("utf-8", "replace")
 
 
-_GUANO_TIMESTAMP = re.compile(r"^[^\S\n]*Timestamp[^\S\n]*:(.{0,200})", re.MULTILINE)
 _AUDIOMOTH_COMMENT = re.compile(
     r"Recorded at (?P<time>\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) "
     r"(?P<day>\d\d)/(?P<month>\d\d)/(?P<year>\d{4})"

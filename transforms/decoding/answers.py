@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from earmark.transforms.decoding.messages import Answer, Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, PlainSound, SignalLevel, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, Place, PlainSound, SignalLevel, Trouble
 from earmark.transforms.errors import AudioError, CrashedError
 
 MAX_CHANNELS = 1024
@@ -97,6 +97,7 @@ def _of_ending(ending: Ending) -> list[Any]:
         [*astuple(level)],
         time and time.isoformat(),
         ending.recorded_at_source,
+        ending.place,
         trouble and [*trouble[:2], trouble.message[:_MESSAGE_CHARACTERS]],
     ]
 
@@ -112,7 +113,7 @@ def _frames(fields: object) -> Frames:
 
 
 def _ending(fields: object) -> Ending:
-    header, samples, frames, level, recorded_at, source, trouble = _list(fields, 7)
+    header, samples, frames, level, recorded_at, source, place, trouble = _list(fields, 8)
     return Ending(
         _if_any(header, _header),
         _integer(samples, 0, _MOST_SAMPLES),
@@ -120,6 +121,7 @@ def _ending(fields: object) -> Ending:
         _level(level),
         _if_any(recorded_at, _time),
         _if_any(source, _text),
+        _if_any(place, _place),
         _if_any(trouble, _trouble),
     )
 
@@ -165,6 +167,13 @@ def _time(value: object) -> datetime:
     if time.tzinfo is None:
         raise ValueError("a time without its offset")
     return time
+
+
+def _place(fields: object) -> Place:
+    degrees = _list(fields, 2)
+    if not all(isinstance(each, float) for each in degrees):
+        raise ValueError("a place without its degrees")
+    return Place.of("{!r} {!r}".format(*degrees))
 
 
 def _if_any(value: object, read: Callable[[object], _Part]) -> _Part | None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.transforms.audio import AudioReader, RecordedAt, open_audio, recorded_at
+from earmark.transforms.audio import AudioReader, Origin, open_audio, origin_of
 from earmark.transforms.decoding.messages import endless_s
 from earmark.transforms.elements import AudioHeader, ByteRange, Ending, SignalLevel, Span, Trouble
 from earmark.transforms.errors import AudioError, DamagedError, trouble_of
@@ -87,7 +87,7 @@ class SpanDecoding:
         self._header: AudioHeader | None = None
         self._position = 0  # samples per channel from the recording's start
         self._level = SignalLevel()
-        self._recorded_at: RecordedAt | None = None
+        self._origin = Origin(None, None)
         self._trouble: Trouble | None = None
         self._first_frame = self._end_frame = self._grid.first_from(span.start_s)
 
@@ -113,7 +113,7 @@ class SpanDecoding:
                 self._header = header = reader.header
                 if self._span.sound not in (None, reader.sound):
                     raise RuntimeError("other parts of the file were fetched than are read")
-                self._recorded_at = self._time(path)
+                self._origin = self._find_origin(path)
                 seconds = self._seconds(reader, endless_s(Path(path).stat().st_size))
                 rate_hz, channels = header.sample_rate_hz, header.channels
                 for at, frames in frames_of(
@@ -126,18 +126,24 @@ class SpanDecoding:
 
     def ending(self) -> Ending:
         """How decoding ended, or, before its end, how it would end if it stopped here."""
-        time, source = self._recorded_at or (None, None)
-        frames = self._end_frame - self._first_frame
+        time, source = self._origin.at or (None, None)
         return Ending(
-            self._header, self._samples(), frames, self._level, time, source, self._trouble
+            self._header,
+            self._samples(),
+            self._end_frame - self._first_frame,
+            self._level,
+            time,
+            source,
+            self._origin.place,
+            self._trouble,
         )
 
-    def _time(self, path: str) -> RecordedAt | None:
+    def _find_origin(self, path: str) -> Origin:
         if self._span.index:
-            return None
+            return Origin(None, None)
         pattern, name = self._decoding.time_pattern, self._decoding.time_zone
         zone = timezone.utc if name == "UTC" else ZoneInfo(name)
-        return recorded_at(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
+        return origin_of(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
 
     def _seconds(self, reader: AudioReader, endless_s: int) -> Iterator[NDArray[np.float32]]:
         """Read second by second, from some before the span to some behind it.

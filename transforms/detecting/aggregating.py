@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Protocol, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -32,6 +34,15 @@ from earmark.transforms.settings import FrameGrid, Settings
 from earmark.transforms.workers import marking
 
 
+class Places(Protocol):
+    """What is plausible where and when; models.places.PlaceModel is one."""
+
+    def plausible(
+        self, latitude: float, longitude: float, moment: datetime | None
+    ) -> NDArray[np.bool_]:
+        """Whether each class is plausible at a place at a time, bool [classes]."""
+
+
 @dataclass
 class AggregateClips(beam.PTransform):  # type: ignore[misc]
     """Combine the results of each clip: FrameScores to ClipResult, one for each object.
@@ -45,10 +56,13 @@ class AggregateClips(beam.PTransform):  # type: ignore[misc]
     Attributes:
       settings: what counts as a detection.
       spool: where embeddings wait until rows are written; None where there are none.
+      load_places: gives what is plausible where, if only that is to be detected; called in each
+        worker, so it should cache.
     """
 
     settings: Settings
     spool: EmbeddingSpool | None = None
+    load_places: Callable[[], Places] | None = None
 
     def expand(self, scores: beam.PCollection[FrameScores]) -> beam.PCollection[ClipResult]:
         """Apply the transform."""
@@ -56,7 +70,7 @@ class AggregateClips(beam.PTransform):  # type: ignore[misc]
             scores
             | "Tally" >> beam.ParDo(_TallyFn(self))
             | "Group" >> beam.GroupByKey()
-            | "Summarise" >> beam.Map(_summarise, self.settings)
+            | "Summarise" >> beam.Map(_summarise, self.settings, self.load_places)
         )
 
 
@@ -71,6 +85,8 @@ class _TallyFn(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, stage: AggregateClips) -> None:
         self._settings, self._spool = stage.settings, stage.spool
+        if stage.load_places is not None:  # where a clip was made is known at its end
+            self._settings = replace(self._settings, top_k=None)
 
     def start_bundle(self) -> None:
         self._unfinished: dict[tuple[BoundedWindow, Span], Tally] = {}
@@ -102,11 +118,15 @@ def _key(span: Span) -> _Key:
 
 
 @marking
-def _summarise(of_clip: tuple[_Key, Iterable[Tally]], settings: Settings) -> ClipResult:
+def _summarise(
+    of_clip: tuple[_Key, Iterable[Tally]],
+    settings: Settings,
+    load_places: Callable[[], Places] | None,
+) -> ClipResult:
     whole = Tally()
     for tally in of_clip[1]:
         whole.merge(tally)
-    return summarise_clip(whole, settings)
+    return summarise_clip(whole, settings, load_places and load_places())
 
 
 @dataclass
@@ -202,37 +222,41 @@ def find_hits(block: FrameScores, settings: Settings) -> Detections:
     A frame with a NaN score has none.
     """
     scores = block.scores
-    counts = (scores >= settings.min_scores) & _all_numbers(scores)
-    if settings.top_k is not None:
-        begin = 0
-        for head in settings.heads:
-            within = slice(begin, begin + len(head.labels))
-            counts[:, within] &= _among_best(scores[:, within], counts[:, within], settings.top_k)
-            begin = within.stop
-    row, label_index = np.nonzero(counts)
+    row, label_index = np.nonzero((scores >= settings.min_scores) & _all_numbers(scores))
     channel, frame = np.divmod(row, max(1, len(scores) // block.channels))
     raw_scores = block.raw_scores
-    return Detections(
+    hits = Detections(
         (block.first_frame + frame).astype(np.int32),
         label_index.astype(np.int32),
         scores[row, label_index],
         channel.astype(np.int32),
         None if raw_scores is None else raw_scores[row, label_index],
     )
+    return _best(hits, settings)
 
 
-def _among_best(
-    scores: NDArray[np.float32], counts: NDArray[np.bool_], top_k: int
-) -> NDArray[np.bool_]:
-    """Which scores are among the top_k best of those in their row that count."""
-    ranked = np.argsort(-np.where(counts, scores, -np.inf), axis=1, kind="stable")[:, :top_k]
-    among_best = np.zeros_like(counts)
-    np.put_along_axis(among_best, ranked, True, axis=1)
-    return among_best
+def _best(hits: Detections, settings: Settings) -> Detections:
+    """At most top_k detections in a frame, of each head."""
+    if settings.top_k is None:
+        return hits
+    heads = np.repeat(np.arange(len(settings.heads)), [len(h.labels) for h in settings.heads])
+    keys = heads[hits.label_index], hits.channel, hits.frame
+    ranked = np.lexsort((hits.label_index, -hits.score, *keys))
+    changes = np.any([np.diff(key[ranked]) != 0 for key in keys], axis=0)
+    begins = run_starts(changes, len(ranked))
+    lengths = np.diff(np.append(begins, len(ranked)))
+    rank = np.arange(len(ranked)) - np.repeat(begins, lengths)
+    return hits.take(np.sort(ranked[rank < settings.top_k]))
 
 
-def summarise_clip(tally: Tally, settings: Settings) -> ClipResult:
+def summarise_clip(tally: Tally, settings: Settings, places: Places | None = None) -> ClipResult:
     """The result of a clip whose blocks have all been added.
+
+    Args:
+      tally: of all its blocks.
+      settings: what counts as a detection.
+      places: what is plausible where, if only that is to be detected; the blocks were then added
+        without a top_k.
 
     Raises:
       RuntimeError: blocks are missing or came twice, which the runner should have prevented.
@@ -244,7 +268,14 @@ def summarise_clip(tally: Tally, settings: Settings) -> ClipResult:
         nothing = Trouble("decode", "no_samples", "it contains no samples")
         return FailedClip(clip, last.trouble or nothing)
     duration_s = samples / first.header.sample_rate_hz
-    detections = _sorted(_joined(whole.hits))
+    place = first.place or settings.usual_place
+    detections, implausible = _sorted(_joined(whole.hits)), dict[str, int]()
+    if places is not None and place is not None:
+        plausible = places.plausible(*place, first.recorded_at)[detections.label_index]
+        implausible = _counted(detections.label_index[~plausible], settings)
+        detections = detections.take(np.flatnonzero(plausible))
+    if places is not None:
+        detections = _best(detections, settings)
     reason, message = _shortcoming(whole, last)
     return ScoredClip(
         clip=clip,
@@ -256,11 +287,21 @@ def summarise_clip(tally: Tally, settings: Settings) -> ClipResult:
         frames=whole.frames,
         recorded_at=first.recorded_at,
         recorded_at_source=first.recorded_at_source,
+        place=place,
         level=sum((ending.level for ending in endings), SignalLevel()),
         labels=_label_summaries(detections, settings, duration_s),
         detections=detections,
         embeddings=tuple(sorted(whole.embeddings, key=first_frame)),
+        implausible=implausible,
     )
+
+
+def _counted(label_index: NDArray[np.int32], settings: Settings) -> dict[str, int]:
+    """How often each label occurs."""
+    labels, counts = settings.labels, Counter[str]()
+    for i, count in zip(*np.unique(label_index, return_counts=True), strict=True):
+        counts[labels[i]] += int(count)
+    return dict(counts)
 
 
 def _put_together(tally: Tally) -> tuple[AudioObject, Part, Sequence[Ending]]:

@@ -41,6 +41,7 @@ def metadata(settings: Settings) -> dict[str, str]:
         "version": __version__,
         "run_id": settings.run_id,
         "model_name": settings.model_name,
+        "model_version": settings.model_version,
     }
     return {
         f"{PREFIX}{key}": value for key, value in {**made_by, **provenance_of(settings)}.items()

@@ -33,6 +33,7 @@ class Totals:
       rows: how many there are, by table.
       partial: how many clips are partial, by reason.
       failures: how many objects failed, by reason.
+      implausible: how many detections were left out as implausible, by label.
       audio_s: seconds of audio that were decoded.
       labels: by label.
     """
@@ -40,6 +41,7 @@ class Totals:
     rows: dict[str, int] = field(default_factory=dict)
     partial: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
+    implausible: dict[str, int] = field(default_factory=dict)
     audio_s: float = 0.0
     labels: dict[str, LabelTotal] = field(default_factory=dict)
 
@@ -61,6 +63,7 @@ class Totals:
         self.audio_s += result.duration_s
         if result.reason:
             _add_counts(self.partial, {result.reason: 1})
+        _add_counts(self.implausible, result.implausible)
         names: set[str] = set()
         for label in result.labels:
             name = f"{label.head}: {label.label}" if names_heads else label.label
@@ -74,6 +77,7 @@ class Totals:
             _add_counts(self.rows, other.rows)
             _add_counts(self.partial, other.partial)
             _add_counts(self.failures, other.failures)
+            _add_counts(self.implausible, other.implausible)
             self.audio_s += other.audio_s
             for name, total in other.labels.items():
                 self._label(name).add(total)

@@ -64,6 +64,29 @@ def test_a_batch_of_any_size_is_used(layered_model, layer, port, frames) -> None
     assert_scores(classifier, noise(frames), noise(frames) @ FIVE.T)
 
 
+@pytest.mark.parametrize("cuts", [[1], [16], [3, 20, 21], list(range(1, 37))], ids=str)
+def test_scores_are_the_same_to_the_bit_however_frames_come_together(
+    layered_model, layer, port, cuts
+) -> None:
+    takes = port([1, SAMPLES], signature=[-1, SAMPLES])
+    classifier = AudioClassifier(layered_model([layer(FIVE)], takes))
+    frames = noise(37)
+    parts = [classifier.score(part) for part in np.split(frames, cuts)]
+    assert np.array_equal(np.concatenate(parts), classifier.score(frames))
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch"), [(15_600, 16), (96_000, 8), (144_000, 4), (160_000, 4), (1_500_000, 1)]
+)
+def test_the_longer_frames_are_the_fewer_are_in_a_batch(
+    layered_model, layer, port, samples, batch
+) -> None:
+    weights = np.zeros((1, samples), np.float32)
+    takes = port([1, samples], signature=[-1, samples])
+    classifier = AudioClassifier(layered_model([layer(weights)], takes))
+    assert classifier.interface.batch == batch
+
+
 def test_a_batch_of_any_size_keeps_the_inputs_number_of_dimensions(new_graph, port) -> None:
     graph = new_graph()
     audio = graph.input(port([1, SAMPLES, 1, 1], signature=[-1, SAMPLES, 1, 1]))

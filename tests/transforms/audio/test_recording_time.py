@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.transforms.audio.recording_time import RecordedAt, recorded_at
+from earmark.transforms.audio.recording_time import RecordedAt, origin_of, recorded_at
 from earmark.transforms.audio.time_names import check_time_pattern
 from earmark.transforms.errors import ReadError
 
@@ -85,6 +85,39 @@ def of_name(name: str, zone: timezone | ZoneInfo = UTC) -> datetime | None:
 def by_pattern(uri: str, pattern: str, zone: timezone | ZoneInfo = UTC) -> datetime | None:
     found = recorded_at(NOT_RIFF, uri, time_pattern=pattern, time_zone=zone)
     return found and found.time
+
+
+class TestPlaces:
+    @pytest.mark.parametrize(
+        ("note", "expected"),
+        [
+            ("Loc Position:37.187802 -86.105731\nOAD|Loc Source:GPS", (37.187802, -86.105731)),
+            ("Loc Position:  37.1878016  -86.1057312  ", (37.1878016, -86.1057312)),
+            ("  Loc Position : -90, 180\r", (-90, 180)),
+            ("Loc Position:0.000000 0.000000", None),  # without a fix
+            ("Loc Position:0.000000 6.500000", (0, 6.5)),
+            ("Loc Position:", None),
+            ("Loc Position:37.19", None),
+            ("Loc Position:37.19 86.1 20", None),
+            ("Loc Position:37.19N 86.1W", None),
+            ("Loc Position:90.1 10", None),
+            ("Loc Position:10 nan", None),
+            ("Loc Position:10\n20", None),
+            ("OAD|Loc Position:10 20", None),
+            ("Loc Accuracy:20\nLoc Elevation:228.6", None),
+        ],
+    )
+    def test_place_is_guanos_position(
+        self, tmp_path: Path, note: str, expected: tuple[float, float] | None
+    ) -> None:
+        told = guano(f"GUANO|Version:1.0\nTimestamp:2020-04-04T10:25:00Z\n{note}\n")
+        (tmp_path / "a.wav").write_bytes(wav(FMT, SAMPLES, told))
+        found = origin_of(tmp_path / "a.wav")
+        assert found == (RecordedAt(AT, "guano"), expected)
+
+    def test_no_place_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "a.wav").write_bytes(wav(FMT, SAMPLES, comment("Loc Position: 10 20")))
+        assert origin_of(tmp_path / "a.wav") == (None, None)
 
 
 class TestReferenceRecordings:

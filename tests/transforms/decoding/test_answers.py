@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from earmark.transforms.decoding.answers import packed, read_answer
 from earmark.transforms.decoding.messages import Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, PlainSound, SignalLevel, Trouble
+from earmark.transforms.elements import AudioHeader, Ending, Place, PlainSound, SignalLevel, Trouble
 from earmark.transforms.errors import CrashedError
 
 UTC = timezone.utc
@@ -53,6 +53,7 @@ endings = st.builds(
     levels,
     st.none() | times,
     st.none() | texts,
+    st.none() | st.builds(Place, st.floats(-90, 90), st.floats(-180, 180)),
     st.none() | troubles,
 )
 places = st.tuples(counts, counts, counts, st.integers(1, LARGE)).map(
@@ -137,7 +138,8 @@ def test_nothing_that_comes_is_carried_out(tmp_path, monkeypatch):
 PLACE = [60, 44, 100, 16]
 HEADER = ["wav", "pcm_s16", 8000, 2, None, 1]
 LEVEL = [4, 5, 0.5, 1, 2, 7, 6]
-ENDING = [HEADER, 100, 3, LEVEL, "2024-05-28T10:00:00+00:00", "name", ["decode", "io", "gone"]]
+RECORDED_AT = "2024-05-28T10:00:00+00:00"
+ENDING = [HEADER, 100, 3, LEVEL, RECORDED_AT, "name", [50.8, -12.9], ["decode", "io", "gone"]]
 
 
 def with_(fields: list[Any], place: int, value: object) -> list[Any]:
@@ -148,12 +150,14 @@ SENSELESS_ENDINGS = [
     [],
     ENDING[:-1],
     [*ENDING, 1],
-    *(with_(ENDING, place, {}) for place in range(7)),
-    *(with_(ENDING, place, "text") for place in (0, 1, 2, 3, 4, 6)),
+    *(with_(ENDING, place, {}) for place in range(8)),
+    *(with_(ENDING, place, "text") for place in (0, 1, 2, 3, 4, 6, 7)),
     *(with_(ENDING, 1, value) for value in (-1, 1.0, True, None, 1 << 63)),
     *(with_(ENDING, 2, value) for value in (-1, 1.5, False, None, 1 << 31)),
     with_(ENDING, 4, "2024-05-28T10:00:00"),
     *(with_(ENDING, 5, value) for value in (5, "x" * 101, "\ud800")),
+    *(with_(ENDING, 6, [50.8, value]) for value in (5, "5.0", None, True, math.nan, 180.5)),
+    *(with_(ENDING, 6, place) for place in ([], [50.8], [90.5, 0.0], [-math.inf, 0.0])),
     *(with_(ENDING, 0, with_(HEADER, 0, value)) for value in (None, 3, "x" * 101, "\udcff")),
     *(with_(ENDING, 0, with_(HEADER, 2, value)) for value in (0, -8000, 8e3, 1 << 31)),
     *(with_(ENDING, 0, with_(HEADER, 3, value)) for value in (0, 1025, True)),
@@ -163,10 +167,10 @@ SENSELESS_ENDINGS = [
     *(with_(ENDING, 3, with_(LEVEL, 2, value)) for value in (None, 1, "0.5", True)),
     *(with_(ENDING, 3, with_(LEVEL, place, 5)) for place in (3, 4)),  # of four values
     *(with_(ENDING, 3, with_(LEVEL, place, (1 << 512) + 1)) for place in (1, 5, 6)),
-    *(with_(ENDING, 6, trouble) for trouble in ([], ["decode", "io"], ["x", "io", ""])),
-    *(with_(ENDING, 6, ["decode", reason, ""]) for reason in ("", "fine", None, 5, [], {})),
-    *(with_(ENDING, 6, ["decode", "io", said]) for said in (5, None, "x" * 4001, "\ud800")),
-    *(with_(ENDING, 6, [stage, "io", "gone"]) for stage in ([], {}, None)),
+    *(with_(ENDING, 7, trouble) for trouble in ([], ["decode", "io"], ["x", "io", ""])),
+    *(with_(ENDING, 7, ["decode", reason, ""]) for reason in ("", "fine", None, 5, [], {})),
+    *(with_(ENDING, 7, ["decode", "io", said]) for said in (5, None, "x" * 4001, "\ud800")),
+    *(with_(ENDING, 7, [stage, "io", "gone"]) for stage in ([], {}, None)),
 ]
 
 SENSELESS = [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import apache_beam as beam
 import numpy as np
@@ -26,6 +27,7 @@ from earmark.transforms.elements import (
     FailedClip,
     FrameScores,
     HeadLabels,
+    Place,
     ScoredClip,
     SignalLevel,
     Span,
@@ -111,6 +113,55 @@ def test_hits_agree_with_a_plain_loop(scores, min_score, top_k):
         expected += [(frame, i) for i in sorted(ranked) if row[i] >= min_score]
     hits = find_hits(scores_block(scores), detecting(min_score, top_k))
     assert list(zip(hits.frame.tolist(), hits.label_index.tolist(), strict=True)) == expected
+
+
+class Nowhere:
+    """Where frogs are implausible in May, and there is nothing but birds at other times."""
+
+    def plausible(self, latitude, longitude, moment):
+        assert (latitude, longitude) in [(50.8, 12.9), (1.0, 2.0)]
+        in_may = moment is not None and moment.month == 5
+        return np.array([True, False, in_may])
+
+
+def summarise_at(place, moment, top_k=None, usual=None):
+    """What is heard in two frames where all of birds, frogs and rain are, frogs the loudest."""
+    settings = replace(detecting(top_k=top_k), usual_place=usual)
+    tally = Tally()
+    tally.add(scores_block([[0.3, 0.9, 0.5], [0.4, 0.9, 0.0]]), replace(settings, top_k=None))
+    source = moment and "name"
+    ending = Ending(HEADER, 20, 2, SignalLevel(), moment, source, place)
+    tally.add(FrameScores(WHOLE, 2, np.empty((0, 3), np.float32), 0, ending), settings)
+    return summarise_clip(tally, settings, Nowhere())
+
+
+MAY = datetime(2024, 5, 28, tzinfo=timezone.utc)
+
+
+def test_what_is_implausible_is_left_out_before_the_best_are_chosen():
+    clip = summarise_at(Place(50.8, 12.9), MAY, top_k=1)
+    assert rows(clip) == [("bird", 1.0, 2.0, 0.4), ("rain", 0.0, 1.0, 0.5)]
+    assert [label.label for label in clip.labels] == ["rain", "bird"]
+    assert clip.implausible == {"frog": 2}
+    assert clip.place == (50.8, 12.9)
+
+
+def test_without_a_time_what_is_plausible_all_year_counts():
+    clip = summarise_at(Place(50.8, 12.9), None)
+    assert [row[0] for row in rows(clip)] == ["bird", "bird"]
+    assert clip.implausible == {"frog": 2, "rain": 1}
+
+
+def test_without_a_place_everything_is_plausible():
+    clip = summarise_at(None, MAY, top_k=1)
+    assert [row[0] for row in rows(clip)] == ["frog", "frog"]
+    assert (clip.implausible, clip.place) == ({}, None)
+
+
+def test_the_usual_place_is_that_of_recordings_that_name_none():
+    assert summarise_at(None, MAY, usual=Place(1, 2)).implausible == {"frog": 2}
+    clip = summarise_at(Place(50.8, 12.9), MAY, usual=Place(1, 2))
+    assert clip.place == (50.8, 12.9)
 
 
 @given(data=st.data())
@@ -322,6 +373,26 @@ def test_each_clip_comes_out_once_from_two_workers():
     with beam.Pipeline(local_runner(), options=options) as pipeline:
         results = pipeline | beam.Create(blocks) | beam.Reshuffle() | AggregateClips(detecting())
         assert_that(results, every_clip_once)
+
+
+def test_the_place_that_the_first_span_names_is_that_of_all():
+    first, second = (Span(CLIP, index, 2) for index in range(2))
+    told = Ending(HEADER, 10, 1, SignalLevel(), MAY, "name", Place(50.8, 12.9))
+    scores = [[0.3, 0.9, 0.5]]
+    blocks = [
+        scores_block(scores, 1, span=second),
+        replace(ending_block(1, span=second), first_frame=2),
+        scores_block(scores, 0, span=first),
+        FrameScores(first, 1, np.empty((0, 3), np.float32), 0, told),
+    ]
+
+    def only_rain(results):
+        (clip,) = results
+        assert rows(clip) == [("rain", 0.0, 1.0, 0.5), ("rain", 1.0, 2.0, 0.5)]
+
+    with beam.Pipeline(local_runner()) as pipeline:
+        stage = AggregateClips(detecting(top_k=1), load_places=Nowhere)
+        assert_that(pipeline | beam.Create(blocks) | stage, only_rain)
 
 
 @given(
