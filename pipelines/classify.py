@@ -48,13 +48,17 @@ def process(arguments: Sequence[str], asked: Command) -> None:
 def _look_ahead(run: Run) -> None:
     from earmark.pipelines.console import screen
     from earmark.pipelines.errors import UsageError
+    from earmark.pipelines.runs import advised
     from earmark.pipelines.screen import show_forecast
     from earmark.transforms.errors import ExpectedError
-    from earmark.transforms.output import BrokenTableError, HistoryError
+    from earmark.transforms.output import BrokenTableError, HistoryError, OtherSettingsError
     from earmark.transforms.storage import UNUSABLE_ERRORS, shown
 
     try:
         show_forecast(run, screen())
+    except OtherSettingsError as error:
+        said = advised(error, run.options)
+        raise UsageError(f"--output {shown(run.options.output)}: {said}") from error
     except (HistoryError, BrokenTableError) as error:
         raise UsageError(f"--output {shown(run.options.output)}: {error}") from error
     except ExpectedError as error:

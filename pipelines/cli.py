@@ -1,4 +1,4 @@
-"""The command line: earmark classify, embed, demo, model and repair."""
+"""The command line: earmark classify, embed, demo, model, rederive and repair."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "earmark.pipelines.demo",
     "embed": "earmark.pipelines.embed",
     "model": "earmark.pipelines.model",
+    "rederive": "earmark.pipelines.rederive",
     "repair": "earmark.pipelines.repair",
 }
 """The module of each command, imported only when needed: Beam's import takes a second."""
@@ -38,6 +39,7 @@ earmark {__version__}: writes down, in Parquet, what is heard where in archives 
   earmark model info MODEL                                  show a model's inputs, outputs, labels
   earmark model label MODEL --labels FILE                   pack labels and metadata into a model
   earmark model fetch yamnet                                download a model in advance
+  earmark rederive labels/ --min_score 0.3                  derive rows of other settings
   earmark repair labels/                                    set broken files of an output aside
 
 Each command has its own --help.

@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
-
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from earmark.pipelines.console import say, show
-from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.options import Parser
-from earmark.transforms.output import (
-    SET_ASIDE,
-    Damage,
-    LinkedFolderError,
-    LockedError,
-    find_damage,
-    has_tables,
-    locked,
-    refuse_links,
-    repair,
-)
-from earmark.transforms.storage import (
-    UNUSABLE_ERRORS,
-    join,
-    local_path,
-    normal_path,
-    reason,
-    run_id_of,
-    shown,
-    use_options,
-)
+from earmark.pipelines.outputs import new_run_id, used_output
+from earmark.transforms.output import SET_ASIDE, Damage, find_damage, locked, repair
+from earmark.transforms.storage import join, shown
 from earmark.transforms.text import printable
 
 _SHOWN = 20
@@ -47,20 +23,8 @@ def command(arguments: Sequence[str]) -> None:
       RunError: a file cannot be moved.
     """
     asked = _parser().parse_args(arguments)
-    path = local_path(asked.output)
-    output = asked.output if path is None else normal_path(path)
-    if path is not None and not os.path.isdir(output):
-        raise UsageError(f"{shown(output)}: no such folder")
-    use_options(PipelineOptions([]))
-    try:
-        refuse_links(output)
-        if not has_tables(output):
-            raise UsageError(f"{shown(output)}: no run has written to it")
+    with used_output(asked.output) as output:
         show("".join(_look(output) if asked.dry_run else _repair(output)))
-    except (LinkedFolderError, LockedError) as error:
-        raise UsageError(f"{shown(output)}: {error}") from error
-    except UNUSABLE_ERRORS as error:
-        raise RunError(f"{shown(output)}: {reason(error)}") from error
 
 
 def _look(output: str) -> Iterator[str]:
@@ -71,7 +35,7 @@ def _look(output: str) -> Iterator[str]:
 
 
 def _repair(output: str) -> Iterator[str]:
-    run_id = _run_id()
+    run_id = new_run_id()
     with locked(output, run_id, say):
         found = repair(output, run_id)
     yield from _told(found)
@@ -100,12 +64,6 @@ def _told(found: Sequence[Damage]) -> Iterator[str]:
 
 def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def _run_id() -> str:
-    now = datetime.now(timezone.utc)
-    who = f"{platform.node()} {os.getpid()} {now.isoformat()}"
-    return run_id_of(now, who)
 
 
 def _parser() -> argparse.ArgumentParser:

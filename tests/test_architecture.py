@@ -30,7 +30,7 @@ TRANSFORMS = {
     "detecting": "elements settings storage workers",
     "decoding": "archives audio elements errors frames settings storage threads workers",
     "listing": "archives audio elements storage text",
-    "output": "detecting elements errors settings storage workers",
+    "output": "detecting elements errors settings storage text workers",
     "planning": "archives elements errors listing output settings storage text workers",
 }
 MODELS = {
@@ -62,7 +62,9 @@ PIPELINES = {
     "embed": "classify options",
     "demo": "classify console errors options runs",
     "model": "console errors options screen",
-    "repair": "console errors options",
+    "outputs": "errors",
+    "rederive": "console errors options outputs runs",
+    "repair": "console options outputs",
 }
 WITHIN = {"transforms": TRANSFORMS, "models": MODELS, "pipelines": PIPELINES}
 

@@ -114,6 +114,7 @@ class Settings:
       embeddings: float32 or float16, as rows have them; None where there are none.
       embedding_size: how many values an embedding has.
       patterns: what to look for: see `list_audio`.
+      roots: what paths are relative to: see `relative_path`.
       all_files: process files of any name.
       output: the folder that holds the tables' folders.
       run_id: names the run; empty where nothing is written.
@@ -134,6 +135,7 @@ class Settings:
     embeddings: str | None = None
     embedding_size: int | None = None
     patterns: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
     all_files: bool = False
     output: str = ""
     run_id: str = ""

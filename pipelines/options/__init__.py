@@ -5,10 +5,13 @@ from earmark.pipelines.options.command_line import (
     EMBED,
     Command,
     Parser,
+    argument_kind,
     parse,
     parse_keywords,
+    validated,
 )
 from earmark.pipelines.options.model import (
+    DERIVABLE,
     ClassifyKeywords,
     ClassifyOptions,
     EmbedKeywords,
@@ -34,6 +37,7 @@ from earmark.pipelines.options.resolving import (
 
 __all__ = [
     "CLASSIFY",
+    "DERIVABLE",
     "EMBED",
     "ClassifyKeywords",
     "ClassifyOptions",
@@ -43,6 +47,7 @@ __all__ = [
     "ModelLoader",
     "Parser",
     "UriKeywords",
+    "argument_kind",
     "filled",
     "find_model",
     "look_every_s",
@@ -55,5 +60,6 @@ __all__ = [
     "resolved",
     "stated",
     "told",
+    "validated",
     "with_known_use",
 ]

@@ -129,7 +129,7 @@ def _together(
     for each in (config_beam_flags, beam_flags):  # each by itself: flags go before the config file
         _check_beam_flags(each, command, known, config_beam_flags + beam_flags)
     values = {**command.defaults, **config, **given, **command.fixed}
-    return _validated(values, from_flags), config_beam_flags + beam_flags
+    return validated(values, from_flags), config_beam_flags + beam_flags
 
 
 def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
@@ -150,7 +150,7 @@ def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
         shown = f" (default: {field.default})" if _worth_showing(field) else ""
-        kind = _argument_kind(name, field.annotation, field.default)
+        kind = argument_kind(name, field.annotation, field.default)
         group.add_argument(f"--{name}", help=f"{field.description}{shown}", **kind)
     return parser
 
@@ -194,7 +194,7 @@ def _once(action: type[argparse.Action]) -> type[argparse.Action]:
     return Once
 
 
-def _argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
+def argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
     """How argparse reads an option; values stay strings here, pydantic checks them."""
     metavar = {"metavar": told(name)["metavar"] or name.upper()}
     if annotation is bool and default is False:
@@ -206,7 +206,16 @@ def _argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
     return {"action": "append", **metavar} if is_list(name) else metavar
 
 
-def _validated(values: Mapping[str, Any], from_flags: set[str]) -> ClassifyOptions:
+def validated(values: Mapping[str, Any], from_flags: set[str]) -> ClassifyOptions:
+    """Options of some values.
+
+    Args:
+      values: by name.
+      from_flags: names of those that messages show as flags.
+
+    Raises:
+      UsageError: a value is invalid.
+    """
     try:
         return ClassifyOptions.model_validate(values)
     except ValidationError as error:

@@ -21,7 +21,7 @@ from earmark.pipelines.options.fields import (
 from earmark.transforms.audio import check_time_pattern
 from earmark.transforms.elements import Place
 from earmark.transforms.frames import SEGMENT_S
-from earmark.transforms.planning import parse_source
+from earmark.transforms.planning import parse_root, parse_source
 
 _T = TypeVar("_T")
 
@@ -37,6 +37,13 @@ _LARGEST_SCORE = 1_000_000_000
 """The bound of thresholds and default scores; models' scores are small numbers."""
 
 _NAMES = ("labels", "locale", "heads", "calibration", "thresholds", "allow", "deny")
+
+
+DERIVABLE = (
+    *("min_score", "thresholds", "allow", "deny"),
+    *("events_gap_s", "time_zone", "time_pattern"),
+)
+"""Options whose rows may follow from those of other values: see `earmark rederive`."""
 
 
 def told(name: str) -> Mapping[str, Any]:
@@ -247,6 +254,18 @@ class ClassifyOptions(BaseModel):
         description="also retry recordings that earlier runs found damaged, not just "
         "unreadable ones",
     )
+    root: tuple[str, ...] | None = of_run(
+        None,
+        min_length=1,
+        description="the archive has moved: rows of clips under OLD are given the root NEW, and "
+        "these are not processed again; may be repeated",
+        metavar="OLD=NEW",
+    )
+    as_new: bool = of_run(
+        False,
+        description="process recordings as new even if clips of the same names and sizes are known "
+        "under another root",
+    )
     time_pattern: str | None = of_processing(
         None,
         description="the format of recording times in file names, as for strptime, such as "
@@ -320,6 +339,13 @@ class ClassifyOptions(BaseModel):
     def _of_a_calibration(cls, given: _T, others: ValidationInfo) -> _T:
         if others.data.get("calibration") is None:
             raise ValueError("needs --calibration: give its file, or leave this out")
+        return given
+
+    @field_validator("root")
+    @classmethod
+    def _both_roots(cls, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for each in given or ():
+            parse_root(each)
         return given
 
     @field_validator("notifications")
@@ -410,6 +436,8 @@ class _OfRun(TypedDict, total=False):
     window_s: int
     notifications: str | None
     retry_failed: bool
+    root: str | Sequence[str] | None
+    as_new: bool
 
 
 class ModelKeywords(_OfModel, _OfScores):

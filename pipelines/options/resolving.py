@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 _LARGEST_TEXT_BYTES = 16_000_000
 
-_BRIEF = 200
+_BRIEF = 2000
 """Characters of several values that files state; of longer ones, they state the sha256."""
 
 

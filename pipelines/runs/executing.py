@@ -14,6 +14,8 @@ from earmark.models.errors import ModelError
 from earmark.models.sources import BUILTIN
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts, StoppedError, watch_signals
+from earmark.pipelines.runs.advice import advised
+from earmark.pipelines.runs.moves import settle_moves
 from earmark.pipelines.runs.preparing import Run
 from earmark.pipelines.runs.records import run_record
 from earmark.pipelines.runs.rounds import retry, run_in_rounds
@@ -23,6 +25,7 @@ from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output import (
     JournalError,
     LockedError,
+    OtherSettingsError,
     check_history,
     committed_objects,
     conclude,
@@ -113,6 +116,8 @@ def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Ite
             stack.enter_context(locked(output, run.settings.run_id, say))
             recover(output)
             check_history(output, provenance_of(run.settings))
+        except OtherSettingsError as error:
+            raise UsageError(f"{named}: {advised(error, run.options)}") from error
         except _UNUSABLE_OUTPUT as error:
             raise UsageError(f"{named}: {error}") from error
         except UNUSABLE_ERRORS as error:
@@ -144,7 +149,9 @@ def _run(run: Run, interrupts: Interrupts) -> Outcome:
     options, engine = run.options, run.engine
     with closing(Planner(run.settings)) as planner:
         planner.look(lambda: interrupts.number is not None)
+        moved = settle_moves(run, planner) if interrupts.number is None else 0
         planned, due = planner.plan.count(retry(options)), planner.plan.due(retry(options))
+        planned = planned._replace(moved=moved)
         workers.board(run.settings.run_id).listed(planned.objects, planned.size_bytes)
         record = {**run_record(run), "heard_before": planned.done}
         if planned.objects and interrupts.number is None:

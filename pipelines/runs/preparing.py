@@ -31,7 +31,7 @@ from earmark.pipelines.options import (
 )
 from earmark.pipelines.runs.grids import framing
 from earmark.transforms.elements import HeadLabels
-from earmark.transforms.listing import anywhere, check_patterns, is_manifest
+from earmark.transforms.listing import anywhere, check_patterns, is_manifest, roots_of
 from earmark.transforms.settings import Decoding, Settings
 from earmark.transforms.storage import ListingError, check_store, local_path, run_id_of, shown
 
@@ -88,9 +88,15 @@ def configure(options: ClassifyOptions) -> tuple[Settings, ModelLoader, AudioCla
     Raises:
       UsageError: the model cannot be used, or not so.
     """
-    values = resolved(options)
+    return configured(resolved(options))
+
+
+def configured(
+    values: Mapping[str, Any],
+) -> tuple[Settings, ModelLoader, AudioClassifier]:
+    """The same for resolved values of options; raises as `configure`."""
     try:
-        source = find_model(options.model)
+        source = find_model(values["model"])
         values = with_known_use(source, values)
         load = ModelLoader.of(source, values)
         classifier = load()
@@ -119,6 +125,7 @@ def _settings(
         min_scores=min_scores,
         embedding_size=classifier.embedding_size,
         patterns=tuple(map(anywhere, values["input"])),  # remote workers have their own folders
+        roots=roots_of(map(anywhere, values["input"])),
         model_name=classifier.name,
         model_version=classifier.metadata.version or "",
         model_sha256=classifier.sha256,

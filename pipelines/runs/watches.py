@@ -13,6 +13,7 @@ from earmark.pipelines.engines import StreamEngine
 from earmark.pipelines.interrupts import Interrupts
 from earmark.pipelines.options import look_every_s
 from earmark.pipelines.runs.graph import ClassifyStream
+from earmark.pipelines.runs.moves import settle_moves
 from earmark.pipelines.runs.preparing import Run
 from earmark.pipelines.runs.rounds import retry, run_in_rounds
 from earmark.transforms import workers
@@ -28,10 +29,21 @@ def watch(run: Run, interrupts: Interrupts) -> None:
       RuntimeError: a worker failed; Beam tells how.
     """
     if isinstance(run.engine, StreamEngine):
+        _settle_before(run)
         topic, run_id = run.options.notifications, run.settings.run_id
         run.engine.run_stream(ClassifyStream(run), run_id, topic, interrupts)
     else:
         watch_in_rounds(run, interrupts)
+
+
+def _settle_before(run: Run) -> None:
+    """Settle moves before a stream begins, which looks in workers."""
+    with closing(Planner(run.settings)) as planner:
+        try:
+            planner.look()
+        except FAILED_LOOKS:  # which the stream will try again
+            return
+        settle_moves(run, planner)
 
 
 def watch_in_rounds(run: Run, interrupts: Interrupts) -> None:
@@ -44,6 +56,7 @@ def watch_in_rounds(run: Run, interrupts: Interrupts) -> None:
     board, numbers, over = workers.board(run.settings.run_id), count(1), threading.Event()
     again, due = retry(options), time.monotonic()
     told = Counter[str]()
+    is_settled = False
 
     def is_over() -> bool:
         return interrupts.number is not None
@@ -58,6 +71,9 @@ def watch_in_rounds(run: Run, interrupts: Interrupts) -> None:
             except FAILED_LOOKS as error:
                 say(f"looking for new recordings failed, and will be tried again: {reason(error)}")
             else:
+                if not is_settled and not is_over():
+                    settle_moves(run, planner)
+                    is_settled = True
                 planned = planner.plan.count(again, settled=True)
                 board.listed(planned.objects, planned.size_bytes)
                 skipped = Counter(planner.plan.skipped())

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from earmark.models.classifier import AudioClassifier
 from earmark.pipelines.console import counted, in_words, plain
-from earmark.pipelines.runs import Run, retry
+from earmark.pipelines.runs import Run, asked_about_moves, note_roots, retry
 from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.detecting import score_block
 from earmark.transforms.elements import AudioObject, PlannedObject, Span
@@ -93,6 +93,8 @@ def show_forecast(run: Run, console: Console) -> None:
     again = retry(run.options)
     with closing(Planner(run.settings)) as planner:
         planner.look()
+        note_roots(run, planner.plan)
+        question = asked_about_moves(run, planner.plan)
         planned = planner.plan.count(again)
         kinds = _kinds(planner.plan.due(again))
     if planned.objects:
@@ -100,6 +102,8 @@ def show_forecast(run: Run, console: Console) -> None:
         for kind in kinds:
             _try_out(kind, run.settings.decoding, run.classifier)
     _show(kinds, planned, run.engine.threads, console)
+    if question:
+        console.print(plain(f"A run would ask first: {question}", 4000))
 
 
 def _kinds(members: Iterable[PlannedObject]) -> list[Kind]:

@@ -44,6 +44,7 @@ def show_end(outcome: Outcome, console: Console) -> None:
     if record is None:
         before = f"{counted(planned.done, 'object')} already processed"
         console.print(f"\nNothing to do: {before if planned.done else 'no new objects'}.")
+        _show_moved(planned, console)
         return
     totals = record["totals"]
     console.print(_headline(record))
@@ -54,6 +55,7 @@ def show_end(outcome: Outcome, console: Console) -> None:
     _show_implausible(totals["implausible"], console)
     _show_skipped(record["listed"]["skipped"], console)
     _show_before(planned, console)
+    _show_moved(planned, console)
     _show_where(record, console)
 
 
@@ -66,6 +68,11 @@ def _show_before(planned: Planned, console: Console) -> None:
     ):
         if objects:
             console.print(f"{objects:,} {what}")
+
+
+def _show_moved(planned: Planned, console: Console) -> None:
+    if planned.moved:
+        console.print(f"{counted(planned.moved, 'known clip')} given the root that --root names")
 
 
 def _settings(run: Run) -> list[tuple[str, str]]:

@@ -130,3 +130,31 @@ def test_a_commit_that_was_cut_off_is_finished_by_the_next_run(
     output = download(store, tmp_path / "remote")
     assert compared(rows, output) == compared(rows, local)
     assert not any("/_staging-" in name or "/_locks" in name for name in store.get_all())
+
+
+def test_a_moved_bucket_keeps_its_rows_and_other_settings_are_derived(
+    store: Store,
+    archive: Path,
+    classify: Callable[..., tuple[int, str, str]],
+    rows: Callable[..., list[tuple]],
+    tmp_path: Path,
+) -> None:
+    upload(archive, store)
+    assert classify(store.uri("in"), store.uri("out"))[0] == 0
+    before = counts(store.uri("out"))
+    for path in archive.iterdir():
+        store.put(f"moved/site/{path.name}", path.read_bytes())
+    old, new = store.uri("in"), store.uri("moved")
+    status, _, said = classify(new, store.uri("out"))
+    assert (status, f"--root {old}={new}/site gives" in said) == (2, True), said
+    status, out, said = classify(new, store.uri("out"), "--root", f"{old}={new}/site")
+    assert (status, "14 known clips given the root" in out) == (0, True), said
+    assert counts(store.uri("out")) == before
+    assert main(["rederive", store.uri("out"), "--min_score", "0.9"]) == 0
+    status, out, said = classify(new, store.uri("out"), "--min_score", "0.9")
+    assert (status, "Nothing to do: 14 objects" in out) == (0, True), said
+    there = rows(download(store, tmp_path / "remote"), "clips", "clip, path, folder")
+    assert (f"{new}/site/large.wav", "site/large.wav", "site") in there
+    least = rows(tmp_path / "remote", "detections", "min(score)")
+    assert least[0][0] >= 0.9
+    assert not any("/_staging-" in name or "/_locks" in name for name in store.get_all())

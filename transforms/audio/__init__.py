@@ -6,7 +6,15 @@ What decodes is imported when it is first used: only decoding processes need its
 from typing import TYPE_CHECKING
 
 from earmark.transforms.audio.formats import AUDIO_EXTENSIONS
-from earmark.transforms.audio.recording_time import Origin, RecordedAt, origin_of, recorded_at
+from earmark.transforms.audio.recording_time import (
+    Clock,
+    Origin,
+    RecordedAt,
+    UntoldError,
+    origin_of,
+    recorded_anew,
+    recorded_at,
+)
 from earmark.transforms.audio.time_names import check_time_pattern
 
 if TYPE_CHECKING:
@@ -15,11 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AUDIO_EXTENSIONS",
     "AudioReader",
+    "Clock",
     "Origin",
     "RecordedAt",
+    "UntoldError",
     "check_time_pattern",
     "open_audio",
     "origin_of",
+    "recorded_anew",
     "recorded_at",
 ]
 

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import BinaryIO, NamedTuple
 
 from earmark.transforms.audio.containers import Note
@@ -115,6 +115,64 @@ def origin_of(
     asked_for = "name" if time_pattern else None
     usable = (each for each in found if each.source == asked_for or _is_set(each))
     return Origin(next(usable, never_set), _place_in(notes))
+
+
+class Clock(NamedTuple):
+    """How times are read that don't speak for themselves: see `recorded_at`."""
+
+    time_pattern: str | None
+    time_zone: tzinfo
+
+
+class UntoldError(Exception):
+    """What is known of a recording does not tell what `recorded_at` would say of it."""
+
+
+def recorded_anew(
+    known: RecordedAt | None, uri: str, before: Clock, now: Clock
+) -> RecordedAt | None:
+    """What `recorded_at` would say by another clock, by what it has said and the name alone.
+
+    Args:
+      known: what it has said, to the millisecond at least.
+      uri: the object's URI.
+      before: the clock by which it has said so.
+      now: the other clock.
+
+    Raises:
+      UntoldError: the recording itself has to be asked.
+    """
+    if known is not None and known.source not in ("name", "unset_clock"):
+        return RecordedAt(_restated(known, before, now), known.source)
+    named = named_time(uri, *now)
+    if named is not None:
+        is_meant = now.time_pattern is not None or _is_set(RecordedAt(named, "name"))
+        return RecordedAt(named, "name") if is_meant else RecordedAt(None, "unset_clock")
+    if known is None:
+        return None
+    if named_time(uri, *before) is not None:  # something else in it may be of an unset clock
+        raise UntoldError
+    return known
+
+
+def _restated(known: RecordedAt, before: Clock, now: Clock) -> datetime | None:
+    """The time of metadata by another clock."""
+    if known.source == "audiomoth" or known.time is None or before.time_zone == now.time_zone:
+        return known.time
+    if known.source != "bext":  # which never names a zone; the others may, or may not
+        raise UntoldError
+    local = known.time.astimezone(before.time_zone).replace(tzinfo=None)
+    # of a time that a change of clocks leaves out the same is stored as of another one
+    if any(
+        _in_utc(local - timedelta(minutes=minutes), before) == known.time
+        for minutes in range(15, 181, 15)
+    ):
+        raise UntoldError
+    return _in_utc(local, now)
+
+
+def _in_utc(local: datetime, clock: Clock) -> datetime:
+    return local.replace(tzinfo=clock.time_zone).astimezone(timezone.utc)
 
 
 def _notes_in(path: str | os.PathLike[str]) -> list[Note]:

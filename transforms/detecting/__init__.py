@@ -1,6 +1,6 @@
 """From blocks of frames to the results of each clip: scores, detections, events, embeddings."""
 
-from earmark.transforms.detecting.aggregating import AggregateClips, find_hits
+from earmark.transforms.detecting.aggregating import AggregateClips, find_hits, label_summaries
 from earmark.transforms.detecting.embeddings import EmbeddingSpool, loaded, mean_embedding, rows_of
 from earmark.transforms.detecting.events import merge_events
 from earmark.transforms.detecting.scoring import ScoreFrames, score_block
@@ -10,6 +10,7 @@ __all__ = [
     "EmbeddingSpool",
     "ScoreFrames",
     "find_hits",
+    "label_summaries",
     "loaded",
     "mean_embedding",
     "merge_events",

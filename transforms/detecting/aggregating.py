@@ -289,7 +289,7 @@ def summarise_clip(tally: Tally, settings: Settings, places: Places | None = Non
         recorded_at_source=first.recorded_at_source,
         place=place,
         level=sum((ending.level for ending in endings), SignalLevel()),
-        labels=_label_summaries(detections, settings, duration_s),
+        labels=label_summaries(detections, settings, duration_s),
         detections=detections,
         embeddings=tuple(sorted(whole.embeddings, key=first_frame)),
         implausible=implausible,
@@ -344,7 +344,7 @@ def _shortcomings(clip: Part, last: Ending) -> Iterator[tuple[str, str]]:
         yield "invalid_scores", f"the model gave {clip.invalid_scores} frames {what}"
 
 
-def _label_summaries(
+def label_summaries(
     detections: Detections, settings: Settings, duration_s: float
 ) -> tuple[LabelSummary, ...]:
     """A summary of each label detected, by its best score, then by its index."""

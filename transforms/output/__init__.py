@@ -22,10 +22,25 @@ from earmark.transforms.output.folder import (
     staging_folder,
     without_own_files,
 )
-from earmark.transforms.output.history import HistoryError, Processed, check_history, read_history
+from earmark.transforms.output.history import (
+    HistoryError,
+    OtherSettingsError,
+    Processed,
+    check_history,
+    read_history,
+)
 from earmark.transforms.output.journal import JournalError, RoundRecord, read_round_file
 from earmark.transforms.output.lock import LockedError, leave_locked, locked, release
 from earmark.transforms.output.provenance import provenance_of
+from earmark.transforms.output.rederiving import (
+    Begun,
+    Derivation,
+    check_times,
+    is_told_by_best,
+    missing_labels,
+    rederive,
+)
+from earmark.transforms.output.relocating import Known, relocate
 from earmark.transforms.output.repairing import Damage, find_damage, repair
 from earmark.transforms.output.rows import (
     BrokenTableError,
@@ -42,16 +57,20 @@ from earmark.transforms.output.writing import WriteParquet
 __all__ = [
     "SET_ASIDE",
     "STREAM",
+    "Begun",
     "BrokenTableError",
     "CommitRound",
     "CommitWindows",
     "ConcludeRun",
     "Damage",
+    "Derivation",
     "HistoryError",
     "JournalError",
+    "Known",
     "LinkedFolderError",
     "LockedError",
     "NoSuchTableError",
+    "OtherSettingsError",
     "OutputTakenError",
     "Processed",
     "ReconcileError",
@@ -61,23 +80,28 @@ __all__ = [
     "WriteParquet",
     "aside_folder",
     "check_history",
+    "check_times",
     "committed_objects",
     "conclude",
     "discard_folder",
     "find_damage",
     "has_tables",
     "is_since_planned",
+    "is_told_by_best",
     "is_written_by_runs",
     "leave_locked",
     "locked",
     "made_tables",
+    "missing_labels",
     "provenance_of",
     "read",
     "read_history",
     "read_round_file",
     "recover",
+    "rederive",
     "refuse_links",
     "release",
+    "relocate",
     "repair",
     "round_file",
     "round_id",

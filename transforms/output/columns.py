@@ -6,6 +6,7 @@ docs/output.md is the reference for readers. A change of a column changes SCHEMA
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ from earmark.transforms.elements import (
     all_labels,
 )
 from earmark.transforms.settings import Settings
+from earmark.transforms.storage import relative_path
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MOMENT = pa.timestamp("ms", tz="UTC")
 
 
@@ -75,6 +78,8 @@ _LABEL = pa.struct(
 
 CLIPS = _schema(
     clip=pa.string(),
+    path=pa.string(),
+    folder=pa.string(),
     version=pa.string(),
     size_bytes=pa.int64(),
     status=pa.string(),
@@ -104,6 +109,8 @@ CLIPS = _schema(
 
 FAILURES = _schema(
     clip=pa.string(),
+    path=pa.string(),
+    folder=pa.string(),
     version=pa.string(),
     size_bytes=pa.int64(),
     stage=pa.string(),
@@ -125,7 +132,8 @@ def detection_rows(results: Sequence[ClipResult], settings: Settings) -> Iterato
     parts = [clip.detections for clip in clips]
     start_s = [grid.start_s(part.frame) for part in parts]
     end_s = [grid.end_s(clip.detections.frame, clip.duration_s) for clip in clips]
-    columns, order = _common_columns(clips, parts, start_s, end_s, settings)
+    uris, began_ms = _uris(clips), _began_ms(clips)
+    columns, order = _common_columns(uris, began_ms, parts, start_s, end_s, settings)
     columns["score"] = _stacked(parts, "score", np.float32)
     columns["score_raw"] = _raw_scores(parts)
     yield _table(columns, DETECTIONS, order)
@@ -134,16 +142,36 @@ def detection_rows(results: Sequence[ClipResult], settings: Settings) -> Iterato
 def event_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
     """Rows of events/."""
     clips = _scored(results)
+    detections, durations_s = [clip.detections for clip in clips], [c.duration_s for c in clips]
+    yield event_table(_uris(clips), _began_ms(clips), detections, durations_s, settings)
+
+
+def event_table(
+    uris: Sequence[str],
+    began_ms: NDArray[np.float64],
+    detections: Sequence[Detections],
+    durations_s: Sequence[float],
+    settings: Settings,
+) -> pa.Table:
+    """Rows of events/, made of the detections of clips that are sorted by their URIs.
+
+    Args:
+      uris: of the clips.
+      began_ms: float64 [clips], when they began, in milliseconds since 1970; NaN where unknown.
+      detections: of each clip, sorted as those of a ScoredClip.
+      durations_s: how long the clips are.
+      settings: of the run.
+    """
     parts = [
-        merge_events(clip.detections, settings.grid, settings.events_gap_s, clip.duration_s)
-        for clip in clips
+        merge_events(each, settings.grid, settings.events_gap_s, duration_s)
+        for each, duration_s in zip(detections, durations_s, strict=True)
     ]
     start_s, end_s = [part.start_s for part in parts], [part.end_s for part in parts]
-    columns, order = _common_columns(clips, parts, start_s, end_s, settings)
+    columns, order = _common_columns(uris, began_ms, parts, start_s, end_s, settings)
     columns["max_score"] = _stacked(parts, "max_score", np.float32)
     columns["mean_score"] = _stacked(parts, "mean_score", np.float32)
     columns["frames"] = _stacked(parts, "frames", np.int32)
-    yield _table(columns, EVENTS, order)
+    return _table(columns, EVENTS, order)
 
 
 def embedding_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
@@ -161,7 +189,7 @@ def _embedding_part(clip: ScoredClip, part: Embeddings, settings: Settings) -> p
         "channel": _channels(part.channel, settings),
         "start_s": start_s,
         "end_s": settings.grid.end_s(part.frame, clip.duration_s),
-        "start_time": _moments(np.repeat(_began_ms([clip]), rows), start_s),
+        "start_time": start_times(np.repeat(_began_ms([clip]), rows), start_s),
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(part.values.reshape(-1)), size),
     }
     return pa.table(columns, schema=embeddings_schema(settings))
@@ -175,7 +203,7 @@ def clip_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.
 def failure_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
     """Rows of failures/."""
     rows = [
-        {**_object_columns(result), **result.trouble._asdict(), "run_id": settings.run_id}
+        {**_object_columns(result, settings), **result.trouble._asdict(), "run_id": settings.run_id}
         for result in results
         if isinstance(result, FailedClip)
     ]
@@ -184,7 +212,7 @@ def failure_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[
 
 def _clip_row(clip: ScoredClip, settings: Settings) -> dict[str, object]:
     return {
-        **_object_columns(clip),
+        **_object_columns(clip, settings),
         "status": clip.status,
         "reason": clip.reason,
         "message": clip.message,
@@ -215,17 +243,31 @@ def _rounded(level_dbfs: float | None) -> float | None:
     return None if level_dbfs is None else round(level_dbfs, 2)
 
 
-def _object_columns(result: ClipResult) -> dict[str, object]:
+def _object_columns(result: ClipResult, settings: Settings) -> dict[str, object]:
     clip = result.clip
-    return {"clip": clip.uri, "version": clip.version, "size_bytes": clip.size_bytes}
+    return {
+        **place_columns(clip.uri, relative_path(clip.uri, settings.roots)),
+        "version": clip.version,
+        "size_bytes": clip.size_bytes,
+    }
+
+
+def place_columns(uri: str, path: str) -> dict[str, str]:
+    """The columns that say where an object is, of its URI and its path from the root."""
+    return {"clip": uri, "path": path, "folder": path.rpartition("/")[0].removesuffix("!")}
 
 
 def _scored(results: Sequence[ClipResult]) -> list[ScoredClip]:
     return [result for result in results if isinstance(result, ScoredClip)]
 
 
+def _uris(clips: Iterable[ScoredClip]) -> list[str]:
+    return [each.clip.uri for each in clips]
+
+
 def _common_columns(
-    clips: Sequence[ScoredClip],
+    uris: Sequence[str],
+    began_ms: NDArray[np.float64],
     parts: Sequence[Detections] | Sequence[Events],
     starts_s: Sequence[NDArray[np.float64]],
     ends_s: Sequence[NDArray[np.float64]],
@@ -236,16 +278,16 @@ def _common_columns(
     Clips come sorted by URI, so their position stands for it when rows are sorted.
     """
     lengths = [len(part.label_index) for part in parts]
-    clip = np.repeat(np.arange(len(clips), dtype=np.int32), lengths)
+    clip = np.repeat(np.arange(len(uris), dtype=np.int32), lengths)
     start_s = np.concatenate([np.empty(0), *starts_s])
     label_index = _stacked(parts, "label_index", np.int32)
     channel = _stacked(parts, "channel", np.int32)
     columns = {
-        "clip": _named(clip, [each.clip.uri for each in clips]),
+        "clip": _named(clip, uris),
         "channel": _channels(channel, settings),
         "start_s": start_s,
         "end_s": np.concatenate([np.empty(0), *ends_s]),
-        "start_time": _moments(np.repeat(_began_ms(clips), lengths), start_s),
+        "start_time": start_times(np.repeat(began_ms, lengths), start_s),
         **_what_columns(label_index, settings.heads),
     }
     rank = _alphabetical_rank(settings.labels)[label_index]
@@ -300,11 +342,21 @@ def _alphabetical_rank(labels: Sequence[str]) -> NDArray[np.int64]:
 
 def _began_ms(clips: Iterable[ScoredClip]) -> NDArray[np.float64]:
     began = (clip.recorded_at for clip in clips)
-    began_ms = [np.nan if at is None else round(at.timestamp() * 1000) for at in began]
-    return np.array(began_ms, np.float64)
+    return np.array([np.nan if at is None else whole_ms(at) for at in began], np.float64)
 
 
-def _moments(began_ms: NDArray[np.float64], start_s: NDArray[np.generic]) -> pa.Array:
+def whole_ms(at: datetime) -> int:
+    """A moment in whole milliseconds since 1970, as columns of moments hold it."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def start_times(began_ms: NDArray[np.float64], start_s: NDArray[np.generic]) -> pa.Array:
+    """The column start_time.
+
+    Args:
+      began_ms: float64 [rows], when their clips began, in milliseconds since 1970, or NaN.
+      start_s: [rows], in seconds from there.
+    """
     moments_ms = began_ms + np.asarray(start_s, np.float64) * 1000
     known = np.isfinite(moments_ms)
     rounded = np.rint(np.where(known, moments_ms, 0)).astype(np.int64)

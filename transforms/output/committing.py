@@ -126,6 +126,27 @@ def commit_round(
     return path
 
 
+def commit_rewritten(output: str, run_id: str, files: Sequence[str]) -> None:
+    """Replace files of earlier rounds by those of the same names that have been written aside.
+
+    Args:
+      output: the folder that holds the tables' folders.
+      run_id: names who wrote them.
+      files: TABLE/NAME each.
+
+    Raises:
+      OutputTakenError: another run has taken the folder over.
+    """
+    _check_held(output, run_id)
+    journal = Journal(run_id=run_id, name=_REWRITING, replaced=list(files))
+    _write_down(output, journal)
+    carry_out(output, journal)
+
+
+_REWRITING = "00000"
+"""Names a commit that is of no round; rounds are counted from 1."""
+
+
 def finish_commits(output: str, run_id: str) -> None:
     """Finish what a run has begun to commit, as a worker of it that died may have left it.
 
@@ -171,10 +192,11 @@ def carry_out(output: str, journal: Journal) -> None:
             refuse_links(output)
             for table, names in _by_table(journal.replaced, reversed(TABLES)):
                 _move(output, journal.run_id, table, names)
-            for table, names in _by_table(journal.round.files, TABLES):
+            for table, names in _by_table(journal.new_files, TABLES):
                 _move(output, journal.run_id, table, names)
-            done = journal.round.model_dump_json(indent=2)
-            write_whole(round_file(output, journal.run_id, journal.name), done)
+            if journal.round is not None:
+                done = journal.round.model_dump_json(indent=2)
+                write_whole(round_file(output, journal.run_id, journal.name), done)
             delete_files([journal_file(output, journal.run_id, journal.name)])
 
 
@@ -184,7 +206,7 @@ def is_begun(output: str, journal: Journal) -> bool:
     None is if it was written by a worker that went on after its run had been ended, and what was
     written aside had been cleared away: of that nothing was begun.
     """
-    staging, new = staging_folder(output, journal.run_id), journal.round.files
+    staging, new = staging_folder(output, journal.run_id), journal.new_files
     places = [(staging, file) for file in journal.files] + [(output, file) for file in new]
     return not journal.files or any(_is_in(folder, file) for folder, file in places)
 
@@ -247,10 +269,17 @@ def _written_down(
         return earlier
     replaced = write_anew(output, staging, superseded, done.files)
     journal = Journal(run_id=run_id, name=name, replaced=replaced, round=done)
-    sync(output, [f"{os.path.basename(staging)}/{file}" for file in journal.files])
-    write_whole(path, journal.model_dump_json(indent=2))
-    _check_held(output, run_id)  # else whoever has the folder now may not have seen the journal
+    _write_down(output, journal)
     return journal
+
+
+def _write_down(output: str, journal: Journal) -> None:
+    staging = staging_folder(output, journal.run_id)
+    sync(output, [f"{os.path.basename(staging)}/{file}" for file in journal.files])
+    path = journal_file(output, journal.run_id, journal.name)
+    write_whole(path, journal.model_dump_json(indent=2))
+    # else whoever has the folder now may not have seen the journal
+    _check_held(output, journal.run_id)
 
 
 def _by_table(files: Iterable[str], tables: Iterable[Table]) -> Iterator[tuple[str, list[str]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import PurePath
 from typing import NamedTuple
@@ -16,13 +16,33 @@ from earmark.transforms.output.provenance import PREFIX
 from earmark.transforms.output.rows import open_table, read_footers, said_of_itself
 from earmark.transforms.output.tables import TABLES
 from earmark.transforms.storage import shown
+from earmark.transforms.text import printable
 
 _NAME = re.compile(r"(?P<run>[0-9]{8}T[0-9]{6}Z)-[0-9a-f]{8}-(?:(?P<window>[0-9]{10})-)?")
+_SHOWN = 100
+"""Characters of a setting that a message shows."""
+
+_DIGITS = 8
+"""Of a sha256, in a message."""
+
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class HistoryError(ExpectedError):
     """A folder's rows can't be added to: they have other settings or are incomplete; one line."""
+
+
+class OtherSettingsError(HistoryError):
+    """Rows were made with other settings.
+
+    Attributes:
+      said: in which, in words.
+      there: those that differ, by name, as the rows have them.
+    """
+
+    def __init__(self, said: str, there: Mapping[str, str | None]) -> None:
+        super().__init__(f"{said}; name another folder")
+        self.said, self.there = said, there
 
 
 class Processed(NamedTuple):
@@ -33,12 +53,14 @@ class Processed(NamedTuple):
       version: its version when it was processed.
       reason: why it could not be decoded, or not to its end; None if it was.
       file: the name of the file in each table's folder that holds its rows.
+      size_bytes: its size when it was processed; None where that was unknown.
     """
 
     uri: str
     version: str
     reason: str | None
     file: str
+    size_bytes: int | None = None
 
 
 def read_history(
@@ -107,30 +129,49 @@ def _is_since(path: str, moment: datetime) -> bool:
     return began >= moment - _CLOCKS_DIFFER
 
 
+_COLUMNS = ["clip", "version", "reason", "size_bytes"]
+
+
 def _rows(path: str, settings: Mapping[str, str]) -> Iterator[Processed]:
     name = PurePath(path).name
     with open_table(path) as file:
         _check(path, file.metadata, settings)
-        for batch in file.iter_batches(columns=["clip", "version", "reason"]):
-            for row in batch.to_pylist():
-                yield Processed(row["clip"], row["version"], row["reason"], name)
+        for batch in file.iter_batches(columns=_COLUMNS):
+            columns = (batch.column(name).to_pylist() for name in _COLUMNS)
+            for uri, version, reason, size_bytes in zip(*columns, strict=True):
+                yield Processed(uri, version, reason, name, size_bytes)
 
 
 def _check(path: str, metadata: pq.FileMetaData, settings: Mapping[str, str]) -> None:
     said = said_of_itself(metadata)
     if f"{PREFIX}run_id" not in said:
         raise HistoryError(f"{shown(path)} was not written by earmark")
-    for key, value in settings.items():
-        there = said.get(f"{PREFIX}{key}")
-        if there != value:
-            raise HistoryError(f"{_difference(key, there, value, said)}; name another folder")
+    other = [key for key, value in settings.items() if said.get(f"{PREFIX}{key}") != value]
+    if other:
+        there = {key: said.get(f"{PREFIX}{key}") for key in other}
+        raise OtherSettingsError(_difference(other, settings, said), there)
 
 
-def _difference(key: str, there: str | None, value: str, said: Mapping[str, str]) -> str:
-    """In which setting the rows that are there differ from those to be written."""
-    if key == "tables":
-        return f"holds the tables {there}, not {value}"
-    if key == "model_sha256":
-        model = said.get(f"{PREFIX}model_name")
-        return f"holds rows of another model: {model}, sha256 {there}, not {value}"
-    return f"holds rows made with {key} {there}, not {value}"
+def _difference(keys: Sequence[str], settings: Mapping[str, str], said: Mapping[str, str]) -> str:
+    """In which settings the rows that are there differ from those to be written."""
+    there = {key: _shown(said.get(f"{PREFIX}{key}")) for key in keys}
+    values = {key: _shown(settings[key]) for key in keys}
+    if "schema_version" in keys:
+        keys = ["schema_version"]
+    if "tables" in keys:
+        return f"holds the tables {there['tables']}, not {values['tables']}"
+    if "model_sha256" in keys:
+        model, digests = said.get(f"{PREFIX}model_name"), [there, values]
+        ours, theirs = (each["model_sha256"] for each in digests)
+        return f"holds rows of another model: {model}, sha256 {ours}, not {theirs}"
+    if "labels_sha256" in keys:
+        return "holds rows made with other labels of the model"
+    each = [f"{key} {there[key]}, not {values[key]}" for key in keys]
+    return f"holds rows made with {', and '.join(each)}"
+
+
+def _shown(value: str | None) -> str:
+    """A setting as messages show it: not too long, and of a sha256 the first digits."""
+    return re.sub(
+        rf"\b([0-9a-f]{{{_DIGITS}}})[0-9a-f]{{{64 - _DIGITS}}}\b", r"\1", printable(value, _SHOWN)
+    )

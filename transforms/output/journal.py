@@ -89,22 +89,28 @@ class Journal(_Written):
       run_id: names the run.
       name: of the round in it.
       replaced: files of earlier rounds, written anew without the rows that are superseded.
-      round: the content of the round's file, whose files are the new ones.
+      round: the content of the round's file, whose files are the new ones; None if there is none,
+        since only files of earlier rounds are replaced.
     """
 
     run_id: Annotated[str, _holds(is_run_id)]
     name: Annotated[str, _holds(is_round)]
     replaced: list[TablePath]
-    round: RoundRecord
+    round: RoundRecord | None = None
 
     @property
     def files(self) -> list[str]:
         """All files that are to be moved into place, those of the round first."""
-        return [*self.round.files, *self.replaced]
+        return [*self.new_files, *self.replaced]
+
+    @property
+    def new_files(self) -> list[str]:
+        """The files that add to those that were there."""
+        return [] if self.round is None else self.round.files
 
     @model_validator(mode="after")
     def _has_its_own_files(self) -> Journal:
-        for file in self.round.files:
+        for file in self.new_files:
             if not PurePath(file).name.startswith(f"{self.run_id}-{self.name}-"):
                 raise ValueError(f"names {file} as new")
         return self

@@ -229,13 +229,18 @@ def read_uris(path: str) -> list[str]:
     return uris
 
 
-def read_without(path: str, uris: Collection[str]) -> Iterator[pa.Table]:
-    """The rows of a Parquet file but for those of some clips; raises as `open_table` does."""
+def read_groups(path: str) -> Iterator[pa.Table]:
+    """The rows of a Parquet file, one row group after another; raises as `open_table` does."""
     with open_table(path) as file:
         for index in range(file.num_row_groups):
-            rows = file.read_row_group(index).replace_schema_metadata()
-            is_left = pc.invert(pc.is_in(rows["clip"], pa.array(sorted(uris), pa.string())))
-            yield rows.filter(is_left)
+            yield file.read_row_group(index).replace_schema_metadata()
+
+
+def read_without(path: str, uris: Collection[str]) -> Iterator[pa.Table]:
+    """The rows of a Parquet file but for those of some clips; raises as `open_table` does."""
+    for rows in read_groups(path):
+        is_left = pc.invert(pc.is_in(rows["clip"], pa.array(sorted(uris), pa.string())))
+        yield rows.filter(is_left)
 
 
 def _dataset(paths: Sequence[str]) -> ds.Dataset:

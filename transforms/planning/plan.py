@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from enum import Enum
+from functools import partial
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from earmark.transforms.elements import Address, AudioObject, Found, PlannedObject
@@ -64,6 +66,7 @@ class Planned(NamedTuple):
       done: how many others are processed, or failed.
       changed: how many of those that are due have rows of another version.
       retried: how many of them have failed before.
+      moved: how many were given another root.
     """
 
     objects: int
@@ -71,6 +74,7 @@ class Planned(NamedTuple):
     done: int
     changed: int
     retried: int
+    moved: int = 0
 
 
 class Plan:
@@ -82,13 +86,15 @@ class Plan:
         self._look = 0
         database.execute("pragma synchronous = off")
         database.create_function("same_version", 2, is_same_version, deterministic=True)
+        database.create_function("upwards", 1, _upwards, deterministic=True)
+        database.create_function("name_and", 2, _name_and, deterministic=True)
         database.execute(
             "create table found (uri blob primary key, size integer, version text, kind text,"
             " look integer, version_before text, address text) without rowid"
         )
         database.execute(
-            "create table processed (uri blob primary key, version text, reason text, file text)"
-            " without rowid"
+            "create table processed (uri blob primary key, version text, reason text, file text,"
+            " size integer) without rowid"
         )
 
     def look(self, found: Iterable[Found]) -> None:
@@ -112,8 +118,26 @@ class Plan:
 
     def note(self, history: Iterable[Processed]) -> None:
         """Add objects that have rows, from this run or others."""
-        rows = ((_encoded(p.uri), p.version, p.reason, p.file) for p in history)
-        self._insert("insert or replace into processed values (?, ?, ?, ?)", rows)
+        rows = ((_encoded(p.uri), p.version, p.reason, p.file, p.size_bytes) for p in history)
+        self._insert("insert or replace into processed values (?, ?, ?, ?, ?)", rows)
+
+    def move(self, old: str, new: str) -> None:
+        """Note that objects with rows have another root.
+
+        They keep their version, unless the last look has found one of the same size there.
+        """
+        where = {**_below(old), "length": len(_below(old)["root"]), "new": _below(new)["root"]}
+        for statement in _MOVE:
+            self._database.execute(statement, where)
+
+    def count_known_under_both(self, old: str, new: str) -> int:
+        """How many objects with rows have counterparts with rows under another root."""
+        where = {**_below(old), "length": len(_below(old)["root"]), "new": _below(new)["root"]}
+        (count,) = self._database.execute(
+            f"select count(*) from ({_AT_NEW_ROOT}) where place in (select uri from processed)",
+            where,
+        ).fetchone()
+        return int(count)
 
     def due(self, retry: Retry, *, settled: bool = False) -> Iterator[PlannedObject]:
         """All objects that are due now.
@@ -151,6 +175,45 @@ class Plan:
         is_same = is_same_version(version, planned.object.version)
         return is_same or is_since_planned(file, planned.old_file)
 
+    def is_listed(self, uri: str) -> bool:
+        """Whether the last look has found an object."""
+        row = "select 1 from found where uri = ?"
+        return self._database.execute(row, (_encoded(uri),)).fetchone() is not None
+
+    def known_version(self, uri: str) -> str | None:
+        """The version of an object that its row has; None if it has none."""
+        row = "select version from processed where uri = ?"
+        found = self._database.execute(row, (_encoded(uri),)).fetchone()
+        return None if found is None else str(found[0])
+
+    def count_known_below(self, root: str) -> int:
+        """How many objects with rows lie under a root."""
+        return self._counted(f"processed where {_BELOW}", root)
+
+    def count_new_below(self, root: str) -> int:
+        """How many listed objects without rows lie under a root."""
+        return self._counted(f"({_NEW}) where {_BELOW}", root)
+
+    def alike(self, least_bytes: int) -> Iterator[tuple[str, str]]:
+        """Known objects that the last look has not found, each with a new one that is like it.
+
+        They have the same base name and size; of several, the one with the most folders of equal
+        names above it, so that sites whose recorders give the same names are told apart.
+
+        Args:
+          least_bytes: smaller objects are left out.
+        """
+        for statement in _FIND_ALIKE:
+            self._database.execute(statement, {"least": least_bytes})
+        for new, *others in self._database.execute(_ALIKE):
+            known = max(others, key=partial(_steps_alike, new))
+            if _steps_alike(new, known):
+                yield _decoded(_upwards(known)), _decoded(_upwards(new))
+
+    def _counted(self, rows: str, root: str) -> int:
+        (count,) = self._database.execute(f"select count(*) from {rows}", _below(root)).fetchone()
+        return int(count)
+
     def skipped(self) -> dict[str, int]:
         """How many files are skipped because their names rule out audio, by extension.
 
@@ -187,12 +250,77 @@ _STATES = f"""
         when :settled and version_before is not version then '{State.SETTLING.value}'
         else '{State.DUE.value}' end as state
     from (
-        select uri, size, kind, found.version as version, version_before, address, reason, file,
-            iif(processed.version is null, null, address is not null and found.version = ''
-                or same_version(processed.version, found.version)) as is_same
+        select uri, found.size as size, kind, found.version as version, version_before, address,
+            reason, file, iif(processed.version is null, null, address is not null
+                and found.version = '' or same_version(processed.version, found.version)) as is_same
         from found left join processed using (uri)
     )
 """
+
+
+_NEW = """
+    select uri, size from found where kind is null
+        and not exists (select 1 from processed where processed.uri = found.uri)
+"""
+_BELOW = "(uri = :root or (uri >= :inside and uri < :behind) or (uri >= :member and uri < :last))"
+_AT_NEW_ROOT = f"""
+    select cast(:new || substr(uri, :length + 1) as blob) as place, version, reason, file, size
+    from processed where {_BELOW}
+"""
+
+_MOVE = (
+    "drop table if exists moved",
+    f"""create table moved as select place, coalesce((select version from found
+        where found.uri = place and found.size = known.size), version), reason, file, size
+        from ({_AT_NEW_ROOT}) as known""",
+    f"delete from processed where {_BELOW}",
+    "insert or replace into processed select * from moved",
+    "drop table moved",
+)
+
+_FIND_ALIKE = (
+    "drop table if exists fresh",
+    "drop table if exists gone",
+    f"""create table fresh as select upwards(uri) as place, size from ({_NEW}) where size >= :least
+        order by uri""",
+    "create index fresh_places on fresh (size, place)",
+    """create table gone as select upwards(uri) as place, size from processed
+        where size >= :least and exists (select 1 from fresh)
+        and not exists (select 1 from found where found.uri = processed.uri)
+        and exists (select 1 from fresh where fresh.size = processed.size and fresh.place
+            between name_and(processed.uri, '/') and name_and(processed.uri, '0'))""",
+    "create index gone_places on gone (size, place)",
+)
+# what ends alike is side by side when it is sorted by its steps, the last first
+_ALIKE = """
+    select place,
+        (select max(place) from gone where size = fresh.size and place <= fresh.place),
+        (select min(place) from gone where size = fresh.size and place >= fresh.place)
+    from fresh
+"""
+
+
+def _upwards(uri: bytes) -> bytes:
+    """The steps of a URI, the last one first."""
+    return b"/".join(reversed(uri.split(b"/")))
+
+
+def _name_and(uri: bytes, sign: str) -> bytes:
+    """The base name of a URI, followed by a sign."""
+    return uri.rpartition(b"/")[2] + sign.encode()
+
+
+def _steps_alike(one: bytes, other: bytes | None) -> int:
+    """How many steps two places have in common."""
+    pairs = zip(one.split(b"/"), (other or b"").split(b"/"), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _below(root: str) -> dict[str, bytes]:
+    """The bounds of what lies under a root, or in an archive that is one; "0" follows "/"."""
+    begin = _encoded(root.rstrip("/"))
+    bounds = {"inside": b"/", "behind": b"0", "member": b"!/", "last": b"!0"}
+    return {"root": begin, **{name: begin + sign for name, sign in bounds.items()}}
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from earmark.transforms.storage.paths import (
     local_path,
     local_uri,
     normal_path,
+    relative_path,
     scheme,
     shown,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "read_small",
     "read_uri",
     "reason",
+    "relative_path",
     "remote_object",
     "run_id_of",
     "scheme",

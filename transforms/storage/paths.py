@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes
 
 from earmark.transforms.errors import ExpectedError
@@ -70,6 +71,29 @@ def scheme(uri: str) -> str | None:
     """The scheme of a URI such as gs://bucket/a.wav, in lower case; None for a plain path."""
     match = _SCHEME.match(uri)
     return match[1].lower() if match else None
+
+
+def relative_path(uri: str, roots: Iterable[str]) -> str:
+    """A URI from the first of some roots that it lies under; from its store where from none.
+
+    What is a root itself, or lies in an archive that is one, is relative to the root's folder.
+
+    Args:
+      uri: of an object, such as /cards/1/a.wav.
+      roots: folders or objects, such as /cards.
+    """
+    for root in (each.rstrip("/") for each in roots):
+        for written in (root, _quoted(root)) if uri.startswith("file:") else (root,):
+            rest = uri.removeprefix(written)
+            if rest != uri and rest.startswith("/"):
+                return rest[1:]
+            if rest != uri and (not rest or rest.startswith("!/")):
+                return written.rpartition("/")[2] + rest
+    return _SCHEME.sub("", uri, count=1).partition("/")[2] if scheme(uri) else uri[1:]
+
+
+def _quoted(root: str) -> str:
+    return root if root.startswith("file:") else f"file://{quote(root)}"
 
 
 def is_web(uri: str) -> bool:

@@ -28,6 +28,7 @@ STATED_BY_EFFECT = {
 NOT_OF_ROWS = {
     *("input", "output", "all_files", "span_s", "num_threads", "num_shards", "commit_every_s"),
     *("watch", "window_s", "notifications", "retry_failed", "dry_run", "verbose"),
+    *("root", "as_new"),
 }
 
 

@@ -166,7 +166,7 @@ def test_rows_made_in_another_way_are_not_mixed_with_these(tmp_path, archive, cl
     before = detections(rows, tmp_path / "out")
     status, _, err = classify(archive, tmp_path / "out", "--min_score", "0.5")
     assert status == 2
-    assert "holds rows made with min_score 0.1, not 0.5; name another folder" in err
+    assert "holds rows made with min_score 0.1, not 0.5: run `earmark rederive " in err
     assert detections(rows, tmp_path / "out") == before
 
 

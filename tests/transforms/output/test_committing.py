@@ -284,7 +284,7 @@ def test_rows_of_what_was_heard_anew_are_taken_out_of_the_old_files(tmp_path):
 def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
     commit(tmp_path, A, FIRST)
     history = {each.uri: each for each in read_history(str(tmp_path), provenance_of(SETTINGS))}
-    assert history["/b"] == Processed("/b", "1", None, FIRST_FILE)
+    assert history["/b"] == Processed("/b", "1", None, FIRST_FILE, 123)
     assert history["/c"] == Processed("/c", "1", "io", FIRST_FILE)
     assert len(history) == 4
 
@@ -293,8 +293,8 @@ def test_what_was_heard_is_read_back_with_the_reason_it_was_not(tmp_path):
     ("change", "told"),
     [
         ({"stated": {"min_score": "0.3"}}, "min_score 0.1, not 0.3"),
-        ({"model_sha256": "0" * 64}, "another model: toy, sha256 " + "f" * 64),
-        ({"heads": (HeadLabels("scores", ("a", "b")),)}, "labels_sha256"),
+        ({"model_sha256": "0" * 64}, "another model: toy, sha256 ffffffff, not 00000000"),
+        ({"heads": (HeadLabels("scores", ("a", "b")),)}, "other labels"),
         ({"decoding": Decoding(FrameGrid(10, 10, 5))}, "hop_samples 10, not 5"),
         ({"embeddings": None}, "tables detections, events, embeddings, clips, failures, not"),
         ({"decoding": Decoding(GRID, ChannelUse(each=True))}, "channels mix, not each"),

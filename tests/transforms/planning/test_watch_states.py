@@ -301,7 +301,9 @@ class Watching(RuleBasedStateMachine):
             self.finish_half()
             del self.given[number]
             there = read_history(self.output, provenance_of(SETTINGS))
-            assert Counter((name_of(uri), *its) for uri, *its in there) == self.expected_rows()
+            assert (
+                Counter((name_of(each.uri), *each[1:4]) for each in there) == self.expected_rows()
+            )
 
     def begin_again(self) -> None:
         """What an engine does when a worker has died."""
