@@ -51,8 +51,8 @@ wheel:
 	cd dist && empty/bin/earmark demo
 
 fuzz: $(SETUP)
-	EARMARK_KILLS=50 EARMARK_FUZZ_FILES=2400 EARMARK_SOAK_OBJECTS=40000 \
-	  $(BIN)/pytest tests/pipelines/runs/test_damage.py tests/pipelines/runs/test_resuming.py \
+	EARMARK_KILLS=50 EARMARK_FUZZ_FILES=2400 EARMARK_FUZZ_MARKERS=2000 EARMARK_SOAK_OBJECTS=40000 \
+	  $(BIN)/pytest tests/transforms/audio/test_markers.py tests/pipelines/runs/test_damage.py tests/pipelines/runs/test_resuming.py \
 	  tests/pipelines/engines/test_memory.py
 
 bench: $(SETUP)

@@ -32,17 +32,19 @@ def recordings(path: Path) -> None:
     with earmark.open_audio(path) as reader:
         opened: earmark.AudioReader = reader
         header: earmark.AudioHeader = opened.header
-        print(header.sample_rate_hz)
+        gaps: list[earmark.Gap] = opened.gaps
+        print(header.sample_rate_hz, gaps)
 
 
 def pipelines(clip: earmark.ClassifiedClip) -> list[str]:
     _ = earmark.Classify(model="yamnet", min_score=0.3, allow=["Frog"], time_zone="Europe/Berlin")
     labels: tuple[earmark.LabelSummary, ...] = clip.labels
+    gaps: tuple[earmark.GapInClip, ...] = clip.gaps
     detections: tuple[earmark.Detection, ...] = clip.detections
     events: tuple[earmark.Event, ...] = clip.events
     level: earmark.SignalLevel | None = clip.level
     embeddings: earmark.ClipEmbeddings | None = clip.embeddings
-    print(labels, detections, level, embeddings)
+    print(labels, gaps, detections, level, embeddings)
     return [event.label for event in events]
 
 

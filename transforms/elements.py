@@ -275,20 +275,63 @@ class SignalLevel:
         return max(0.0, -_decibels(math.sqrt(self.mixed / self.apart)))
 
 
+class Silence(NamedTuple):
+    """What a decoder returns in place of samples where a recording's clock runs on without sound.
+
+    Attributes:
+      samples: per channel, at the recording's own rate.
+      why: one of the documented codes: see `Gap`.
+    """
+
+    samples: int
+    why: str
+
+
+class Gap(NamedTuple):
+    """A stretch of a clip that has no sound, though its clock runs on.
+
+    Attributes:
+      start: the sample at which it begins, from the clip's start, at the recording's own rate.
+      stop: the sample behind it.
+      why: a code, one of WHYS.
+    """
+
+    start: int
+    stop: int
+    why: str
+
+
+LOST = ("damaged", "missing")
+"""Why sound that was recorded cannot be heard."""
+
+WHYS = (*LOST, "late_start", "paused", "trigger", "duty_cycle", "drift")
+"""Why there is no sound: it was lost, or it is the recording itself that has none."""
+
+
+def gaps_with(gaps: Iterable[Gap], gap: Gap) -> tuple[Gap, ...]:
+    """Gaps and the one that follows them, which is joined to the last if they touch."""
+    *before, last = [*gaps, gap]
+    if before and before[-1].stop == last.start and before[-1].why == last.why:
+        return (*before[:-1], last._replace(start=before[-1].start))
+    return (*before, last)
+
+
 @dataclass(frozen=True)
 class Ending:
     """How decoding a span ended.
 
     Attributes:
       header: None where not even the header could be read.
-      samples: samples per channel that were decoded, at the recording's own rate.
-      frames: how many frames begin in them.
+      samples: how far the span was decoded, in samples per channel at the recording's own rate.
+      frames: how many of the frames that begin in them are to be scored: not those in gaps.
       level: loudness and clipping of what was decoded.
       recorded_at: when the recording began, UTC; None where nothing says so, and in all spans but
         the first.
       recorded_at_source: what said so, or why it is unknown: see RecordedAt.
       place: where it was recorded, if it says so; None in all spans but the first.
-      trouble: None where everything that the header declares was decoded.
+      trouble: why decoding stopped early; None where everything that the header declares was
+        decoded, but for the gaps.
+      gaps: the stretches without sound in the span.
     """
 
     header: AudioHeader | None
@@ -299,6 +342,17 @@ class Ending:
     recorded_at_source: str | None = None
     place: Place | None = None
     trouble: Trouble | None = None
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def decoded(self) -> int:
+        """How many samples per channel were decoded: all but those in gaps."""
+        return self.samples - sum(gap.stop - gap.start for gap in self.gaps)
+
+    @property
+    def decoded_s(self) -> float:
+        """The same in seconds."""
+        return self.decoded / self.header.sample_rate_hz if self.header else 0.0
 
 
 @dataclass(frozen=True)
@@ -485,6 +539,14 @@ class LabelSummary(NamedTuple):
     seconds: float
 
 
+class GapInClip(NamedTuple):
+    """A `Gap` in seconds from the clip's start; one behind its end is there for its reason."""
+
+    start_s: float
+    end_s: float
+    why: str
+
+
 @dataclass(frozen=True)
 class ScoredClip:
     """A clip that was scored, whole or in part: its row in clips/, and what its other rows need.
@@ -495,8 +557,11 @@ class ScoredClip:
       reason: why it is partial; None otherwise.
       message: the reason in words.
       header: what the recording's header says.
-      duration_s: how much was decoded.
-      frames: how many frames that gave.
+      duration_s: its length, including gaps.
+      heard_s: its length without them.
+      gaps: the stretches without sound. The last may lie behind the end: of what the header
+        declares, that which could not be decoded.
+      frames: how many frames were scored.
       recorded_at: when the recording began, UTC; None where unknown.
       recorded_at_source: what said so, or why it is unknown: see RecordedAt.
       place: where it was made; None where unknown.
@@ -513,6 +578,8 @@ class ScoredClip:
     message: str | None
     header: AudioHeader
     duration_s: float
+    heard_s: float
+    gaps: tuple[GapInClip, ...]
     frames: int
     recorded_at: datetime | None
     recorded_at_source: str | None

@@ -123,7 +123,7 @@ def frames(
       channels: mix the channels of a recording, or give frames of each separately.
 
     Yields:
-      Frames in order of their start, then of their channel.
+      Frames in order of their start, then of their channel, but for those that lie wholly in gaps.
 
     Raises:
       AudioError: after the last good frame: the recording cannot be decoded, or not to its end.
@@ -157,7 +157,8 @@ def label(
       channels: mix the channels of a recording, or score each separately.
 
     Returns:
-      All frames, also those without a label, in order of their start, then of their channel.
+      All frames, also those without a label, in order of their start, then of their channel; but
+      none that lie wholly in gaps.
       A warning says how many have none since samples in them are NaN, infinite or too large.
 
     Raises:

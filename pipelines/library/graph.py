@@ -23,6 +23,7 @@ from earmark.transforms.elements import (
     AudioHeader,
     AudioObject,
     ClipResult,
+    GapInClip,
     LabelSummary,
     Place,
     ScoredClip,
@@ -96,7 +97,9 @@ class ClassifiedClip:
       header: its format, rate and channels; None if it failed.
       level: its loudness and clipping; None if it failed.
       recorded_at: when the recording began, UTC; None if unknown, or if it failed.
-      duration_s: how much of it was decoded.
+      duration_s: how long it is, including gaps.
+      heard_s: how long it is without them.
+      gaps: where it has no sound, and why: see clips/ in docs/output.md.
       labels: a summary of its detections by label, best first.
       detections: the labels of each frame, sorted by label, then by time.
       events: consecutive detections of a label, merged.
@@ -112,6 +115,8 @@ class ClassifiedClip:
     level: SignalLevel | None = None
     recorded_at: datetime | None = None
     duration_s: float = 0.0
+    heard_s: float = 0.0
+    gaps: tuple[GapInClip, ...] = ()
     labels: tuple[LabelSummary, ...] = ()
     detections: tuple[Detection, ...] = ()
     events: tuple[Event, ...] = ()
@@ -195,6 +200,8 @@ def classified(result: ClipResult, settings: Settings) -> ClassifiedClip:
         result.level,
         result.recorded_at,
         result.duration_s,
+        result.heard_s,
+        result.gaps,
         result.labels,
         tuple(Detection(**row) for row in rows.get("detections", ())),
         tuple(Event(**row) for row in rows.get("events", ())),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from earmark.pipelines.library.runs import RunSummary, classify, embed
     from earmark.transforms.audio import AudioReader, RecordedAt, open_audio, recorded_at
-    from earmark.transforms.elements import AudioHeader, LabelSummary, SignalLevel
+    from earmark.transforms.elements import AudioHeader, Gap, GapInClip, LabelSummary, SignalLevel
     from earmark.transforms.errors import AudioError
     from earmark.transforms.output import Rows, Tables, read
 
@@ -39,6 +39,8 @@ __all__ = [
     "Detection",
     "Event",
     "Frame",
+    "Gap",
+    "GapInClip",
     "LabelSummary",
     "LabelledFrame",
     "ModelError",
@@ -72,7 +74,7 @@ _HOMES = {
     ),
     "pipelines.library.runs": "RunSummary classify embed",
     "transforms.audio": "AudioReader RecordedAt open_audio recorded_at",
-    "transforms.elements": "AudioHeader LabelSummary SignalLevel",
+    "transforms.elements": "AudioHeader Gap GapInClip LabelSummary SignalLevel",
     "transforms.errors": "AudioError",
     "transforms.output": "Rows Tables read",
 }

@@ -1,4 +1,4 @@
-"""An archive of everything: formats, damage, members of tars and zips, hours, nothing at all."""
+"""An archive of everything: formats, damage, gaps, tars and zips, hours, nothing at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import soundfile as sf
 
 from earmark.models.builtin.synthesis import SOUNDS, synthesise
 from tests.transforms.audio.files import RATE_HZ, SOUNDFILE, write
+from tests.transforms.audio.gapped import write_gapped
 
 DAMAGED = ("cut.wav", "cut.flac", "cut.mp3", "flipped.ogg", "flipped.flac", "headless.wav")
 
@@ -28,7 +29,7 @@ def write_mixed_archive(folder: Path, objects: int = 520, minutes: int = 16) -> 
         (folder / name).mkdir(parents=True)
     short = _write_short(folder / "short")
     others = _write_damaged(folder / "damaged", short) + _write_packed(folder / "packed", short)
-    others += _write_long(folder / "long", minutes)
+    others += _write_long(folder / "long", minutes) + write_gapped(folder / "gapped")
     for number in range(len(short), objects - others):
         original = short[number % len(short)]
         os.link(original, original.with_name(f"{number:04d}-{original.name}"))

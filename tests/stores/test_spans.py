@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from earmark.transforms.decoding import splitting
@@ -14,9 +15,11 @@ from earmark.transforms.errors import ReadError
 from earmark.transforms.storage import look_up
 from tests.stores.faults import Faults, Store
 from tests.stores.web import Web
+from tests.transforms.audio.files import audiomoth, harp, pause
 
 PLAIN = ("pcm.wav", "float.wav", "noted.wav", "a.rf64", "a.w64", "a.aiff", "a.caf", "a.au")
 OTHERS = ("a.flac", "a.mp3", "a.ogg", "a.opus", "cut.wav", "law.wav")
+PAUSED = ("a.x.wav", "20240528_100000T.WAV")
 HEAD_BYTES = 1 << 18
 TABLES = {
     "detections": "* exclude clip, parse_filename(clip) as name",
@@ -49,6 +52,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = noted.read_bytes() + b"guan" + struct.pack("<I", 60)
     content += b"GUANO|Version: 1.0\nTimestamp: 2026-05-01T10:00:00Z\n".ljust(60, b"\n")
     noted.write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
+    sound = np.random.default_rng(0).integers(-9000, 9000, 60 * 8000).astype("<i2")
+    harp(folder / PAUSED[0], [0, 100, 400], [sound] * 3, 8000)
+    audiomoth(folder / PAUSED[1], (sound.tobytes() + pause(9000)) * 2)
     (folder / "cut.wav").write_bytes((folder / "cut.wav").read_bytes()[:1_500_000])
     return folder
 
@@ -110,7 +116,7 @@ def test_the_rows_are_those_of_local_files(
             sent = s3.proxy.sent_bytes[f"/archive/in/{name}"]
             heads = 4 * HEAD_BYTES if span_s == 60 else HEAD_BYTES
             assert size <= sent <= size * 1.1 + heads
-        for name in OTHERS:
+        for name in (*OTHERS, *PAUSED):
             size = (archive / name).stat().st_size
             assert s3.proxy.sent_bytes[f"/archive/in/{name}"] <= size + HEAD_BYTES
 

@@ -76,3 +76,15 @@ ASF = ChunkStyle(16, "<Q", size_counts_head=True)
 def riff_style(content: FilePart) -> ChunkStyle:
     """The style of a RIFF file: RIFX is big-endian."""
     return BIG_ENDIAN_RIFF if content.read_at(0, 4) == b"RIFX" else RIFF
+
+
+def ebml_element(content: FilePart, offset: int) -> Chunk | None:
+    """The element that begins at an offset; its size is -1 where it is unknown (RFC 8794, 4)."""
+    head = content.read_at(offset, 12)
+    name_bytes = 9 - head[0].bit_length() if head else 9
+    size_bytes = 9 - head[name_bytes].bit_length() if len(head) > name_bytes else 9
+    if name_bytes > 4 or size_bytes > 8 or len(head) < name_bytes + size_bytes:
+        return Chunk(b"", offset, -1) if name_bytes > 4 and len(head) == 12 else None
+    begin, largest = name_bytes + size_bytes, (1 << 7 * size_bytes) - 1
+    size = int.from_bytes(head[name_bytes:begin], "big") & largest
+    return Chunk(head[:name_bytes], offset + begin, -1 if size == largest else size)

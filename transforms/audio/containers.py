@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain, islice, takewhile
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from earmark.transforms.audio.chunks import (
@@ -18,6 +18,7 @@ from earmark.transforms.audio.chunks import (
     W64,
     Chunk,
     ChunkStyle,
+    ebml_element,
     riff_style,
 )
 from earmark.transforms.audio.declared_length import DeclaredLength
@@ -39,7 +40,7 @@ class Note(NamedTuple):
     """What a recorder noted in a file.
 
     Attributes:
-      kind: how it is written: "guano", "bext" for Broadcast Wave, or as a mere "comment".
+      kind: how it is written: "guano", "bext" for Broadcast Wave, "harp", or as a mere "comment".
       content: what was noted.
     """
 
@@ -49,19 +50,28 @@ class Note(NamedTuple):
 
 def wav_length(content: FilePart) -> DeclaredLength:
     """WAV and RF64."""
-    is_mpeg, kind = False, None
+    is_mpeg, has_trigger, kind, harp = False, False, None, None
     for chunk in riff_style(content).walk(content, 12):
         if chunk.name == b"fmt ":
             kind = chunk
             codec = content.read_at(chunk.offset, 2)
             is_mpeg = codec in (b"\x50\0", b"\x55\0", b"\0\x50", b"\0\x55")
+        elif chunk.name == b"LIST":
+            infos = content.read_at(chunk.offset, min(chunk.size, _MAX_NOTE_BYTES))
+            has_trigger = _TRIGGER.search(infos) is not None
+        elif chunk.name == b"harp":
+            harp = (chunk.offset, min(chunk.size, _MAX_HARP_BYTES))
         elif chunk.name == b"data":
             style = riff_style(content)
             # libav takes the samples of RIFX for little-endian ones
             rewrite = partial(_wav_header, content, kind) if kind and style is RIFF else None
             declared = chunk_of_sound(content, style, chunk, rewrite)
-            return declared._replace(is_mpeg=is_mpeg)
+            return declared._replace(is_mpeg=is_mpeg, has_trigger=has_trigger, harp=harp)
     return DeclaredLength(is_mpeg=is_mpeg)
+
+
+_TRIGGER = re.compile(rb"by AudioMoth .{0,400}?(threshold|trigger)", re.DOTALL | re.IGNORECASE)
+_MAX_HARP_BYTES = 1 << 23
 
 
 def _wav_header(content: FilePart, kind: Chunk, size: int) -> list[FilePart | bytes]:
@@ -74,15 +84,14 @@ def _wav_header(content: FilePart, kind: Chunk, size: int) -> list[FilePart | by
 
 def wav_notes(content: FilePart) -> Iterator[Note]:
     """The notes in a WAV or RF64 file, before its sound and behind it; damage ends them."""
-    noted = (chunk for chunk in _around_sound(content) if chunk.name in (b"guan", b"bext", b"LIST"))
+    noted = (chunk for chunk in _around_sound(content) if chunk.name in _NOTES)
     for chunk in islice(noted, _MAX_NOTES):
         size = min(chunk.size, _MAX_NOTE_BYTES)
         if chunk.name == b"LIST":
             infos = content.part(chunk.offset, chunk.offset + size)
             yield from _comments(infos, riff_style(content))
         else:
-            kind = "guano" if chunk.name == b"guan" else "bext"
-            yield Note(kind, content.read_at(chunk.offset, size))
+            yield Note(_NOTES[chunk.name], content.read_at(chunk.offset, size))
 
 
 def _around_sound(content: FilePart) -> Iterator[Chunk]:
@@ -95,6 +104,7 @@ def _around_sound(content: FilePart) -> Iterator[Chunk]:
             return
 
 
+_NOTES = {b"guan": "guano", b"bext": "bext", b"harp": "harp", b"LIST": "comment"}
 _MAX_NOTES = 16
 _MAX_NOTE_BYTES = 1 << 18
 
@@ -222,15 +232,16 @@ def mp3_length(content: FilePart) -> DeclaredLength:
         return DeclaredLength(mended=mended)
     frame = content.read_at(0, mpeg_frame_bytes(content.read_at(0, 4)) or 4)
     frame_samples = _mpeg_frame_samples(frame)
+    header = DeclaredLength(tolerance=frame_samples, header_bytes=len(frame))
     if frame[36:40] == b"VBRI" and len(frame) >= 54:
         frames = int.from_bytes(frame[50:54], "big")
-        return DeclaredLength(samples=frames * frame_samples, tolerance=frame_samples)
+        return header._replace(samples=frames * frame_samples)
     is_mpeg1, is_mono = frame[1] >> 3 & 3 == 3, frame[3] >> 6 == 3
     xing = frame[4 + (17 if is_mono else 32) if is_mpeg1 else 4 + (9 if is_mono else 17) :]
     if xing[:4] not in (b"Xing", b"Info") or len(xing) < 12 or not xing[7] & 1:
         return DeclaredLength()
     samples = int.from_bytes(xing[8:12], "big") * frame_samples
-    return DeclaredLength(samples=max(0, samples - _lame_padding(xing)), tolerance=frame_samples)
+    return header._replace(samples=max(0, samples - _lame_padding(xing)))
 
 
 def _lame_padding(xing: bytes) -> int:
@@ -361,52 +372,15 @@ def _asf_properties(content: FilePart, offset: int) -> DeclaredLength:
     return DeclaredLength(seconds=seconds if seconds > 0 else None, missing_bytes=missing)
 
 
-def mp4_length(content: FilePart) -> DeclaredLength:
-    """MP4 and QuickTime (ISO/IEC 14496-12): boxes beyond the end, and encrypted sound."""
-    boxes = list(islice(_walk_boxes(content, 0, content.size), MAX_CHUNKS))
-    end = max((box.end for box in boxes if box.name in (b"mdat", b"moov", b"moof")), default=0)
-    locked = _is_locked(content, [box for box in boxes if box.name == b"moov"])
-    return DeclaredLength(missing_bytes=max(0, end - content.size), locked=locked)
-
-
-def _walk_boxes(content: FilePart, offset: int, end: int) -> Iterator[Chunk]:
-    """Yields the boxes between two positions; a size of 0 means up to the end, 1 a longer size."""
-    while offset + 8 <= end and len(head := content.read_at(offset, 16)) >= 8:
-        size, name = struct.unpack(">I4s", head[:8])
-        head_bytes = 8
-        if size == 1 and len(head) == 16:
-            size, head_bytes = int.from_bytes(head[8:], "big"), 16
-        size = size or end - offset
-        yield Chunk(name, offset + head_bytes, max(0, size - head_bytes))
-        offset += max(size, head_bytes)
-
-
-def _is_locked(content: FilePart, boxes: list[Chunk]) -> bool:
-    """Whether a track in moov boxes is described as one of an encrypted kind of sound."""
-    for name in (b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
-        boxes = [child for child in _children(content, boxes) if child.name == name]
-    tables = [box._replace(offset=box.offset + 8, size=box.size - 8) for box in boxes]
-    return any(kind.name in (b"enca", b"drms", b"aavd") for kind in _children(content, tables))
-
-
-def _children(content: FilePart, boxes: list[Chunk]) -> Iterator[Chunk]:
-    """Yields the boxes in others, so many in all that boxes which claim each other do no harm."""
-    every = (_walk_boxes(content, box.offset, min(box.end, content.size)) for box in boxes)
-    return islice(chain.from_iterable(every), MAX_CHUNKS)
-
-
 def matroska_length(content: FilePart) -> DeclaredLength:
     """Matroska and WebM (RFC 8794 and 9559): a header, then a segment of all the rest."""
-    end = 0
-    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
-        head = content.read_at(end, 12)
-        size_bytes = 9 - head[4].bit_length() if head[:4] == name and len(head) == 12 else 9
-        largest = (1 << 7 * size_bytes) - 1
-        size = int.from_bytes(head[4 : 4 + size_bytes], "big") & largest
-        if size_bytes == 9 or size == largest:  # which stands for an unknown size
-            return DeclaredLength()
-        end += 4 + size_bytes + size
-    return DeclaredLength(missing_bytes=max(0, end - content.size))
+    header = ebml_element(content, 0)
+    if header is None or header.name != b"\x1a\x45\xdf\xa3" or header.size < 0:
+        return DeclaredLength()
+    segment = ebml_element(content, header.end)
+    if segment is None or segment.name != b"\x18\x53\x80\x67" or segment.size < 0:
+        return DeclaredLength()
+    return DeclaredLength(missing_bytes=max(0, segment.end - content.size))
 
 
 def nist_length(content: FilePart) -> DeclaredLength:

@@ -22,13 +22,19 @@ class DeclaredLength(NamedTuple):
       seconds: the same as a time; None where unsaid.
       missing_bytes: how much of what was declared lies beyond the end of the file.
       unheard_bytes: how much sound lies behind what was declared, where no decoder gets at it.
-      ended: False where the mark that ends every whole file of this format is missing.
+      ended: False where the mark that ends every whole file of this format is missing, or damage
+        lies where it would be looked for.
+      header_bytes: how much of the content is a header, in formats whose frames have no container.
       locked: the sound is encrypted.
       is_mpeg: MPEG audio lies in a container that usually holds plain sound.
       lead_in: samples that the container counts and a decoder drops.
       tolerance: samples by which a whole file may fall short.
       mended: the file as decoders should have it, where its header is wrong, or what is no sound
         lies in the midst of it; to be asked for its length anew.
+      pauses: where the container declares that there is no sound between parts that follow each
+        other in it, and for how long, in seconds.
+      has_trigger: AudioMoth has recorded only what was loud enough.
+      harp: where in the file HARP's table of raw files lies, and its size; None without one.
       followed_by: another recording, written behind this one in the same file.
     """
 
@@ -39,12 +45,16 @@ class DeclaredLength(NamedTuple):
     missing_bytes: int = 0
     unheard_bytes: int = 0
     ended: bool = True
+    header_bytes: int = 0
     locked: bool = False
     is_mpeg: bool = False
     lead_in: int = 0
     tolerance: int = 0
     mended: FilePart | None = None
     followed_by: FilePart | None = None
+    pauses: tuple[tuple[float, float], ...] = ()
+    has_trigger: bool = False
+    harp: tuple[int, int] | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -76,7 +86,7 @@ class DeclaredLength(NamedTuple):
             if short_by > (self.tolerance if self.is_whole else 0):
                 declared_s = self.samples / sample_rate_hz
                 raise TruncatedError(f"the header declares {declared_s:.3f} s, {could}")
-        elif not self.is_whole:
+        if not self.ended or (self.samples is None and self.missing_bytes):
             raise TruncatedError(f"{self._shortfall}, {could}")
         if self.unheard_bytes:
             behind = f"{self.unheard_bytes} bytes of sound lie behind what its header declares"
@@ -94,7 +104,7 @@ class DeclaredLength(NamedTuple):
     def _shortfall(self) -> str:
         if self.missing_bytes:
             return f"the file is {self.missing_bytes} bytes shorter than its header says"
-        return "the page that ends the stream is missing"
+        return "the end of the stream is missing"
 
 
 def pcm_sample_bytes(codec: str) -> int | None:

@@ -11,10 +11,12 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.flac_decoder import FlacDecoder
 from earmark.transforms.audio.formats import Decoder, Format
 from earmark.transforms.audio.joined import JoinedDecoder
 from earmark.transforms.audio.libav_decoder import LibavDecoder, open_libav
 from earmark.transforms.audio.ogg_chains import OggDecoder, open_ogg
+from earmark.transforms.audio.pieces import PiecedDecoder, pieced_decoder
 from earmark.transforms.audio.plain_sound import PlainDecoder, plain_decoder
 from earmark.transforms.audio.sniffing import Sniffed, sniff, sniff_samples
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder, open_soundfile
@@ -27,7 +29,9 @@ from earmark.transforms.errors import (
     UnsupportedError,
 )
 
-_Single: TypeAlias = SoundfileDecoder | LibavDecoder | OggDecoder | PlainDecoder
+_Single: TypeAlias = (
+    SoundfileDecoder | FlacDecoder | LibavDecoder | OggDecoder | PiecedDecoder | PlainDecoder
+)
 
 OpenDecoder: TypeAlias = _Single | JoinedDecoder
 """One library's view of a recording: chunks of about the size wanted, then an AudioError."""
@@ -41,7 +45,7 @@ def open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> OpenDeco
         return JoinedDecoder(
             decoder, lambda: False, lambda: followed_by, partial(_open_later, file)
         )
-    if find and isinstance(decoder, SoundfileDecoder):
+    if find and isinstance(decoder, FlacDecoder):
         before = os.fstat(file.fileno()).st_size - content.size
         behind = partial(_behind, find, content, before, decoder)
         is_single = partial(sniffed.format.is_single, content)
@@ -53,7 +57,7 @@ def _behind(
     find: Callable[[FilePart, int], FilePart | None],
     content: FilePart,
     before: int,
-    decoder: SoundfileDecoder,
+    decoder: FlacDecoder,
 ) -> FilePart | None:
     return find(content, decoder.position - before)
 
@@ -99,6 +103,8 @@ def _open_first(
     if format_.decoder is Decoder.LIBSNDFILE and is_first and not (mended or declared.is_mpeg):
         try:
             sound = stack.enter_context(open_soundfile(file, format_, declared))
+            if sound.header.codec == "flac":
+                return _Opened(FlacDecoder(content, format_, declared, sound), followed_by)
             return _Opened(_plainest(stack, content, format_, sound), followed_by)
         except AudioError as verdict:
             verdicts.append(verdict)
@@ -121,7 +127,8 @@ def _plainest(
         end = None if declared.sound_bytes is None else declared.sound_start + declared.sound_bytes
         if bitstream := sniff_samples(content.part(declared.sound_start, end)):
             return _open_bitstream(stack, bitstream, format_)
-    return plain_decoder(content, opened) or opened
+    plain = plain_decoder(content, opened)
+    return (plain and pieced_decoder(content, plain)) or plain or opened
 
 
 def _open_bitstream(stack: ExitStack, bitstream: Sniffed, format_: Format) -> LibavDecoder:

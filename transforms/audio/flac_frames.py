@@ -27,6 +27,17 @@ def is_one_stream(content: FilePart, samples: int) -> bool:
     return in_order and all(frame.end <= samples for frame in frames)
 
 
+def first_sample(head: bytes, block_samples: int) -> int | None:
+    """The number of the first sample of a frame, None where none begins.
+
+    Args:
+      head: its first 16 bytes.
+      block_samples: how many samples all frames have but for the last, where they are alike.
+    """
+    frame = _frame(head, block_samples) if _SYNC.match(head) else None
+    return frame and frame.start
+
+
 def _at_end(content: FilePart) -> list[_Frame]:
     tails = (_followers(content, max(0, content.size - size), size) for size in _TAIL_BYTES)
     return next(filter(None, tails), [])

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from earmark.transforms.audio import containers
+from earmark.transforms.audio import containers, lost_ends
 from earmark.transforms.audio.containers import Note
 from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.mp4 import mp4_length
 
 
 class Decoder(Enum):
@@ -42,6 +43,23 @@ class Duration(Enum):
         return is_whole if self is Duration.IF_WHOLE else self is not Duration.GUESSED
 
 
+class Timestamps(Enum):
+    """What tells where the sound of a format lies in time."""
+
+    NONE = auto()
+    """Nothing: its packets follow each other."""
+    FROM_ZERO = auto()
+    """Timestamps that count from the recording's start."""
+    FROM_ZERO_IF_NEAR = auto()
+    """The same, but of a stream that was joined late they are those of the stream."""
+    NUMBERS = auto()
+    """The numbers of its frames, as FLAC has them."""
+    FROM_FIRST = auto()
+    """Timestamps that count from any moment: the first of them is the start."""
+    BYTES = auto()
+    """Nothing, and its packets have no frame around them: damage takes as long as its bytes."""
+
+
 @dataclass(frozen=True)
 class Format:
     """A format: how it is recognised, decoded, and what its header tells.
@@ -53,11 +71,17 @@ class Format:
       extensions: of the names that its files have, without dots, with spaces between.
       decoder: what decodes it.
       duration: what libav's duration of it is worth.
+      timestamps: what tells where its sound lies in time.
       read_length: reads how much sound its header declares.
       read_notes: reads what recorders noted in it, such as the time of recording.
+      has_checksums: its frames have checksums, which tell damage.
+      configured: the codec of which packets in it decode to nonsense without a configuration.
+      is_start_lost: whether damage lies before the first sound, where it begins late by timestamps.
+      is_tail_lost: whether damage lies behind the last packet, given where in the file that is.
       frame_bytes: the size of a frame by its first 16 bytes, None where there is none. Formats that
         have no header are recognised by frames that follow each other without a gap.
-      frame_mask: the bits that the heads of all frames share, from the first on.
+      frame_mask: the bits that the heads of all frames share, from the first on. What begins with
+        such a head, and goes on with others far behind it, is damaged in between.
       search_bytes: how much else may lie before its beginning, such as the end of a frame or packet
         whose beginning was lost. Tags and zeros may lie before all formats.
       later_signature: what it is found by behind something else; None where by its signature.
@@ -76,8 +100,13 @@ class Format:
     extensions: str = ""
     decoder: Decoder = Decoder.LIBAV
     duration: Duration = Duration.GUESSED
+    timestamps: Timestamps = Timestamps.NONE
     read_length: Callable[[FilePart], DeclaredLength] = lambda content: DeclaredLength()
     read_notes: Callable[[FilePart], Iterable[Note]] = lambda content: ()
+    has_checksums: bool = False
+    configured: str = ""
+    is_start_lost: Callable[[FilePart], bool] = lambda content: False
+    is_tail_lost: Callable[[FilePart, int], bool] = lambda content, offset: False
     frame_bytes: Callable[[bytes], int | None] | None = None
     frame_mask: bytes = b""
     search_bytes: int = 0
@@ -91,6 +120,7 @@ class Format:
 
 _SNDFILE = Decoder.LIBSNDFILE
 _IF_WHOLE, _TOLD, _COUNTED = Duration.IF_WHOLE, Duration.TOLD, Duration.COUNTED
+_FROM_ZERO, _FROM_FIRST, _BYTES = Timestamps.FROM_ZERO, Timestamps.FROM_FIRST, Timestamps.BYTES
 
 _FAR = 1 << 20
 _DTS = (
@@ -120,18 +150,23 @@ FORMATS = (
     ),
     Format(
         "flac", "flac", rb"fLaC[\x00\x80]\x00\x00\x22", "flac", decoder=_SNDFILE, duration=_COUNTED,
-        read_length=containers.flac_length, find_next=containers.next_flac,
-        is_single=containers.is_one_flac,
+        timestamps=Timestamps.NUMBERS, read_length=containers.flac_length,
+        find_next=containers.next_flac, is_single=containers.is_one_flac,
     ),
     Format(
         "ogg", "ogg", rb"OggS", "oga ogg opus spx ogm ogv ogx", decoder=Decoder.OGG_CHAINS,
-        duration=_IF_WHOLE, read_length=containers.ogg_length,
+        duration=_IF_WHOLE, timestamps=Timestamps.FROM_ZERO_IF_NEAR,
+        read_length=containers.ogg_length, is_start_lost=lost_ends.is_ogg_start_lost,
+        is_tail_lost=lost_ends.is_ogg_tail_lost,
     ),
     Format(
         "aiff", "aiff", rb"FORM....AIF[FC]", "aif aifc aiff", decoder=_SNDFILE,
         duration=_TOLD, read_length=containers.aiff_length, big_endian=True,
     ),
-    Format("caf", "caf", rb"caff", "caf", duration=_IF_WHOLE, read_length=containers.caf_length),
+    Format(
+        "caf", "caf", rb"caff", "caf",
+        duration=_IF_WHOLE, timestamps=_FROM_ZERO, read_length=containers.caf_length,
+    ),
     Format(
         "au", "au", rb"\.snd|dns\.", "au snd", decoder=_SNDFILE,
         read_length=containers.au_length, big_endian=True,
@@ -139,44 +174,57 @@ FORMATS = (
     Format(
         "mp4", "mov", rb"....(ftyp|moov|mdat|free|skip|wide|pnot)",
         "3ga aax alac f4a m4a m4b m4p m4r 3g2 3gp 3gpp f4v m4v mov mp4 qt",
-        duration=_TOLD, read_length=containers.mp4_length,
+        duration=_TOLD, timestamps=_FROM_ZERO, read_length=mp4_length,
     ),
     Format(
         "matroska", "matroska", rb"\x1a\x45\xdf\xa3", "mka weba mkv webm",
-        duration=_TOLD, read_length=containers.matroska_length,
+        duration=_TOLD, timestamps=_FROM_ZERO, read_length=containers.matroska_length,
+        is_start_lost=lost_ends.is_matroska_start_lost,
     ),
     Format(
         "asf", "asf", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",
-        "wma asf wmv", read_length=containers.asf_length,
+        "wma asf wmv", timestamps=_FROM_ZERO, read_length=containers.asf_length,
+        is_start_lost=lost_ends.is_asf_start_lost,
     ),
     Format(
         "avi", "avi", rb"RIFF....AVI ", "amv avi divx",
         duration=_IF_WHOLE, read_length=containers.avi_length,
     ),
-    Format("flv", "flv", rb"FLV\x01", "flv", duration=_TOLD),
+    Format(
+        "flv", "flv", rb"FLV\x01", "flv",
+        duration=_TOLD, timestamps=_FROM_ZERO, configured="aac",
+        is_start_lost=lost_ends.is_flv_start_lost,
+    ),
     Format(
         "mpegts", "mpegts", rb"(G.{187}){5}|(.{4}G.{187}){5}", "m2t m2ts mts tod ts",
-        search_bytes=1 << 16,
+        timestamps=_FROM_FIRST, is_tail_lost=lost_ends.is_mpegts_tail_lost,
+        search_bytes=1 << 16, frame_mask=b"\xff",
         later_signature=b"|".join([_packets(0, 0), _packets(4, 0), _packets(0, 16)]),
     ),
     Format(
         "mpeg", "mpeg",
         rb"\x00\x00\x01\xba([\x20-\x2f].{7}|[\x40-\x7f].{9}\xff{0,7})\x00\x00\x01[\xb9-\xff]",
-        "m1v mpe mpeg mpg vob", search_bytes=1 << 18,
+        "m1v mpe mpeg mpg vob", timestamps=_FROM_FIRST, search_bytes=1 << 18,
     ),
     Format(
         "dv", "dv", rb"\x1f\x07\x00[\x3f\xbf].{76}\x3f\x07\x00", "dif dv", search_bytes=1 << 18,
     ),
-    Format("mxf", "mxf", rb"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02", "mxf"),
+    Format(
+        "mxf", "mxf", rb"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02", "mxf",
+        timestamps=_FROM_ZERO,
+    ),
     Format(
         "wtv", "wtv", rb"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d", "wtv",
-        duration=_IF_WHOLE,
+        duration=_IF_WHOLE, timestamps=_FROM_FIRST,
     ),
     Format("rm", "rm", rb"\.RMF", "ra rm rmvb", duration=_TOLD),
     Format("amr", "amr", rb"#!AMR(-WB)?\n|#!AMR(-WB)?_MC", "amr awb"),
-    Format("wavpack", "wv", rb"wvpk", "wv", duration=_COUNTED),
+    Format(
+        "wavpack", "wv", rb"wvpk", "wv",
+        duration=_COUNTED, timestamps=_FROM_ZERO, has_checksums=True,
+    ),
     Format("ape", "ape", rb"MAC .[\x0d-\x10]", "ape", duration=_TOLD),
-    Format("tta", "tta", rb"TTA1", "tta", duration=_COUNTED),
+    Format("tta", "tta", rb"TTA1", "tta", duration=_COUNTED, has_checksums=True),
     Format("tak", "tak", rb"tBaK", "tak", duration=_TOLD),
     Format("mpc", "mpc", rb"MP\+[\x07\x17]", "mpc", duration=_TOLD),
     Format("mpc", "mpc8", rb"MPCK", "mpc", duration=_TOLD),
@@ -209,31 +257,37 @@ FORMATS = (
     ),
     Format(
         "dts", "dts", _DTS, "dts", search_bytes=_FAR,
+        timestamps=_BYTES,
         later_signature=b"(" + _DTS + rb").{90,16400}?\1",
         marks_in_samples=(b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\xff\x1f\x00\xe8"),
     ),
     Format(
         "ac3", "ac3", rb"\x0b\x77...[\x00-\x57]", "ac3", search_bytes=_FAR,
+        timestamps=_BYTES,
         marks_in_samples=(b"\x0b\x77",),
         frame_bytes=containers.ac3_frame_bytes, frame_mask=b"\xff\xff\0\0\xc0\xf8",
         read_length=containers.ac3_length,
     ),
     Format(
         "eac3", "eac3", rb"\x0b\x77...[\x58-\x87]", "eac3 ec3", search_bytes=_FAR,
+        timestamps=_BYTES,
         frame_bytes=containers.ac3_frame_bytes, frame_mask=b"\xff\xff\0\0\xc0\xf8",
         read_length=containers.ac3_length,
     ),
     Format(
         "latm", "loas", rb"\x56[\xe0-\xff]", "latm loas", search_bytes=_FAR,
+        timestamps=_BYTES,
         frame_bytes=containers.loas_frame_bytes, frame_mask=b"\xff\xe0",
     ),
     Format(
         "adts", "aac", rb"\xff[\xf0\xf1\xf8\xf9]", "aac adts", search_bytes=_FAR,
+        timestamps=_BYTES,
         frame_bytes=containers.adts_frame_bytes, frame_mask=b"\xff\xff\xfd\xc0",
         read_length=containers.adts_length,
     ),
     Format(
         "mp3", "mp3", rb"\xff[\xe2-\xff]", "mp1 mp2 mp3 mpa mpga", search_bytes=_FAR,
+        timestamps=_BYTES,
         frame_bytes=containers.mpeg_frame_bytes, frame_mask=b"\xff\xfe\x0c",
         # without layer I, as which small negative numbers pass
         later_signature=rb"\xff[\xe2-\xe5\xea-\xed\xf2-\xf5\xfa-\xfd]",

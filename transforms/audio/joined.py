@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.libav_frames import Shape, alike, joined
-from earmark.transforms.elements import AudioHeader
+from earmark.transforms.audio.timeline import Hole
+from earmark.transforms.elements import AudioHeader, Silence
 from earmark.transforms.errors import AudioError, DamagedError, ReadError
 
 
@@ -25,7 +26,7 @@ class Decoder(Protocol):
     library: str
     can_seek: bool
 
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32] | Silence]:
         """Yields float32 [n, channels], then raises an AudioError if anything is wrong."""
 
 
@@ -65,7 +66,7 @@ class JoinedDecoder:
         """Whether chunks() can start anywhere: that is, where nothing seems to follow."""
         return self._first.can_seek and self._is_single()
 
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32] | Silence]:
         """Yields float32 [n, channels] in [-1, 1]: n is `wanted` for most chunks.
 
         Raises:
@@ -85,13 +86,14 @@ class JoinedDecoder:
             except AudioError as error:
                 raise DamagedError(f"recording {count} of those joined in it: {error}") from error
 
-    def _like_first(self, decoder: Decoder, wanted: int) -> Iterator[NDArray[np.float32]]:
+    def _like_first(self, decoder: Decoder, wanted: int) -> Iterator[NDArray[np.float32] | Silence]:
         shape, own = _shape(self.header), _shape(decoder.header)
         chunks = decoder.chunks(wanted)
         if own[::2] == shape[::2]:
             yield from chunks
         else:
-            yield from joined(alike(_frames(chunks, own), shape), wanted)
+            frames = alike(_frames(chunks, own), shape)
+            yield from joined(frames, wanted, shape.sample_rate_hz)
 
 
 def _shape(header: AudioHeader) -> Shape:
@@ -99,8 +101,13 @@ def _shape(header: AudioHeader) -> Shape:
     return Shape(header.sample_rate_hz, layout, header.channels)
 
 
-def _frames(chunks: Iterator[NDArray[np.float32]], shape: Shape) -> Iterator[AudioFrame]:
+def _frames(
+    chunks: Iterator[NDArray[np.float32] | Silence], shape: Shape
+) -> Iterator[AudioFrame | Hole]:
     for chunk in chunks:
+        if isinstance(chunk, Silence):
+            yield Hole(chunk.samples / shape.sample_rate_hz, chunk.why)
+            continue
         values = np.ascontiguousarray(chunk).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(values, format="flt", layout=shape.layout.name)
         frame.sample_rate = shape.sample_rate_hz

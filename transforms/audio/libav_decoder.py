@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import sys
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -23,8 +23,11 @@ from numpy.typing import NDArray
 from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.formats import Duration, Format
+from earmark.transforms.audio.libav_clock import clock_of
 from earmark.transforms.audio.libav_frames import Shape, alike, as_float32, joined
-from earmark.transforms.elements import AudioHeader
+from earmark.transforms.audio.libav_packets import Packets
+from earmark.transforms.audio.timeline import Hole
+from earmark.transforms.elements import AudioHeader, Silence
 from earmark.transforms.errors import (
     HOSTILE_CONTENT_ERRORS,
     AudioError,
@@ -50,9 +53,9 @@ def open_libav(
     if declared.locked:
         raise UnsupportedError("the sound is encrypted")
     with _in_libav():
-        container = _open_container(content, format_.demuxer)
+        container = _open_container(content, format_.demuxer, bool(declared.pauses))
     with container:
-        yield LibavDecoder(container, _pick_stream(container), format_, declared)
+        yield LibavDecoder(content, container, _pick_stream(container, format_), format_, declared)
 
 
 class LibavDecoder:
@@ -72,26 +75,29 @@ class LibavDecoder:
 
     def __init__(
         self,
+        content: FilePart,
         container: InputContainer,
         stream: AudioStream,
         format_: Format,
         declared: DeclaredLength,
     ) -> None:
-        self._container = container
         self._stream = stream
         self._codec = stream.codec_context
+        self._packets = Packets(container, stream)
+        self._is_tail_lost = partial(format_.is_tail_lost, content)
+        start_s = (container.start_time or 0) / av.time_base
+        self._clock = clock_of(content, format_, stream, self._packets, start_s, declared)
         self.declared = declared
-        self._heard = 0
-        self._reached = 0  # on the clock of the stream
-        self._pictures_reached_s = 0.0
         self._trouble: AudioError | None = None
-        self._gave_up = False
-        self._frames = self._decode()
-        first = next(self._frames, None)
+        self._silent_s = 0.0  # of what was decoded
+        # of the last packet by its timestamp: that, its duration, and what came of it
+        self._last: tuple[int, int, list[AudioFrame]] = (0, 0, [])
+        frames = self._decode()
+        leading, first = _up_to_first(frames)
         if first is None:
             seconds = declared.seconds or (stream.duration and _duration_s(container, stream))
             raise self._trouble or declared._replace(seconds=seconds).nothing_decoded()
-        self._frames = chain([first], self._frames)
+        self._frames = chain(leading, [first], frames)
         self._first = first
         self._shape = Shape(first.sample_rate, first.layout, first.layout.nb_channels)
         self.declared = _in_samples(declared, format_.duration, container, stream, first)
@@ -112,8 +118,8 @@ class LibavDecoder:
 
     def chunks(
         self, wanted: int, start: int = 0, like: LibavDecoder | None = None
-    ) -> Iterator[NDArray[np.float32]]:
-        """Yields float32 [n, channels] in [-1, 1].
+    ) -> Iterator[NDArray[np.float32] | Silence]:
+        """Yields float32 [n, channels] in [-1, 1], and silence where sound is missing.
 
         Args:
           wanted: n, for most chunks.
@@ -121,18 +127,14 @@ class LibavDecoder:
           like: whose rate and channels they are brought to, if not their own.
 
         Raises:
-          DamagedError: a packet could not be decoded; what came before is good.
+          DamagedError: nothing behind some place could be decoded; what came before is good.
           TruncatedError: the sound ends before the header says.
           ReadError: the file could not be read on.
         """
-        frames = self._counted(alike(self._frames, self._shape))
-        yield from joined(alike(frames, like._shape) if like else frames, wanted)
+        frames = alike(self._frames, self._shape)
+        shape = like._shape if like else self._shape
+        yield from joined(alike(frames, shape) if like else frames, wanted, shape.sample_rate_hz)
         self._check_end()
-
-    def _counted(self, frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
-        for frame in frames:
-            self._heard += frame.samples
-            yield frame
 
     def _check_end(self) -> None:
         """Raises what went wrong, if anything.
@@ -140,47 +142,68 @@ class LibavDecoder:
         Trouble with the last packets is none where all that was declared is there: junk and tags
         follow many a recording. Where the file is known to be cut, that is what is told.
         """
-        if self._trouble and self._gave_up and self.declared.is_whole:
+        reached_s, rate = self._clock.timeline.reached_s, self.header.sample_rate_hz
+        decoded, reached = round((reached_s - self._silent_s) * rate), round(reached_s * rate)
+        if self.declared.tolerance:
+            reached = max(reached, round(self._container_reached_s() * rate))
+        self.declared.check_end(decoded, reached, rate)
+        if self._trouble and self.declared.samples is None:
             raise self._trouble
-        heard, rate = self._heard, self.header.sample_rate_hz
-        reached = max(heard, round(self._reached_s() * rate)) if self.declared.tolerance else heard
-        self.declared.check_end(heard, reached, rate)
-        if self._trouble and (self._gave_up or self.declared.samples is None):
-            raise self._trouble
+        if self._is_tail_lost(self._packets.reached_bytes):
+            raise DamagedError("nothing could be found in the rest of the file")
 
-    def _reached_s(self) -> float:
-        return max(self._reached * float(self._stream.time_base or 0), self._pictures_reached_s)
+    def _container_reached_s(self) -> float:
+        """How far the recording has been read, on the clock of the container.
 
-    def _decode(self) -> Iterator[AudioFrame]:
-        """Yields frames up to the end, or to damage that is followed by more sound.
-
-        Damage before the first frame is passed over: a stream that was joined while it ran begins
-        with packets that lean on earlier ones. So is damage behind all that was declared: where
-        recordings were joined end to end, a header lies in between.
+        Where the header tells only the length of the whole, pictures count as well: sound may well
+        end before they do.
         """
-        heard = 0
-        for packet in self._packets():
-            frames = self._decode_packet(packet)
-            if frames and self._trouble:
-                self._gave_up = 0 < heard < (self.declared.samples or sys.maxsize)
-                if self._gave_up:
-                    return
-                self._trouble = None
-            self._note_time(packet)
-            for frame in frames:
-                heard += frame.samples
-                yield frame
+        (begin, lasts, frames), tick_s = self._last, float(self._stream.time_base or 0)
+        # of the duration of a packet that is the last before a hole, the hole may be part
+        decoded_s = sum(frame.samples / frame.sample_rate for frame in frames)
+        reached_s = begin * tick_s + min(lasts * tick_s, decoded_s)
+        if self._stream.duration is None:
+            return max(reached_s, self._packets.pictures_reached_s)
+        return reached_s
 
-    def _packets(self) -> Iterator[Packet[Any]]:
+    def _decode(self) -> Iterator[AudioFrame | Hole]:
+        """Yields frames up to the end, and the holes between them.
+
+        Damage before the first frame is passed over, but for the time that it takes: a stream that
+        was joined while it ran begins with packets that lean on earlier ones. Damage behind all
+        that was declared is none: where recordings were joined, a header lies in between.
+        """
+        is_damaged = False
+        for packet in self._good_packets():
+            frames = self._decode_packet(packet)
+            is_damaged = is_damaged or self._trouble is not None
+            self._clock.note(packet, frames)
+            if frames and self._trouble:
+                self._trouble = None
+                reached = self._clock.timeline.reached_s * frames[0].sample_rate
+                is_damaged = reached < (self.declared.samples or math.inf)
+            for frame in frames:
+                if hole := self._clock.hole_before(frame, packet, is_damaged=is_damaged):
+                    self._silent_s += hole.seconds
+                    yield hole
+                is_damaged = False
+                yield frame
+            if frames and (pts := packet.pts) is not None and pts >= self._last[0]:
+                self._last = (pts, packet.duration or 0, frames)
+        is_whole = self.declared.is_whole
+        if self._trouble and is_whole and (hole := self._clock.hole_at_end()):
+            self._trouble = None
+            self._silent_s += hole.seconds
+            yield hole
+
+    def _good_packets(self) -> Iterator[Packet[Any]]:
         try:
             with _in_libav():
-                yield from _demux(self._container)
+                yield from self._packets
         except (DamagedError, UnsupportedError) as error:
             self._trouble = self._trouble or error
 
     def _decode_packet(self, packet: Packet[Any]) -> list[AudioFrame]:
-        if packet.stream is not self._stream:
-            return []
         try:
             frames = self._codec.decode(packet)
         except _LIBAV_ERRORS as error:
@@ -191,34 +214,16 @@ class LibavDecoder:
             return []
         return [frame for frame in frames if frame.samples]
 
-    def _note_time(self, packet: Packet[Any]) -> None:
-        """Keeps how far the recording has been read, on the clock of the container.
 
-        Where the header tells only the length of the whole, pictures count as well: sound may well
-        end before they do.
-        """
-        pts = packet.pts
-        if pts is None or self._trouble:
-            return
-        end = pts + (packet.duration or 0)
-        if packet.stream is self._stream:
-            self._reached = max(self._reached, end)
-        elif packet.stream.type == "video" and self._stream.duration is None:
-            end_s = end * float(packet.time_base)
-            self._pictures_reached_s = max(self._pictures_reached_s, end_s)
-
-
-def _demux(container: InputContainer) -> Iterator[Packet[Any]]:
-    """Yields all packets, and for each stream one that flushes its decoder.
-
-    Where a stream begins in mid-file, PyAV trips over it (seen in 18.1), but not before it has
-    flushed those that were there from the start.
-    """
-    try:
-        yield from container.demux()
-    except IndexError as error:
-        if isinstance(error, av.FFmpegError):
-            raise
+def _up_to_first(
+    frames: Iterator[AudioFrame | Hole],
+) -> tuple[list[Hole], AudioFrame | None]:
+    holes: list[Hole] = []
+    for frame in frames:
+        if not isinstance(frame, Hole):
+            return holes, frame
+        holes.append(frame)
+    return holes, None
 
 
 @contextmanager
@@ -239,11 +244,13 @@ def _in_libav() -> Iterator[None]:
 _LIBAV_ERRORS = (av.FFmpegError, OSError, *HOSTILE_CONTENT_ERRORS)
 
 
-def _open_container(content: FilePart, demuxer: str) -> InputContainer:
+def _open_container(content: FilePart, demuxer: str, has_pauses: bool) -> InputContainer:
     """Opens a file as the format it was recognised as, and keeps libav from all else.
 
-    No other demuxer, no protocol that a hostile file could name, no decoder for pictures.
+    No other demuxer, no protocol that a hostile file could name, no decoder for pictures. Of edit
+    lists with pauses libav would make repetitions (seen in 8.0).
     """
+    edits = {"advanced_editlist": "0"} if has_pauses else {}
     container: InputContainer = av.open(
         content,
         mode="r",
@@ -252,6 +259,7 @@ def _open_container(content: FilePart, demuxer: str) -> InputContainer:
             "format_whitelist": demuxer,
             "protocol_whitelist": "none",
             "codec_whitelist": _audio_decoders(),
+            **edits,
         },
         metadata_errors="replace",
     )
@@ -270,7 +278,7 @@ def _is_audio_decoder(name: str) -> bool:
         return False
 
 
-def _pick_stream(container: InputContainer) -> AudioStream:
+def _pick_stream(container: InputContainer, format_: Format) -> AudioStream:
     """Returns the default stream of sound that can be decoded, else the first."""
     streams = container.streams.audio
     if not streams:
@@ -281,8 +289,10 @@ def _pick_stream(container: InputContainer) -> AudioStream:
         raise UnsupportedError("the audio codec is not supported")
     default = [stream for stream in decodable if stream.disposition & Disposition.default]
     stream = (default or decodable)[0]
+    if _codec(stream) == format_.configured and not stream.codec_context.extradata:
+        raise DamagedError("what configures the decoder is missing")
     stream.codec_context.thread_count = 1  # the cores are busy with other recordings
-    if _codec(stream) == "flac":  # whose checksums libav would not look at
+    if format_.has_checksums or _codec(stream) == "flac":  # which libav would not look at
         stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return stream
 
@@ -305,6 +315,7 @@ def _in_samples(
         seconds = _duration_s(container, stream)
     if seconds is None:
         return declared
+    seconds += sum(pause_s for _, pause_s in declared.pauses)
     samples = round(seconds * first.sample_rate) - declared.lead_in
     # Encoders add silence at both ends, and containers round.
     tolerance = 0 if duration is Duration.COUNTED else first.sample_rate // 2

@@ -13,6 +13,8 @@ from av.audio.layout import AudioLayout
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
+from earmark.transforms.audio.timeline import Hole
+from earmark.transforms.elements import Silence
 from earmark.transforms.errors import (
     HOSTILE_CONTENT_ERRORS,
     AudioError,
@@ -29,10 +31,16 @@ class Shape(NamedTuple):
     channels: int
 
 
-def alike(frames: Iterable[AudioFrame], wanted: Shape) -> Iterator[AudioFrame]:
+def alike(frames: Iterable[AudioFrame | Hole], wanted: Shape) -> Iterator[AudioFrame | Hole]:
     """Brings frames to the rate and channels wanted where theirs, which may change, are others."""
     resampler, source = None, None
     for frame in frames:
+        if isinstance(frame, Hole):
+            if resampler is not None:
+                yield from _resample(resampler, None)
+                resampler = None
+            yield frame
+            continue
         if resampler is not None and _kind(frame) != source:
             yield from _resample(resampler, None)
             resampler = None
@@ -75,8 +83,10 @@ def _resample(resampler: AudioResampler, frame: AudioFrame | None) -> list[Audio
         raise DamagedError("the sound changes its rate or channels in mid-stream") from error
 
 
-def joined(frames: Iterable[AudioFrame], samples: int) -> Iterator[NDArray[np.float32]]:
-    """Yields the samples of frames that are alike, float32 [n, channels] in [-1, 1].
+def joined(
+    frames: Iterable[AudioFrame | Hole], samples: int, rate_hz: int
+) -> Iterator[NDArray[np.float32] | Silence]:
+    """Yields the samples of frames that are alike, float32 [n, channels] in [-1, 1], and holes.
 
     Frames are short, and to look into each would cost more than to decode it: libav's own buffer
     joins them. n is `samples`, but for the last one and where the format of samples changes. What
@@ -85,6 +95,11 @@ def joined(frames: Iterable[AudioFrame], samples: int) -> Iterator[NDArray[np.fl
     fifo, waiting, trouble = AudioFifo(), 0, None
     try:
         for frame in frames:
+            if isinstance(frame, Hole):
+                yield from _taken(fifo)
+                fifo, waiting = AudioFifo(), 0
+                yield Silence(round(frame.seconds * rate_hz), frame.why)
+                continue
             frame.pts = None  # for the buffer would take exception to gaps
             try:
                 fifo.write(frame)

@@ -41,6 +41,7 @@ class PlainDecoder:
 
     Attributes:
       header: what the recording is.
+      declared: how long its header says that it is.
       samples: how many there are, per channel.
       place: where in the file they are; None where that may depend on more than its first bytes.
       can_seek: whether chunks() can start anywhere.
@@ -49,19 +50,19 @@ class PlainDecoder:
     library = "numpy"
 
     def __init__(self, content: FilePart, opened: Opened) -> None:
-        self.header, self._declared = opened.header, opened.declared
+        self.header, self.declared = opened.header, opened.declared
         self._byte_order = opened.byte_order
         self._sample_bytes = (pcm_sample_bytes(self.header.codec) or 0) * self.header.channels
-        start, size = self._declared.sound_start or 0, self._declared.sound_bytes
+        start, size = self.declared.sound_start or 0, self.declared.sound_bytes
         self._sound = content.part(start, None if size is None else start + size)
         self.samples = self._sound.size // self._sample_bytes
         self.place = self._place(content, len(opened.first))
         is_all_there = self.header.declared_samples == self.samples
-        self.can_seek = self._declared.is_whole and is_all_there
+        self.can_seek = self.declared.is_whole and is_all_there
 
     def _place(self, content: FilePart, samples_read: int) -> PlainSound | None:
         is_silent_first = not self._sound.read_at(0, HEAD_BYTES // 2).strip(b"\0")
-        if type(content) is not FilePart or is_silent_first:
+        if type(content) is not FilePart or is_silent_first or self.declared.has_trigger:
             return None
         start, size = self._sound.start, self._sample_bytes
         return PlainSound(
@@ -73,7 +74,7 @@ class PlainDecoder:
 
     def agrees(self, first: NDArray[np.float32]) -> bool:
         """Whether the recording begins with these float32 [n, channels], to the bit."""
-        return self._read(0, len(first)).tobytes() == first.tobytes()
+        return self.read(0, len(first)).tobytes() == first.tobytes()
 
     def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
         """Yields float32 [n, channels] in [-1, 1]: n is `wanted` but for the last chunk.
@@ -83,12 +84,25 @@ class PlainDecoder:
           ReadError: the file could not be read on.
         """
         heard = start
-        while len(chunk := self._read(heard, min(wanted, self.samples - heard))):
+        while len(chunk := self.read(heard, min(wanted, self.samples - heard))):
             heard += len(chunk)
             yield chunk
-        self._declared.check_end(heard, heard, self.header.sample_rate_hz)
+        self.check_end(heard)
 
-    def _read(self, start: int, samples: int) -> NDArray[np.float32]:
+    def check_end(self, reached: int) -> None:
+        """Raises a TruncatedError if more than so many samples were declared."""
+        self.declared.check_end(reached, reached, self.header.sample_rate_hz)
+
+    def sample_at(self, offset: int) -> int:
+        """The number of the sample that begins at an offset of the file."""
+        return (offset - (self.declared.sound_start or 0)) // self._sample_bytes
+
+    def read(self, start: int, samples: int) -> NDArray[np.float32]:
+        """The samples from one on, float32 [n, channels]: as many as are wanted, or as there are.
+
+        Raises:
+          ReadError: the file could not be read.
+        """
         # a byte more at the end: numbers of three bytes are read as ones of four
         content = np.empty(max(0, samples) * self._sample_bytes + 1, np.uint8)
         try:

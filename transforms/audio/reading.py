@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.formats import HEADERLESS
 from earmark.transforms.audio.sniffing import Sniffed, sniff
-from earmark.transforms.elements import AudioHeader, PlainSound
+from earmark.transforms.elements import AudioHeader, Gap, PlainSound, Silence, gaps_with
 from earmark.transforms.errors import (
     AudioError,
+    DamagedError,
     EmptyFileError,
     NotAudioError,
     ReadError,
@@ -69,6 +70,7 @@ class AudioReader:
     Attributes:
       header: what the recording is.
       library: what decodes it: libsndfile, libav, or numpy for what needs no decoding.
+      gaps: where there is no sound, as far as blocks have been read.
       sound: where the samples are, if they are read straight from the file; None otherwise.
     """
 
@@ -76,6 +78,7 @@ class AudioReader:
         self._decoder = decoder
         self.header = decoder.header
         self.library = decoder.library
+        self.gaps: list[Gap] = []
         self.sound: PlainSound | None = getattr(decoder, "place", None)
         self._is_read = self._is_closed = False
 
@@ -93,10 +96,10 @@ class AudioReader:
     ) -> Iterator[NDArray[np.float32]]:
         """Yields float32 [n, channels] in [-1, 1]: n is block_samples but for the last block.
 
-        NaN and infinities of files with float samples pass through. The memory this takes follows
-        from the size of the blocks, not of the file. Where the parts of a recording are read one by
-        one up to the first trouble, they hold the same samples, and the trouble is the same, as
-        where it is read as a whole.
+        NaN and infinities of files with float samples pass through; in gaps samples are zero. The
+        memory this takes follows from the size of the blocks, not of the file. Where the parts of a
+        recording are read one by one up to the first trouble, they hold the same samples, and the
+        trouble is the same, as where it is read as a whole.
 
         Args:
           block_samples: per channel, 1 or more.
@@ -108,8 +111,17 @@ class AudioReader:
           ValueError: there are no such blocks, start is not 0 and can_seek is False, or the
             recording has been read before, or closed.
           TruncatedError: after the last good block; the file ends before its time.
-          DamagedError: after the last good block; the decoder gave up.
+          DamagedError: after the last good block; nothing behind it could be decoded.
           ReadError: after the last good block; the file could not be read on.
+        """
+        return self._with_zeros(self.blocks_and_silences(block_samples, start, stop), block_samples)
+
+    def blocks_and_silences(
+        self, block_samples: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[NDArray[np.float32] | Silence]:
+        """Yields what `blocks` does, but a Silence in place of blocks that lie wholly in a gap.
+
+        Its length is a multiple of block_samples.
         """
         block_samples, start = operator.index(block_samples), operator.index(start)
         if block_samples < 1 or start < 0:
@@ -124,9 +136,32 @@ class AudioReader:
             declared = self.header.declared_samples
             is_end = declared is not None and stop >= declared
             chunks = _up_to(chunks, stop - start, is_end)
-        return _regroup(chunks, block_samples)
+        return _regroup(self._noting_gaps(chunks, start), block_samples, self.header.channels)
 
-    def _while_open(self, chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    def _with_zeros(
+        self, parts: Iterator[_Chunk], block_samples: int
+    ) -> Iterator[NDArray[np.float32]]:
+        for part in parts:
+            if isinstance(part, Silence):
+                for _ in range(part.samples // block_samples):
+                    yield np.zeros((block_samples, self.header.channels), np.float32)
+            else:
+                yield part
+
+    def _noting_gaps(self, chunks: Iterator[_Chunk], start: int) -> Iterator[_Chunk]:
+        for chunk in chunks:
+            stop = start + _length(chunk)
+            if isinstance(chunk, Silence):
+                self._note(Gap(start, stop, chunk.why))
+            yield chunk
+            start = stop
+
+    def _note(self, gap: Gap) -> None:
+        self.gaps[-1:] = gaps_with(self.gaps[-1:], gap)
+        if len(self.gaps) > _MOST_GAPS:
+            raise DamagedError(f"there are more than {_MOST_GAPS} gaps in it")
+
+    def _while_open(self, chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
         while not self._is_closed:
             if (chunk := next(chunks, None)) is None:
                 return
@@ -134,40 +169,66 @@ class AudioReader:
         raise ValueError("the recording is closed")
 
 
-def _up_to(
-    chunks: Iterator[NDArray[np.float32]], samples: int, is_end: bool
-) -> Iterator[NDArray[np.float32]]:
+_Chunk: TypeAlias = NDArray[np.float32] | Silence
+
+_MOST_GAPS = 100_000
+"""So many gaps a recording may have; no recorder is known to make as many."""
+
+
+def _length(chunk: _Chunk) -> int:
+    return chunk.samples if isinstance(chunk, Silence) else len(chunk)
+
+
+def _up_to(chunks: Iterator[_Chunk], samples: int, is_end: bool) -> Iterator[_Chunk]:
     """Yields so many samples of [n, channels] chunks, and only at the end what is wrong behind."""
     while samples > 0 and (chunk := next(chunks, None)) is not None:
-        yield chunk[:samples]
-        samples -= len(chunk)
+        if isinstance(chunk, Silence):
+            yield chunk._replace(samples=min(chunk.samples, samples))
+        else:
+            yield chunk[:samples]
+        samples -= _length(chunk)
     if is_end:
         deque(chunks, maxlen=0)
 
 
-def _regroup(
-    chunks: Iterator[NDArray[np.float32]], block_samples: int
-) -> Iterator[NDArray[np.float32]]:
+def _regroup(chunks: Iterator[_Chunk], block_samples: int, channels: int) -> Iterator[_Chunk]:
     """Cuts [n, channels] chunks into blocks; what was read before an AudioError comes before it."""
     parts: list[NDArray[np.float32]] = []
     missing = block_samples
     trouble: AudioError | None = None
     try:
         for chunk in chunks:
-            at = 0
-            while len(chunk) - at >= missing:
-                parts.append(chunk[at : at + missing])
-                yield _joined(parts)
-                parts, at, missing = [], at + missing, block_samples
-            if at < len(chunk):
-                parts.append(chunk[at:])
-                missing -= len(chunk) - at
+            for piece in _pieces(chunk, missing, block_samples, channels):
+                if isinstance(piece, Silence):
+                    yield piece
+                    continue
+                at = 0
+                while len(piece) - at >= missing:
+                    parts.append(piece[at : at + missing])
+                    yield _joined(parts)
+                    parts, at, missing = [], at + missing, block_samples
+                if at < len(piece):
+                    parts.append(piece[at:])
+                    missing -= len(piece) - at
     except AudioError as error:
         trouble = error
     if parts:
         yield _joined(parts)
     if trouble:
         raise trouble
+
+
+def _pieces(chunk: _Chunk, missing: int, block_samples: int, channels: int) -> Iterator[_Chunk]:
+    """Yields a chunk, or of a silence the rest of a block, whole blocks, and the rest."""
+    if not isinstance(chunk, Silence):
+        yield chunk
+        return
+    first = min(chunk.samples, missing % block_samples)
+    last = (chunk.samples - first) % block_samples
+    yield np.zeros((first, channels), np.float32)
+    if whole := chunk.samples - first - last:
+        yield chunk._replace(samples=whole)
+    yield np.zeros((last, channels), np.float32)
 
 
 def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 from earmark.transforms.audio.containers import Note
 from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.harp import raw_files
 from earmark.transforms.audio.sniffing import sniff
 from earmark.transforms.audio.time_names import named_time, read_time
 from earmark.transforms.elements import Place
@@ -28,8 +29,8 @@ class RecordedAt(NamedTuple):
     Attributes:
       time: in UTC, with its fraction of a second where one is known; None where the recorder's
         clock was never set.
-      source: what said so: guano, opensoundscape, audiomoth, bext or name; unset_clock where there
-        is no time for that reason.
+      source: what said so: guano, opensoundscape, audiomoth, harp, bext or name; unset_clock where
+        there is no time for that reason.
     """
 
     time: datetime | None
@@ -60,7 +61,8 @@ def recorded_at(
        writes; it moves with the cut, where the recorder's own sentence in there does not;
     3. the comment of an AudioMoth, `Recorded at 10:25:00 04/04/2020 (UTC+2) by AudioMoth ...`
        (https://github.com/OpenAcousticDevices/AudioMoth-Firmware-Basic, setHeaderComment);
-    4. the origination date and time of Broadcast Wave
+    4. the time of the first raw file in HARP's table, in UTC;
+    5. the origination date and time of Broadcast Wave
        (EBU Tech 3285, https://tech.ebu.ch/docs/tech/tech3285.pdf).
 
     Then the name: the four digits of a year, month and day, then hour, minute and second, with the
@@ -267,6 +269,10 @@ def _bext_time(chunk: bytes, time_zone: tzinfo) -> datetime | None:
     return read_time(re.sub(r"\D", "-", text), time_zone)
 
 
+def _harp_time(chunk: bytes, _: tzinfo) -> datetime | None:
+    return next((file.time for file in raw_files(chunk)), None)
+
+
 def _text(comment: bytes) -> str:
     return comment.rstrip(b"\0").decode("utf-8", "replace")
 
@@ -280,5 +286,6 @@ _SOURCES: tuple[tuple[str, str, Callable[[bytes, tzinfo], datetime | None]], ...
     ("guano", "guano", _guano_time),
     ("opensoundscape", "comment", _opensoundscape_time),
     ("audiomoth", "comment", _audiomoth_time),
+    ("harp", "harp", _harp_time),
     ("bext", "bext", _bext_time),
 )

@@ -48,7 +48,7 @@ def sniff(file: FilePart) -> Sniffed:
         head = file.read_at(start, _SEARCH_BYTES)
         for format_ in FORMATS:
             if (at := _find(format_, head)) is not None:
-                return Sniffed(format_, file.part(start + at))
+                return Sniffed(format_, file.part(start + _beginning(format_, head, at)))
     raise NotAudioError("the content is in no known audio or video format")
 
 
@@ -104,6 +104,12 @@ def _find(format_: Format, head: bytes) -> int | None:
         if _is_run(head, found.start(), format_, 8):
             return found.start()
     return None
+
+
+def _beginning(format_: Format, head: bytes, at: int) -> int:
+    """Where a format begins that was found at a place: before damage, if it begins there alike."""
+    mask = format_.frame_mask
+    return 0 if mask and _are_alike(head, 0, at, mask) else at
 
 
 def _is_run(head: bytes, start: int, format_: Format, wanted: int) -> bool:

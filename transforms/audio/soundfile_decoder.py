@@ -118,13 +118,13 @@ class SoundfileDecoder:
         self.declared.check_end(self._heard, self._heard, self.header.sample_rate_hz)
 
     def _seek(self, stack: ExitStack, start: int) -> NDArray[np.float32]:
-        """Returns a chunk of the grid that begins before `start`, or the first.
+        """Returns a chunk of the grid that begins well before `start`, or the first.
 
-        Before, not at: in the frame that it seeks, libFLAC takes damage for silence. So this frame
-        must begin where another span will have stopped at the damage. What libsndfile cannot find,
-        as in a file that was cut, is reached by reading all that lies before it.
+        In the frame that it seeks, libFLAC takes damage for silence. So this frame, which may be
+        long, is not to reach up to `start`. What libsndfile cannot find, as in a file that was cut,
+        is reached by reading all that lies before it.
         """
-        target = (start - 1) // self._chunk_samples * self._chunk_samples
+        target = (start - _LONGEST_FLAC_FRAME) // self._chunk_samples * self._chunk_samples
         if target <= 0:
             return self.first
         try:
@@ -171,6 +171,7 @@ def _written(chunk: NDArray[np.float32]) -> NDArray[np.float32]:
 
 _CHUNK_SAMPLES = 1 << 15
 _CHUNK_VALUES = 1 << 18
+_LONGEST_FLAC_FRAME = 1 << 16
 _UNKNOWN_SAMPLES = 1 << 62  # what libsndfile answers for a FLAC stream of unknown length, and above
 
 

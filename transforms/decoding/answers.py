@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from earmark.transforms.decoding.messages import Answer, Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, Place, PlainSound, SignalLevel, Trouble
+from earmark.transforms.elements import (
+    WHYS,
+    AudioHeader,
+    Ending,
+    Gap,
+    Place,
+    PlainSound,
+    SignalLevel,
+    Trouble,
+)
 from earmark.transforms.errors import AudioError, CrashedError
 
 MAX_CHANNELS = 1024
@@ -25,7 +34,7 @@ MAX_LENGTH_S = 1 << 25
 """About a year; a recording that claims to be longer is not cut into spans."""
 
 _HEAD = struct.Struct("<cI")
-_MOST_BYTES = 1 << 16
+_MOST_BYTES = 1 << 23  # a hundred thousand gaps
 _MOST_SAMPLES = (1 << 63) - 1
 _MOST_FRAMES = (1 << 31) - 1
 _ENERGY_BITS = 512  # the squares of float32, summed up over as many as there can be
@@ -99,6 +108,7 @@ def _of_ending(ending: Ending) -> list[Any]:
         ending.recorded_at_source,
         ending.place,
         trouble and [*trouble[:2], trouble.message[:_MESSAGE_CHARACTERS]],
+        ending.gaps,
     ]
 
 
@@ -113,7 +123,7 @@ def _frames(fields: object) -> Frames:
 
 
 def _ending(fields: object) -> Ending:
-    header, samples, frames, level, recorded_at, source, place, trouble = _list(fields, 8)
+    header, samples, frames, level, recorded_at, source, place, trouble, gaps = _list(fields, 9)
     return Ending(
         _if_any(header, _header),
         _integer(samples, 0, _MOST_SAMPLES),
@@ -123,6 +133,7 @@ def _ending(fields: object) -> Ending:
         _if_any(source, _text),
         _if_any(place, _place),
         _if_any(trouble, _trouble),
+        tuple(_gaps(gaps)),
     )
 
 
@@ -160,6 +171,20 @@ def _trouble(fields: object) -> Trouble:
     if stage not in _STAGES or _text(reason) not in reasons:
         raise ValueError("a trouble that is none")
     return Trouble(stage, reason, _text(message, _MESSAGE_CHARACTERS))
+
+
+def _gaps(fields: object) -> Iterator[Gap]:
+    """Gaps in their order, of which none overlap."""
+    if not isinstance(fields, list):
+        raise ValueError("gaps that are none")
+    reached = 0
+    for each in fields:
+        start, stop, why = _list(each, 3)
+        if why not in WHYS:
+            raise ValueError("a gap for no known reason")
+        start = _integer(start, reached, _MOST_SAMPLES)
+        reached = _integer(stop, start + 1, _MOST_SAMPLES)
+        yield Gap(start, reached, why)
 
 
 def _time(value: object) -> datetime:

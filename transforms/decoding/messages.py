@@ -50,7 +50,8 @@ class Frames(NamedTuple):
       first_frame: the index of the first of them in the clip.
       shape: how many there are, of all channels, and how many samples each has.
       channels: how many give frames of their own: see FrameBlock.
-      so_far: the Ending if decoding stopped after them.
+      so_far: the Ending if decoding stopped after them, but of the gaps only the last that has come
+        before, which may have grown, and new ones. The Ending of Ended is so, too.
     """
 
     first_frame: int

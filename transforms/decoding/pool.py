@@ -36,7 +36,7 @@ from earmark.transforms.decoding.messages import (
     Reached,
     endless_s,
 )
-from earmark.transforms.decoding.received import DecodedSpan, decoded_s
+from earmark.transforms.decoding.received import DecodedSpan
 from earmark.transforms.elements import FrameBlock, Span
 from earmark.transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
 from earmark.transforms.settings import Decoding
@@ -149,9 +149,9 @@ class DecoderPool:
             process.ask(question, skipped_s=question.span.start_s)
             while not isinstance(answer := process.answer(), Ended):
                 if isinstance(answer, Frames):
-                    decoded.check(answer)
+                    decoded_s = decoded.check(answer)
                     frames = process.frames(answer.shape)
-                    process.has_decoded(decoded_s(answer.so_far))
+                    process.has_decoded(decoded_s)
                     if decoded.is_new(answer):
                         at, channels = answer.first_frame, answer.channels
                         yield FrameBlock(question.span, at, frames, channels=channels)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from earmark.transforms.decoding.answers import nonsense
 from earmark.transforms.decoding.messages import Frames
-from earmark.transforms.elements import AudioHeader, Ending, FrameBlock, SignalLevel, Span
+from earmark.transforms.elements import AudioHeader, Ending, FrameBlock, Gap, SignalLevel, Span
 from earmark.transforms.errors import AudioError, ReadError, trouble_of
 from earmark.transforms.frames import channels_heard, frames_in_block
 from earmark.transforms.settings import Decoding
@@ -27,13 +29,15 @@ class DecodedSpan:
     def __init__(self, span: Span, decoding: Decoding, most_s: float | None = None) -> None:
         grid, use = decoding.grid, decoding.use
         self._span = span
-        self._hop_s = grid.hop_s
+        self._grid = grid
         self._most_s = math.inf if most_s is None else most_s
         self._use = use
         self._values = grid.frame_samples * use.in_frame
         self._first = grid.first_from(span.start_s)
-        self._next = self._first  # the frame that is to come next in this attempt
+        self._next = self._first  # the frame from which on others may come in this attempt
         self._end = self._first  # of what has come in any
+        self._frames = 0  # that have come in this attempt
+        self._gaps: tuple[Gap, ...] = ()
         self._ending = Ending(None, 0, 0, SignalLevel())
 
     def check_reached(self, seconds: int) -> None:
@@ -47,28 +51,33 @@ class DecodedSpan:
 
     def begin(self) -> None:
         """Begin an attempt."""
-        self._next = self._first
+        self._next, self._frames, self._gaps = self._first, 0, ()
 
-    def check(self, answer: Frames) -> None:
+    def check(self, answer: Frames) -> float:
         """Check that frames are those that come next, and no more than there can be.
+
+        Returns:
+          How many seconds have been decoded.
 
         Raises:
           CrashedError: they are not.
         """
         rows, values = answer.shape
         frames, rest = divmod(rows, answer.channels)
+        so_far = self._with_gaps(answer.so_far)
         fits = (
-            answer.first_frame == self._next
+            self._is_silent_before(answer.first_frame, so_far)
             and values == self._values
             and rest == 0
-            and self._has_channels(answer.so_far.header, answer.channels)
+            and self._has_channels(so_far.header, answer.channels)
             and frames <= frames_in_block(max(self._use.in_frame, answer.channels))
-            and answer.so_far.frames == self._next + frames - self._first
-            and decoded_s(answer.so_far) <= self._most_s
-            and (self._next - self._first) * self._hop_s <= self._most_s
+            and so_far.frames == self._frames + frames
+            and 0 <= so_far.decoded_s <= self._most_s
+            and self._frames * self._grid.hop_s <= self._most_s
         )
         if not fits:
             raise nonsense()
+        return so_far.decoded_s
 
     def is_new(self, answer: Frames) -> bool:
         """Count frames in; False for those that have come in an earlier attempt.
@@ -76,13 +85,13 @@ class DecodedSpan:
         Raises:
           ReadError: the recording is not what it was in the earlier attempt.
         """
-        begin = self._next
-        self._next += answer.shape[0] // answer.channels
+        begin, frames = answer.first_frame, answer.shape[0] // answer.channels
+        self._next, self._frames = begin + frames, self._frames + frames
         if begin < self._end < self._next:
             raise _changed()
         if begin < self._end:
             return False
-        self._end, self._ending = self._next, answer.so_far
+        self._end, self._ending = self._next, replace(answer.so_far, gaps=self._gaps)
         return True
 
     def finish(self, ending: Ending) -> None:
@@ -92,7 +101,8 @@ class DecodedSpan:
           CrashedError: it gave other frames than it says.
           ReadError: the recording is not what it was in an earlier attempt.
         """
-        if ending.frames != self._next - self._first:
+        ending = self._with_gaps(ending)
+        if ending.frames != self._frames or ending.decoded_s < 0:
             raise nonsense()
         if self._next < self._end:
             raise _changed()
@@ -100,7 +110,8 @@ class DecodedSpan:
 
     def break_off(self, error: AudioError) -> None:
         """Note what decoding ended with; the frames that had come stay good."""
-        reached_s = self._span.start_s + decoded_s(self._ending) if self._ending.header else 0
+        header, samples = self._ending.header, self._ending.samples
+        reached_s = self._span.start_s + samples / header.sample_rate_hz if header else 0
         self._ending = replace(self._ending, trouble=trouble_of(error, reached_s))
 
     def last_block(self) -> FrameBlock:
@@ -108,14 +119,41 @@ class DecodedSpan:
         none = np.empty((0, self._values), np.float32)
         return FrameBlock(self._span, self._end, none, self._ending)
 
+    def _with_gaps(self, ending: Ending) -> Ending:
+        """An ending with all gaps so far: it has come with the last one known, and new ones.
+
+        Raises:
+          CrashedError: they are not in their order.
+        """
+        gaps = self._gaps
+        if gaps and ending.gaps and ending.gaps[0].start == gaps[-1].start:
+            gaps = gaps[:-1]
+        if gaps and ending.gaps and ending.gaps[0].start < gaps[-1].stop:
+            raise nonsense()
+        self._gaps = (*gaps, *ending.gaps)
+        return replace(ending, gaps=self._gaps)
+
+    def _is_silent_before(self, frame: int, so_far: Ending) -> bool:
+        """Whether frames are missing between the last one and another only where gaps are."""
+        if so_far.header is None or frame <= self._next:
+            return frame == self._next
+        grid, rate_hz = self._grid, so_far.header.sample_rate_hz
+        begin = self._next * grid.hop_samples * rate_hz // grid.sample_rate_hz
+        end = (frame - 1) * grid.hop_samples + grid.heard_samples
+        return _end_of_silence(so_far.gaps, begin) * grid.sample_rate_hz >= end * rate_hz
+
     def _has_channels(self, header: AudioHeader | None, channels: int) -> bool:
         return header is not None and channels == channels_heard(self._use, header.channels)
 
 
-def decoded_s(ending: Ending) -> float:
-    """How many seconds had been decoded at an ending."""
-    return ending.samples / ending.header.sample_rate_hz if ending.header else 0.0
-
-
 def _changed() -> ReadError:
     return ReadError("has changed while it was being decoded")
+
+
+def _end_of_silence(gaps: Sequence[Gap], sample: int) -> int:
+    """Where gaps end that begin before a sample, or at it, and follow each other."""
+    for gap in gaps[bisect_right(gaps, sample, key=lambda gap: gap.stop) :]:
+        if gap.start > sample:
+            break
+        sample = gap.stop
+    return sample

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timezone
 from pathlib import Path
@@ -13,7 +14,16 @@ from numpy.typing import NDArray
 
 from earmark.transforms.audio import AudioReader, Origin, open_audio, origin_of
 from earmark.transforms.decoding.messages import endless_s
-from earmark.transforms.elements import AudioHeader, ByteRange, Ending, SignalLevel, Span, Trouble
+from earmark.transforms.elements import (
+    AudioHeader,
+    ByteRange,
+    Ending,
+    Gap,
+    SignalLevel,
+    Silence,
+    Span,
+    Trouble,
+)
 from earmark.transforms.errors import AudioError, DamagedError, trouble_of
 from earmark.transforms.frames import (
     LEAD_IN_S,
@@ -89,7 +99,8 @@ class SpanDecoding:
         self._level = SignalLevel()
         self._origin = Origin(None, None)
         self._trouble: Trouble | None = None
-        self._first_frame = self._end_frame = self._grid.first_from(span.start_s)
+        self._frames = 0
+        self._gaps: list[Gap] = []  # of the whole recording, as far as it has been read
 
     @property
     def channels(self) -> int:
@@ -119,8 +130,7 @@ class SpanDecoding:
                 for at, frames in frames_of(
                     seconds, channels, rate_hz, self._grid, self._use, start_s, stop
                 ):
-                    self._end_frame = at + len(frames) // self.channels
-                    yield at, frames
+                    yield from self._outside_gaps(at, frames)
         except AudioError as error:
             self._stop(error)
 
@@ -130,12 +140,13 @@ class SpanDecoding:
         return Ending(
             self._header,
             self._samples(),
-            self._end_frame - self._first_frame,
+            self._frames,
             self._level,
             time,
             source,
             self._origin.place,
             self._trouble,
+            tuple(self._gaps_within()),
         )
 
     def _find_origin(self, path: str) -> Origin:
@@ -145,7 +156,32 @@ class SpanDecoding:
         zone = timezone.utc if name == "UTC" else ZoneInfo(name)
         return origin_of(path, self._span.clip.uri, time_pattern=pattern, time_zone=zone)
 
-    def _seconds(self, reader: AudioReader, endless_s: int) -> Iterator[NDArray[np.float32]]:
+    def _outside_gaps(
+        self, first: int, frames: NDArray[np.float32]
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yields blocks of those frames of which anything was decoded."""
+        each = frames.reshape(self.channels, -1, frames.shape[1])
+        for begin, end in _runs(self._has_sound(first, each.shape[1])):
+            self._frames += end - begin
+            part = frames if end - begin == each.shape[1] else each[:, begin:end]
+            yield first + begin, part.reshape(-1, frames.shape[1])
+
+    def _has_sound(self, first: int, count: int) -> NDArray[np.bool_]:
+        """Which of some frames, bool [count], do not lie wholly in gaps."""
+        has_sound = np.ones(count, np.bool_)
+        if self._gaps and self._header is not None:
+            # both on a clock that ticks for each sample of the recording and of the frames
+            ours, theirs = self._grid.sample_rate_hz, self._header.sample_rate_hz
+            start = (first + np.arange(count, dtype=np.int64)) * self._grid.hop_samples * theirs
+            end = start + self._grid.heard_samples * theirs
+            end = np.minimum(end, self._position * ours)
+            for gap in _joined(self._gaps[self._gaps_before(int(start[0]) // ours) :]):
+                has_sound &= (start < gap.start * ours) | (end > gap.stop * ours)
+        return has_sound
+
+    def _seconds(
+        self, reader: AudioReader, endless_s: int
+    ) -> Iterator[NDArray[np.float32] | Silence]:
         """Read second by second, from some before the span to some behind it.
 
         What lies in the span is measured. Where the decoder gives up, the signal ends; that this
@@ -156,30 +192,83 @@ class SpanDecoding:
         stop_s = math.inf if self._span.stop_s is None else self._span.stop_s
         first, read_to_s = seconds_read(self._span, self._grid)
         self._position = first * rate
+        self._gaps = reader.gaps
+        decoded_s = 0
         try:
             read_to = None if read_to_s is None else read_to_s * rate
-            blocks = reader.blocks(rate, self._position, read_to)
-            for second, samples in enumerate(blocks, first):
-                _check_end(second, endless_s)
+            parts = reader.blocks_and_silences(rate, self._position, read_to)
+            for samples in parts:
+                if isinstance(samples, Silence):
+                    self._position += samples.samples
+                    yield samples
+                    continue
+                _check_end(decoded_s, endless_s)
+                decoded_s += 1
+                if start_s * rate <= self._position < stop_s * rate:
+                    self._level += measure(self._without_gaps(samples), clip_at)
                 self._position += len(samples)
-                if start_s <= second < stop_s:
-                    self._level += measure(samples, clip_at)
-                self._each_second(second + 1 - first)
+                self._each_second(decoded_s)
                 yield samples
         except AudioError as error:
             if self._position < stop_s * rate:
                 self._stop(error)
+
+    def _without_gaps(self, second: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What was decoded of the second that comes next."""
+        begin, end = self._position, self._position + len(second)
+        if not self._gaps or self._gaps[-1].stop <= begin:
+            return second
+        decoded = np.ones(len(second), np.bool_)
+        for gap in self._gaps[self._gaps_before(begin) :]:
+            decoded[max(0, gap.start - begin) : max(0, min(end, gap.stop) - begin)] = False
+        return second[decoded]
 
     def _stop(self, error: AudioError) -> None:
         reached_s = self._position / self._header.sample_rate_hz if self._header else 0
         self._trouble = trouble_of(error, reached_s)
 
     def _samples(self) -> int:
+        start, stop = self._bounds()
+        return max(0, min(self._position, stop) - start)
+
+    def _bounds(self) -> tuple[int, int]:
+        """The samples at which the span begins and ends, as far as it has been read."""
         if self._header is None:
-            return 0
-        start, rate = self._span.start_s, self._header.sample_rate_hz
-        stop = self._position if self._span.stop_s is None else self._span.stop_s * rate
-        return max(0, min(self._position, stop) - start * rate)
+            return 0, 0
+        start_s, stop_s, rate = self._span.start_s, self._span.stop_s, self._header.sample_rate_hz
+        return start_s * rate, self._position if stop_s is None else stop_s * rate
+
+    def _gaps_within(self) -> Iterator[Gap]:
+        start, stop = self._bounds()
+        for gap in self._gaps[self._gaps_before(start) :]:
+            if gap.start >= stop:
+                break
+            is_within = gap.start >= start and gap.stop <= stop
+            yield gap if is_within else Gap(max(start, gap.start), min(stop, gap.stop), gap.why)
+
+    def _gaps_before(self, sample: int) -> int:
+        """How many gaps end at a sample or before it."""
+        return bisect_right(self._gaps, sample, key=lambda gap: gap.stop)
+
+
+def _runs(wanted: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Where runs of true values begin and end."""
+    edges = np.flatnonzero(np.diff(wanted, prepend=False, append=False)).tolist()
+    return zip(edges[::2], edges[1::2], strict=True)
+
+
+def _joined(gaps: Iterable[Gap]) -> Iterator[Gap]:
+    """Gaps, of which those that touch are one, whatever they are there for."""
+    last = None
+    for gap in gaps:
+        if last is not None and last.stop == gap.start:
+            last = last._replace(stop=gap.stop)
+            continue
+        if last is not None:
+            yield last
+        last = gap
+    if last is not None:
+        yield last
 
 
 def _check_end(second: int, endless_s: int) -> None:

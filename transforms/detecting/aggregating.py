@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from earmark.transforms.detecting.embeddings import EmbeddingSpool, first_frame
 from earmark.transforms.detecting.events import each_run, run_starts
 from earmark.transforms.elements import (
+    LOST,
+    AudioHeader,
     AudioObject,
     ClipResult,
     Detections,
@@ -24,11 +26,14 @@ from earmark.transforms.elements import (
     Ending,
     FailedClip,
     FrameScores,
+    Gap,
+    GapInClip,
     LabelSummary,
     ScoredClip,
     SignalLevel,
     Span,
     Trouble,
+    gaps_with,
 )
 from earmark.transforms.settings import FrameGrid, Settings
 from earmark.transforms.workers import marking
@@ -267,7 +272,9 @@ def summarise_clip(tally: Tally, settings: Settings, places: Places | None = Non
     if first.header is None or samples == 0:
         nothing = Trouble("decode", "no_samples", "it contains no samples")
         return FailedClip(clip, last.trouble or nothing)
-    duration_s = samples / first.header.sample_rate_hz
+    rate_hz = first.header.sample_rate_hz
+    duration_s = samples / rate_hz
+    gaps = tuple(_gaps(endings, rate_hz))
     place = first.place or settings.usual_place
     detections, implausible = _sorted(_joined(whole.hits)), dict[str, int]()
     if places is not None and place is not None:
@@ -276,7 +283,7 @@ def summarise_clip(tally: Tally, settings: Settings, places: Places | None = Non
         detections = detections.take(np.flatnonzero(plausible))
     if places is not None:
         detections = _best(detections, settings)
-    reason, message = _shortcoming(whole, last)
+    reason, message = _shortcoming(whole, last, gaps)
     return ScoredClip(
         clip=clip,
         status="partial" if reason else "scored",
@@ -284,6 +291,8 @@ def summarise_clip(tally: Tally, settings: Settings, places: Places | None = Non
         message=message,
         header=first.header,
         duration_s=duration_s,
+        heard_s=sum(ending.decoded for ending in endings) / rate_hz,
+        gaps=(*gaps, *_lacking(last, first.header, duration_s)),
         frames=whole.frames,
         recorded_at=first.recorded_at,
         recorded_at_source=first.recorded_at_source,
@@ -325,17 +334,42 @@ def _put_together(tally: Tally) -> tuple[AudioObject, Part, Sequence[Ending]]:
     return clip, whole, endings
 
 
-def _shortcoming(clip: Part, last: Ending) -> tuple[str | None, str | None]:
+def _gaps(endings: Iterable[Ending], rate_hz: int) -> Iterator[GapInClip]:
+    """The gaps of a clip, each of which may go on from one span to the next."""
+    joined: list[Gap] = []
+    for ending in endings:
+        for gap in ending.gaps:
+            joined[-1:] = gaps_with(joined[-1:], gap)
+    return (GapInClip(gap.start / rate_hz, gap.stop / rate_hz, gap.why) for gap in joined)
+
+
+def _lacking(last: Ending, header: AudioHeader, duration_s: float) -> Iterator[GapInClip]:
+    """What the end of a clip lacks, if its header says how long it should be."""
+    declared_s = (header.declared_samples or 0) / header.sample_rate_hz
+    if last.trouble and declared_s > duration_s:
+        yield GapInClip(duration_s, declared_s, last.trouble.reason)
+
+
+def _shortcoming(
+    clip: Part, last: Ending, gaps: Sequence[GapInClip]
+) -> tuple[str | None, str | None]:
     """Why a clip is partial: the reason code, and all reasons in words."""
-    found = list(_shortcomings(clip, last))
+    found = list(_shortcomings(clip, last, gaps))
     if not found:
         return None, None
     return found[0][0], "; ".join(message for _, message in found)
 
 
-def _shortcomings(clip: Part, last: Ending) -> Iterator[tuple[str, str]]:
+def _shortcomings(clip: Part, last: Ending, gaps: Sequence[GapInClip]) -> Iterator[tuple[str, str]]:
     if last.trouble:
         yield last.trouble.reason, last.trouble.message
+    for reason in LOST:
+        lost = [gap for gap in gaps if gap.why == reason]
+        if lost:
+            seconds = sum(gap.end_s - gap.start_s for gap in lost)
+            places = "1 place" if len(lost) == 1 else f"{len(lost)} places"
+            where = f"in {places}, first at {lost[0].start_s:.3f} s"
+            yield reason, f"{seconds:.3f} s of the sound are {reason}, {where}"
     if clip.invalid_samples:
         of = f"{clip.invalid_samples} of {clip.frames} frames"
         yield "invalid_samples", f"{of} contain samples that are NaN, infinite or too large"

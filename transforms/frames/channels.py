@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import tee
@@ -9,9 +10,11 @@ from itertools import tee
 import numpy as np
 from numpy.typing import NDArray
 
+from earmark.transforms.elements import Silence
 from earmark.transforms.errors import UnsupportedError
 from earmark.transforms.frames.grid import cut_frames
 from earmark.transforms.frames.resampling import mix_down, resample
+from earmark.transforms.frames.stretches import stretches
 from earmark.transforms.settings import MIXED, ChannelUse, FrameGrid
 
 BLOCK_FRAMES = 16
@@ -32,7 +35,7 @@ def frames_in_block(signals: int) -> int:
 
 
 def frames_of(
-    seconds: Iterable[NDArray[np.float32]],
+    seconds: Iterable[NDArray[np.float32] | Silence],
     channels: int,
     rate_hz: int,
     grid: FrameGrid,
@@ -43,8 +46,8 @@ def frames_of(
     """Mix down, resample and cut a recording, or the part of it that begins at start_s.
 
     Args:
-      seconds: float32 [n, channels] each, second by second; the first of them is the one before
-        start_s, or, where that is 0, the recording's first.
+      seconds: float32 [n, channels] each, second by second, and a Silence in place of several; the
+        first of them is the one before start_s, or, where that is 0, the recording's first.
       channels: of the recording.
       rate_hz: of the recording.
       grid: where the frames lie, at the rate wanted.
@@ -54,19 +57,24 @@ def frames_of(
 
     Yields:
       The index of a block's first frame, and its frames, float32 [channels * n, values]: all frames
-      of the first channel, then those of the next.
+      of the first channel, then those of the next. Frames that lie wholly in a long Silence are
+      left out.
 
     Raises:
       UnsupportedError: the recording has another number of channels than the model takes.
     """
     heard = channels_heard(use, channels)
-    signals, first = max(use.in_frame, heard), grid.first_from(start_s)
-    resampled = channel_signals(seconds, use, channels, (rate_hz, grid.sample_rate_hz), start_s)
-    chunks = _without_first(resampled, first * grid.hop_samples - start_s * grid.sample_rate_hz)
-    for at, frames in cut_channel_frames(
-        chunks, grid, signals, frames_in_block(signals), first, stop_frame
-    ):
-        yield at, by_channel(frames, heard)
+    signals, rates_hz = max(use.in_frame, heard), (rate_hz, grid.sample_rate_hz)
+    silent_second = np.zeros((rate_hz, channels), np.float32)
+    frame_s = math.ceil(grid.frame_samples / grid.sample_rate_hz)
+    for begin_s, part in stretches(seconds, silent_second, frame_s, start_s):
+        first = grid.first_from(begin_s)
+        resampled = channel_signals(part, use, channels, rates_hz, begin_s)
+        chunks = _without_first(resampled, first * grid.hop_samples - begin_s * rates_hz[1])
+        for at, frames in cut_channel_frames(
+            chunks, grid, signals, frames_in_block(signals), first, stop_frame
+        ):
+            yield at, by_channel(frames, heard)
 
 
 def channel_signals(

@@ -76,6 +76,8 @@ _LABEL = pa.struct(
     }
 )
 
+_GAP = pa.struct({"start_s": pa.float64(), "end_s": pa.float64(), "why": pa.string()})
+
 CLIPS = _schema(
     clip=pa.string(),
     path=pa.string(),
@@ -91,6 +93,8 @@ CLIPS = _schema(
     channels=pa.int32(),
     tracks=pa.int32(),
     duration_s=pa.float64(),
+    heard_s=pa.float64(),
+    gaps=pa.list_(_GAP),
     frames=pa.int64(),
     recorded_at=_MOMENT,
     recorded_at_source=pa.string(),
@@ -222,6 +226,8 @@ def _clip_row(clip: ScoredClip, settings: Settings) -> dict[str, object]:
         "channels": clip.header.channels,
         "tracks": clip.header.tracks,
         "duration_s": clip.duration_s,
+        "heard_s": clip.heard_s,
+        "gaps": [gap._asdict() for gap in clip.gaps],
         "frames": clip.frames,
         "recorded_at": clip.recorded_at,
         "recorded_at_source": clip.recorded_at_source,

@@ -60,7 +60,7 @@ class Totals:
         if not isinstance(result, ScoredClip):
             _add_counts(self.failures, {result.trouble.reason: 1})
             return
-        self.audio_s += result.duration_s
+        self.audio_s += result.heard_s
         if result.reason:
             _add_counts(self.partial, {result.reason: 1})
         _add_counts(self.implausible, result.implausible)

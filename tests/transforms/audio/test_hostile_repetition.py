@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from earmark.transforms.audio.containers import mp4_length
 from earmark.transforms.audio.file_parts import FilePart
+from earmark.transforms.audio.mp4 import mp4_length
 from earmark.transforms.audio.reading import open_audio
 from earmark.transforms.audio.recording_time import recorded_at
 from earmark.transforms.audio.sniffing import sniff

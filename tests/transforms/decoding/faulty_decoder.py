@@ -46,11 +46,11 @@ def open_faulty(path, uri=None):
 class Faulty:
     def __init__(self, reader, kind, when):
         self.header, self.library, self.can_seek = reader.header, reader.library, reader.can_seek
-        self.sound = reader.sound
+        self.gaps, self.sound = reader.gaps, reader.sound
         self._reader, self._kind, self._when = reader, kind, when
 
-    def blocks(self, block_samples, start=0, stop=None):
-        blocks = self._reader.blocks(block_samples, start, stop)
+    def blocks_and_silences(self, block_samples, start=0, stop=None):
+        blocks = self._reader.blocks_and_silences(block_samples, start, stop)
         if self._kind == "slow":
             yield from (time.sleep(0.5) or block for block in blocks)
         elif self._kind == "endless":

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from earmark.transforms.decoding.answers import packed, read_answer
 from earmark.transforms.decoding.messages import Ended, Frames, Length, Reached, Ready
-from earmark.transforms.elements import AudioHeader, Ending, Place, PlainSound, SignalLevel, Trouble
+from earmark.transforms.elements import (
+    WHYS,
+    AudioHeader,
+    Ending,
+    Gap,
+    Place,
+    PlainSound,
+    SignalLevel,
+    Trouble,
+)
 from earmark.transforms.errors import CrashedError
 
 UTC = timezone.utc
@@ -45,6 +54,13 @@ troubles = st.builds(
     st.sampled_from(["io", "damaged", "killed", "truncated"]),
     st.text(st.characters(exclude_categories=("Cs",)), max_size=4000),
 )
+
+
+def gaps_between(places: list[int]) -> tuple[Gap, ...]:
+    pairs = zip(sorted(places)[::2], sorted(places)[1::2], strict=False)
+    return tuple(Gap(start, stop, WHYS[start % len(WHYS)]) for start, stop in pairs)
+
+
 endings = st.builds(
     Ending,
     st.none() | headers,
@@ -55,6 +71,7 @@ endings = st.builds(
     st.none() | texts,
     st.none() | st.builds(Place, st.floats(-90, 90), st.floats(-180, 180)),
     st.none() | troubles,
+    st.lists(st.integers(0, 1 << 40), unique=True).map(gaps_between),
 )
 places = st.tuples(counts, counts, counts, st.integers(1, LARGE)).map(
     lambda of: PlainSound(max(of[:2]), min(of[:2]), max(min(of[:2]), of[2]), of[3])
@@ -139,7 +156,9 @@ PLACE = [60, 44, 100, 16]
 HEADER = ["wav", "pcm_s16", 8000, 2, None, 1]
 LEVEL = [4, 5, 0.5, 1, 2, 7, 6]
 RECORDED_AT = "2024-05-28T10:00:00+00:00"
-ENDING = [HEADER, 100, 3, LEVEL, RECORDED_AT, "name", [50.8, -12.9], ["decode", "io", "gone"]]
+TROUBLE = ["decode", "io", "gone"]
+GAPS = [[5, 9, "damaged"], [9, 20, "paused"]]
+ENDING = [HEADER, 100, 3, LEVEL, RECORDED_AT, "name", [50.8, -12.9], TROUBLE, GAPS]
 
 
 def with_(fields: list[Any], place: int, value: object) -> list[Any]:
@@ -171,12 +190,17 @@ SENSELESS_ENDINGS = [
     *(with_(ENDING, 7, ["decode", reason, ""]) for reason in ("", "fine", None, 5, [], {})),
     *(with_(ENDING, 7, ["decode", "io", said]) for said in (5, None, "x" * 4001, "\ud800")),
     *(with_(ENDING, 7, [stage, "io", "gone"]) for stage in ([], {}, None)),
+    *(with_(ENDING, 8, gaps) for gaps in (None, 5, [5], [[]], [[1, 2]], [[1, 2, "damaged", 3]])),
+    *(with_(ENDING, 8, [[1, 2, why]]) for why in ("", None, 5, [], {}, "nothing")),
+    *(with_(ENDING, 8, [[*place, "damaged"]]) for place in ((2, 2), (3, 2), (-1, 2), (1.0, 2))),
+    *(with_(ENDING, 8, [[*place, "damaged"]]) for place in ((0, 1 << 63), (True, 2), (0, "2"))),
+    with_(ENDING, 8, [*GAPS, [19, 30, "damaged"]]),
 ]
 
 SENSELESS = [
     message(b"X", []),
     message(b"\x80", []),
-    struct.pack("<cI", b"E", (1 << 16) + 1) + bytes(1 << 17),
+    struct.pack("<cI", b"E", (1 << 23) + 1) + bytes(1 << 24),
     struct.pack("<cI", b"E", (1 << 32) - 1) + bytes(1 << 17),
     *(message(kind, b"") for kind in (b"R", b"P", b"L", b"E", b"F")),
     *(message(b"E", body) for body in (b"\xff\xfe", b"{", b"[" * 60_000, b"9" * 60_000, b"nope")),

@@ -108,7 +108,7 @@ def test_what_is_wrong_with_a_recording_is_told_as_in_this_process(pool, tmp_pat
     for path in [*map(tmp_path.joinpath, contents), tmp_path / "gone.wav", Path("a\0b.wav")]:
         blocks, ending = decode(pool, path)
         assert (blocks, ending) == decode_here(path)
-        assert ending.trouble is not None
+        assert ending.trouble is not None or ending.gaps
 
 
 CRASHES = {

@@ -6,7 +6,7 @@ import pytest
 
 from earmark.transforms.decoding.messages import Frames
 from earmark.transforms.decoding.received import DecodedSpan
-from earmark.transforms.elements import AudioHeader, AudioObject, Ending, SignalLevel, Span
+from earmark.transforms.elements import AudioHeader, AudioObject, Ending, Gap, SignalLevel, Span
 from earmark.transforms.errors import CrashedError, KilledError, ReadError
 from earmark.transforms.settings import ChannelUse, Decoding, FrameGrid
 
@@ -88,6 +88,23 @@ def test_a_recording_that_is_another_in_the_next_attempt_could_not_be_read(again
 def test_frames_that_were_not_asked_for_make_no_sense(answer):
     with pytest.raises(CrashedError, match="an invalid answer"):
         attempt(DecodedSpan(SPAN, DECODING), answer)
+
+
+def with_gap(answer: Frames, start_s: float, stop_s: float) -> Frames:
+    gap = Gap(round(start_s * 8000), round(stop_s * 8000), "paused")
+    samples = round(stop_s * 8000) + answer.so_far.samples
+    return answer._replace(so_far=replace(answer.so_far, samples=samples, gaps=(gap,)))
+
+
+def test_frames_may_be_left_out_where_gaps_are():
+    so_far = frames(80, 16)._replace(so_far=ending(16))
+    span = DecodedSpan(SPAN, DECODING)
+    attempt(span, with_gap(so_far, 60.4, 78.0))
+    span.finish(replace(ending(16), samples=200_000))
+    assert span.last_block().ending.gaps == (Gap(483_200, 624_000, "paused"),)
+    for start_s, stop_s in ((60.5, 78.0), (60.0, 77.9), (90.0, 100.0)):
+        with pytest.raises(CrashedError, match="an invalid answer"):
+            attempt(DecodedSpan(SPAN, DECODING), with_gap(so_far, start_s, stop_s))
 
 
 @pytest.mark.parametrize(

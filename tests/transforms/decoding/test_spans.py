@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,10 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from earmark.transforms.decoding.spans import SpanDecoding
-from earmark.transforms.elements import AudioObject, Ending, FrameBlock, SignalLevel, Span
-from earmark.transforms.frames import resampling
+from earmark.transforms.elements import (
+    AudioObject,
+    Ending,
+    FrameBlock,
+    Gap,
+    SignalLevel,
+    Span,
+    gaps_with,
+)
+from earmark.transforms.frames import resampling, stretches
 from earmark.transforms.frames.channels import BLOCK_FRAMES
 from earmark.transforms.settings import Decoding, FrameGrid
+from tests.transforms.audio.files import harp
 
 GRID = FrameGrid(16_000, 15_600, 15_600)
 
@@ -244,15 +254,83 @@ def test_spans_up_to_the_first_trouble_are_what_is_heard_of_the_whole(
     path.write_bytes(content)
     grid = FrameGrid(16_000, 15_600, hop)
     whole_blocks, whole = decode(path, grid)
-    assert whole.trouble is not None
-    assert 5 < whole.samples / 44_100 < 15
+    if damage == "cut":
+        assert whole.trouble is not None
+        assert 5 < whole.samples / 44_100 < 15
+    else:
+        assert whole.trouble is None
+        assert len(whole.gaps) == 1
+        assert whole.samples == 20 * 44_100
 
     parts = in_spans(path, grid, span_s, 20)
 
-    until = next(i for i, (_, ending) in enumerate(parts) if ending.trouble)
+    until = next((i for i, (_, ending) in enumerate(parts) if ending.trouble), len(parts))
     heard = parts[: until + 1]
     frames, indices = joined(heard)
     np.testing.assert_array_equal(frames, frames_of(whole_blocks))
     assert indices == list(range(whole.frames))
     assert sum(ending.samples for _, ending in heard) == whole.samples
     assert heard[-1][1].trouble == whole.trouble
+    assert gaps_of(ending for _, ending in heard) == list(whole.gaps)
+
+
+def gaps_of(endings: Iterable[Ending]) -> list[Gap]:
+    gaps: list[Gap] = []
+    for ending in endings:
+        for gap in ending.gaps:
+            gaps[-1:] = gaps_with(gaps[-1:], gap)
+    return gaps
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
+)
+@given(
+    lengths_s=st.lists(st.floats(0.5, 4), min_size=1, max_size=4),
+    pauses_s=st.lists(st.floats(0.1, 30), min_size=4, max_size=4),
+    segment_s=st.integers(2, 4),
+    hop=st.sampled_from([1, 0.5, 0.1, 1.7, 3.3]),
+    segments=st.integers(1, 4),
+)
+def test_a_recording_with_pauses_is_heard_as_if_they_were_silent_however_it_is_cut(
+    tmp_path, lengths_s, pauses_s, segment_s, hop, segments
+):
+    rate, sounds, places, at = 8000, [], [], 0
+    for length_s, pause_s in zip(lengths_s, pauses_s, strict=False):
+        sound = noise(round(length_s, 3), rate, 1)[:, 0]
+        sounds.append((sound * 20_000).astype("<i2"))
+        places.append((at, at + len(sound)))
+        at += len(sound) + round(pause_s * 1000) * rate // 1000
+    path = harp(tmp_path / "a.x.wav", [place[0] / rate for place in places], sounds, rate)
+    silent = np.zeros(places[-1][1], np.int16)
+    for (start, stop), sound in zip(places, sounds, strict=True):
+        silent[start:stop] = sound
+    sf.write(tmp_path / "b.wav", silent, rate)
+    grid = FrameGrid(16_000, 15_600, round(hop * 15_600))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resampling, "SEGMENT_S", segment_s)
+        patch.setattr(stretches, "SEGMENT_S", segment_s)
+        all_blocks, _ = decode(tmp_path / "b.wav", grid)
+        whole_blocks, whole = decode(path, grid)
+        in_parts = in_spans(path, grid, segments * segment_s, len(silent) / rate)
+
+    frames, indices = joined([(whole_blocks, whole)])
+    has_sound = [
+        any(
+            start < k * grid.hop_samples / 2 + 7800 and k * grid.hop_samples / 2 < stop
+            for start, stop in places
+        )
+        for k in range(sum(len(block.frames) for block in all_blocks))
+    ]
+    assert indices == np.flatnonzero(has_sound).tolist()
+    np.testing.assert_array_equal(frames, frames_of(all_blocks)[has_sound])
+    edges = [stop for _, stop in places[:-1]], [start for start, _ in places[1:]]
+    assert list(whole.gaps) == [Gap(*edge, "duty_cycle") for edge in zip(*edges, strict=True)]
+    assert whole.decoded_s == pytest.approx(sum(map(len, sounds)) / rate)
+    np.testing.assert_array_equal(joined(in_parts)[0], frames)
+    assert joined(in_parts)[1] == indices
+    assert gaps_of(ending for _, ending in in_parts) == list(whole.gaps)
+    levels = sum((ending.level for _, ending in in_parts), SignalLevel())
+    assert levels == whole.level
+    assert levels.values == sum(map(len, sounds))

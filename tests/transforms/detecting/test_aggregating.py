@@ -26,6 +26,7 @@ from earmark.transforms.elements import (
     Ending,
     FailedClip,
     FrameScores,
+    Gap,
     HeadLabels,
     Place,
     ScoredClip,
@@ -340,6 +341,45 @@ def test_a_clip_ends_at_the_first_trouble_whatever_was_heard_behind_it():
     )
     assert rows(clip) == [("bird", 0.0, 1.0, 0.9), ("bird", 1.0, 1.5, 0.9)]
     assert (clip.status, clip.message, clip.frames) == ("partial", "a lost frame", 2)
+
+
+def with_gaps(block, *gaps):
+    return replace(block, ending=replace(block.ending, gaps=tuple(Gap(*gap) for gap in gaps)))
+
+
+def test_a_gap_that_lies_in_two_spans_is_one():
+    first, second = spans(2)
+    clip = summarise(
+        [
+            with_gaps(ending_block(0, samples=10, span=first), (3, 5, "paused"), (8, 10, "paused")),
+            with_gaps(ending_block(0, samples=10, span=second), (10, 14, "paused")),
+        ]
+    )
+    assert clip.gaps == ((0.3, 0.5, "paused"), (0.8, 1.4, "paused"))
+    assert (clip.status, clip.duration_s, clip.heard_s) == ("scored", 2.0, pytest.approx(1.2))
+
+
+@pytest.mark.parametrize("why", ["late_start", "paused", "trigger", "duty_cycle", "drift"])
+def test_a_gap_that_the_recorder_made_leaves_a_clip_whole(why):
+    clip = summarise([with_gaps(ending_block(0, samples=20), (5, 9, why))])
+    assert (clip.status, clip.reason, clip.gaps) == ("scored", None, ((0.5, 0.9, why),))
+
+
+def test_a_gap_of_lost_sound_makes_a_clip_partial():
+    gaps = (5, 9, "missing"), (11, 12, "damaged"), (14, 16, "damaged")
+    clip = summarise([with_gaps(ending_block(0, samples=20), *gaps)])
+    assert (clip.status, clip.reason) == ("partial", "damaged")
+    assert "0.300 s" in clip.message
+    assert "2 places, first at 1.100 s" in clip.message
+    assert "0.400 s" in clip.message
+
+
+def test_what_the_end_of_a_clip_lacks_is_a_gap_behind_it():
+    header = replace(HEADER, declared_samples=50)
+    trouble = Trouble("decode", "truncated", "cut")
+    clip = summarise([ending_block(0, samples=20, trouble=trouble, header=header)])
+    assert clip.gaps == ((2.0, 5.0, "truncated"),)
+    assert (clip.reason, clip.duration_s, clip.heard_s) == ("truncated", 2.0, 2.0)
 
 
 def test_a_span_that_is_missing_is_found_out():
