@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from earmark.pipelines.options import Command
-    from earmark.pipelines.runs import Run
+    from earmark.pipelines.runs import Outcome, Run
 
 
 def command(arguments: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ def process(arguments: Sequence[str], asked: Command) -> None:
     if options.dry_run:
         _look_ahead(run)
     else:
-        show_run(run)
+        _check_heard(show_run(run), run)
 
 
 def _look_ahead(run: Run) -> None:
@@ -67,19 +67,34 @@ def _look_ahead(run: Run) -> None:
         raise UsageError(str(error)) from error
 
 
-def show_run(run: Run) -> dict[str, Any] | None:
-    """Execute a run and show its progress and summary.
-
-    Returns:
-      The content of the run's file; None if there was nothing to do.
-    """
+def show_run(run: Run) -> Outcome:
+    """Execute a run and show its progress and summary."""
     from earmark.pipelines.console import say, screen
     from earmark.pipelines.runs import carry_out
     from earmark.pipelines.screen import show_end
 
     outcome = carry_out(run, say, _shown(run))
-    _print_to_stdout(lambda: show_end(outcome, screen()))
-    return outcome.record
+    _print_to_stdout(lambda: show_end(outcome, run.options.output, screen()))
+    return outcome
+
+
+def _check_heard(outcome: Outcome, run: Run) -> None:
+    """Check that something could be heard, of what is new, or ever.
+
+    Recordings that earlier runs could not read either are no failure of this one, unless the whole
+    output has nothing else.
+    """
+    from earmark.pipelines.console import counted
+    from earmark.pipelines.errors import RunError
+    from earmark.transforms.output import read
+
+    record, planned = outcome.record, outcome.planned
+    if record is None or record["totals"]["clips"] or run.options.watch:
+        return
+    tables = read(run.options.output)
+    if planned.objects > planned.retried or not ("clips" in tables and tables["clips"].count()):
+        failed = counted(sum(record["totals"]["failures"].values()), "recording")
+        raise RunError(f"nothing could be heard: {failed} failed; failures/ says why")
 
 
 @contextmanager

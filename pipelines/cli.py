@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import signal
 import sys
@@ -33,14 +34,15 @@ COMMANDS = {
 _HELP = f"""\
 earmark {__version__}: writes down, in Parquet, what is heard where in archives of audio.
 
-  earmark classify --input 'archive/**' --output labels/    label the sounds in an archive
-  earmark embed --input 'archive/**' --output vectors/      write embeddings of its frames only
-  earmark demo                                              make and process a small archive
-  earmark model info MODEL                                  show a model's inputs, outputs, labels
-  earmark model label MODEL --labels FILE                   pack labels and metadata into a model
-  earmark model fetch yamnet                                download a model in advance
-  earmark rederive labels/ --min_score 0.3                  derive rows of other settings
-  earmark repair labels/                                    set broken files of an output aside
+  earmark classify archive --output labels/   label the sounds in an archive
+  earmark embed archive --output vectors/     write embeddings of its frames only
+  earmark demo                                make and process a small archive
+  earmark model list                          list the models that are known by name
+  earmark model info MODEL                    show a model's inputs, outputs, labels
+  earmark model label MODEL --labels FILE     pack labels and metadata into a model
+  earmark model fetch yamnet                  get a model in advance
+  earmark rederive labels/ --min_score 0.3    derive rows of other settings
+  earmark repair labels/                      set broken files of an output aside
 
 Each command has its own --help.
 """
@@ -53,6 +55,8 @@ def run() -> None:
 
 def run_command(arguments: Sequence[str]) -> NoReturn:
     """Run a command line, and exit with its status."""
+    if importlib.util.find_spec("fcntl") is None:  # Windows
+        sys.exit(_ended("earmark runs on Linux and macOS", WRONG_USAGE))
     prepare_streams()
     sys.excepthook = show_bug
     try:

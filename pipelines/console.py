@@ -17,6 +17,9 @@ from earmark.transforms.text import masked, printable
 
 _LONGEST_LINE = 4000
 
+_WIDTH_OF_FILES = 10_000
+"""Nothing is wrapped that programs may read."""
+
 
 class UnshownError(Exception):
     """Output could not be printed: the message says why.
@@ -61,7 +64,9 @@ class Screen(Console):
 
 def screen(*, errors: bool = False) -> Screen:
     """A console on stdout, or on stderr for progress and messages."""
-    return Screen(file=sys.stderr if errors else sys.stdout, emoji=False, highlight=False)
+    file = sys.stderr if errors else sys.stdout
+    width = None if file.isatty() else _WIDTH_OF_FILES
+    return Screen(file=file, width=width, emoji=False, highlight=False)
 
 
 def plain(text: object, at_most: int = 400) -> str:
@@ -75,10 +80,19 @@ def counted(count: int, noun: str) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A length of time, such as "45 seconds", "6.4 minutes" or "1,200.5 hours"."""
+    """A length of time, such as "0.5 seconds", "45 seconds", "6.4 minutes" or "1,200.5 hours"."""
+    if seconds < 10:
+        return f"{seconds:.2g} second{'' if f'{seconds:.2g}' == '1' else 's'}"
     if seconds < 90:
         return counted(round(seconds), "second")
     return f"{seconds / 60:,.1f} minutes" if seconds < 5400 else f"{seconds / 3600:,.1f} hours"
+
+
+def in_short(seconds: float) -> str:
+    """A length of time in a table, such as "45 s", "6.4 min" or "1,200.5 h"."""
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:,.1f} min" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
 
 
 def show(text: str) -> None:

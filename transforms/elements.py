@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ class AudioObject(NamedTuple):
     size_bytes: int | None
     version: str
     address: Address | None = None
+
+    @property
+    def extension(self) -> str:
+        """The end of its name from the last dot on, in small letters, such as .wav; or empty."""
+        return os.path.splitext(self.uri)[1].lower()
 
     @property
     def source(self) -> str:

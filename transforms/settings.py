@@ -116,6 +116,7 @@ class Settings:
       patterns: what to look for: see `list_audio`.
       roots: what paths are relative to: see `relative_path`.
       all_files: process files of any name.
+      uri_column: the column of manifests with the URIs.
       output: the folder that holds the tables' folders.
       run_id: names the run; empty where nothing is written.
       model_name: the model's name.
@@ -137,6 +138,7 @@ class Settings:
     patterns: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
     all_files: bool = False
+    uri_column: str = "uri"
     output: str = ""
     run_id: str = ""
     model_name: str = ""

@@ -22,6 +22,13 @@ from earmark.pipelines.options.config_files import read_config
 from earmark.pipelines.options.model import ClassifyOptions, is_list, told
 from earmark.transforms.text import masked_flags, masked_value, printable
 
+HELP_ALL = "--help_all"
+
+_EPILOG = (
+    "Beam's own options can be added: --runner, --direct_num_workers, ... Hyphens in names of "
+    "options count as underscores."
+)
+
 _LONGEST_VALUE = 100
 """Characters of a value that a message shows."""
 
@@ -70,8 +77,13 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
       UsageError: a flag, a key or a value is unknown or invalid.
     """
     known = _known(command)
-    given, beam_flags = _parser(command, known).parse_known_args(list(arguments))
+    words = _with_underscores(arguments, [HELP_ALL, *(f"--{name}" for name in known)])
+    own = _parser(command, known, is_full=HELP_ALL in words)
+    given, others = own.parse_known_args(words)
+    recordings, beam_flags = _sorted_out(others, command)
     flags = {name: value for name, value in vars(given).items() if value is not None}
+    if recordings:
+        flags["input"] = [*recordings, *flags.get("input", ())]
     return _together(command, flags, beam_flags, from_flags={"input", "output", *flags})
 
 
@@ -132,14 +144,44 @@ def _together(
     return validated(values, from_flags), config_beam_flags + beam_flags
 
 
-def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
+def _with_underscores(words: Iterable[str], flags: Collection[str]) -> list[str]:
+    """Words of a command line, in which flags may have been written with hyphens."""
+    return [_with_underscore(word, flags) for word in words]
+
+
+def _with_underscore(word: str, flags: Collection[str]) -> str:
+    name, *value = word.split("=", 1)
+    underscored = f"--{name[2:].replace('-', '_')}"
+    is_flag = name.startswith("--") and name not in flags and underscored in flags
+    return "=".join([underscored, *value]) if is_flag else word
+
+
+def _sorted_out(words: Sequence[str], command: Command) -> tuple[list[str], list[str]]:
+    """Of words that are not earmark's options or their values: recordings, and Beam's flags."""
+    if not any(word.startswith("-") for word in words):
+        return list(words), []
+    parser = _beams_parser(command)
+    switches = {flag for each in parser._actions if each.nargs == 0 for flag in each.option_strings}
+    recordings: list[str] = []
+    beam_flags: list[str] = []
+    is_value = False
+    for word in _with_underscores(words, list(_flags_of(parser))):
+        is_flag = word.startswith("-")
+        (beam_flags if is_flag or is_value else recordings).append(word)
+        is_value = is_flag and "=" not in word and word not in switches
+    return recordings, beam_flags
+
+
+def _parser(command: Command, known: Iterable[str], *, is_full: bool) -> argparse.ArgumentParser:
     parser = Parser(
         prog=command.name,
+        usage=f"{command.name} PATTERN... --output DIR [options]",
         description=command.description,
-        epilog="Beam's own options can be added: --runner, --direct_num_workers, ...",
+        epilog=_EPILOG if is_full else f"{HELP_ALL} shows all options. {_EPILOG}",
         allow_abbrev=False,
         argument_default=None,
     )
+    parser.add_argument(HELP_ALL, action="help", help="show all options and exit")
     parser.add_argument(
         "--config", metavar="FILE", help="a YAML file with options; flags override it"
     )
@@ -149,10 +191,17 @@ def _parser(command: Command, known: Iterable[str]) -> argparse.ArgumentParser:
         title = told(name)["group"]
         group = groups.setdefault(title, None) or parser.add_argument_group(title)
         groups[title] = group
-        shown = f" (default: {field.default})" if _worth_showing(field) else ""
         kind = argument_kind(name, field.annotation, field.default)
-        group.add_argument(f"--{name}", help=f"{field.description}{shown}", **kind)
+        is_shown = is_full or told(name)["in_brief"]
+        group.add_argument(
+            f"--{name}", help=_help(field) if is_shown else argparse.SUPPRESS, **kind
+        )
     return parser
+
+
+def _help(field: FieldInfo) -> str:
+    default = f" (default: {field.default})" if _worth_showing(field) else ""
+    return f"{field.description}{default}"
 
 
 def _worth_showing(field: FieldInfo) -> bool:
@@ -160,7 +209,10 @@ def _worth_showing(field: FieldInfo) -> bool:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises a UsageError where argparse would print its usage and exit."""
+    """A parser that raises a UsageError where argparse would print its usage and exit.
+
+    Hyphens in names of flags count as underscores.
+    """
 
     def __init__(self, *arguments: Any, **how: Any) -> None:
         super().__init__(*arguments, **how)
@@ -169,6 +221,10 @@ class Parser(argparse.ArgumentParser):
         for kind in (None, "store", "store_const", "store_true", "store_false"):
             action = self._registry_get("action", kind)
             self.register("action", kind, _once(action))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse words, as argparse does."""
+        return super().parse_known_args(_with_underscores(args, list(_flags_of(self))), namespace)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print help; argparse would ignore that it cannot be printed."""
@@ -252,6 +308,7 @@ def _read_config(path: str | None, known: Collection[str]) -> tuple[dict[str, An
     beam = values.pop("beam", {})
     if not isinstance(beam, dict):
         raise UsageError(f"--config {path}: beam: must be a mapping of Beam's options")
+    values = _with_underscored_keys(values, path)
     for name in set(values) & set(ClassifyOptions.model_fields):
         if is_list(name) and isinstance(values[name], str):
             values[name] = [values[name]]
@@ -260,6 +317,17 @@ def _read_config(path: str | None, known: Collection[str]) -> tuple[dict[str, An
             hint = nearest(str(name), [*known, "beam"])
             raise UsageError(f"--config {path}: unknown key {printable(name, 100)}{hint}")
     return values, list(_as_flags(beam))
+
+
+def _with_underscored_keys(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        name = name if name in ClassifyOptions.model_fields else key
+        if name in named:
+            raise UsageError(f"--config {path}: {name} is given twice")
+        named[name] = value
+    return named
 
 
 def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
@@ -295,7 +363,7 @@ def _check_beam_flags(
             raise UsageError(f"{word}: not an option of {command.name}, only of earmark classify")
         if not word.startswith("-"):
             said = masked_flags([unknown[0]])[0]
-            raise UsageError(f"{said!r} belongs to no option; recordings are named after --input")
+            raise UsageError(f"{said!r} belongs to no option: give an engine's as --flag=value")
         known = [f"--{name}" for name in ("config", *own)]
         hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
         raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")

@@ -13,6 +13,7 @@ def option(
     default: Any = ...,
     *,
     metavar: str = "",
+    in_brief: bool = False,
     of_scores: bool = False,
     stated: bool | str = False,
     **field: Any,
@@ -23,12 +24,19 @@ def option(
       group: the title in the help that it stands under.
       default: its value where it is not given.
       metavar: what the help calls its value; its name in capitals, if nothing is said.
+      in_brief: whether `--help` shows it, not just `--help_all`.
       of_scores: whether it is for scores, so that `earmark embed` has none.
       stated: whether files state its value, since rows depend on it; a text is what they state of
         None. False where they state its effect: see earmark.transforms.output.provenance.
       **field: see pydantic's Field.
     """
-    told = {"group": group, "metavar": metavar, "of_scores": of_scores, "stated": stated}
+    told = {
+        "group": group,
+        "metavar": metavar,
+        "in_brief": in_brief,
+        "of_scores": of_scores,
+        "stated": stated,
+    }
     return Field(default, json_schema_extra=cast(dict[str, Any], told), **field)
 
 

@@ -47,7 +47,7 @@ DERIVABLE = (
 
 
 def told(name: str) -> Mapping[str, Any]:
-    """What `option` was told of an option: its group, metavar, of_scores and stated."""
+    """What `option` was told of an option: its group, metavar, in_brief and so on."""
     return cast(Mapping[str, Any], ClassifyOptions.model_fields[name].json_schema_extra)
 
 
@@ -71,14 +71,21 @@ class ClassifyOptions(BaseModel):
         min_length=1,
         description="a folder, file, pattern (** is any depth) or URI of recordings, or a manifest "
         "(CSV, JSON lines or Parquet with a column uri); members of tar, tar.gz and zip files are "
-        "included; several may be given",
+        "included; several may be given, also without --input",
         metavar="PATTERN",
+        in_brief=True,
     )
-    output: str = in_or_out(description="the folder or URI for the tables", metavar="DIR")
+    output: str = in_or_out(
+        description="the folder or URI for the tables", metavar="DIR", in_brief=True
+    )
+    uri_column: str = in_or_out(
+        "uri", description="the column of manifests that names the recordings", metavar="NAME"
+    )
     model: str = of_model(
         "yamnet",
         description="a .tflite file or URI, builtin (small, for trying out), or a name of"
         " `earmark model list`",
+        in_brief=True,
     )
     labels: str | None = of_model(
         None,
@@ -141,6 +148,7 @@ class ClassifyOptions(BaseModel):
         ge=-_LARGEST_SCORE,
         le=_LARGEST_SCORE,
         description="the lowest score of a detection; default: from the model's metadata, else 0.1",
+        in_brief=True,
         of_scores=True,
         stated="of the model",
     )
@@ -165,6 +173,7 @@ class ClassifyOptions(BaseModel):
         description="report only this label, pattern (*, ?), or @FILE with one per line; may be "
         "repeated",
         metavar="LABEL",
+        in_brief=True,
         of_scores=True,
         stated=True,
     )
@@ -184,6 +193,7 @@ class ClassifyOptions(BaseModel):
         None,
         description="write embeddings, as float32 (if no type is given) or float16",
         metavar="DTYPE",
+        in_brief=True,
         stated=True,
     )
     hop_s: float | None = of_processing(
@@ -253,6 +263,7 @@ class ClassifyOptions(BaseModel):
         False,
         description="also retry recordings that earlier runs found damaged, not just "
         "unreadable ones",
+        in_brief=True,
     )
     root: tuple[str, ...] | None = of_run(
         None,
@@ -275,17 +286,20 @@ class ClassifyOptions(BaseModel):
     time_zone: str = of_processing(
         "UTC",
         description="the zone of recording times that name none, such as Europe/Berlin",
+        in_brief=True,
         stated=True,
     )
     all_files: bool = of_processing(
         False, description="process files of any name, not just those whose names may be audio"
     )
     dry_run: bool = of_run(
-        False, description="write nothing; show how much there is to process and how long it takes"
+        False,
+        description="write nothing; show how much there is to process and how long it takes",
+        in_brief=True,
     )
     verbose: bool = of_run(False, description="show what libraries log")
 
-    @field_validator("input", "output", "model", *_NAMES)
+    @field_validator("input", "output", "uri_column", "model", *_NAMES)
     @classmethod
     def _usable_name(cls, given: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         for name in [given] if isinstance(given, str) else given or ():
@@ -429,6 +443,7 @@ class _OfRun(TypedDict, total=False):
     config: _Path | None
     input: _Path | Sequence[_Path]
     output: _Path
+    uri_column: str
     model: _Path
     num_shards: int | None
     commit_every_s: float | None

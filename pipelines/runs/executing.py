@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from earmark.models.errors import ModelError
 from earmark.models.sources import BUILTIN
+from earmark.pipelines.console import counted
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts, StoppedError, watch_signals
 from earmark.pipelines.runs.advice import advised
 from earmark.pipelines.runs.moves import settle_moves
 from earmark.pipelines.runs.preparing import Run
 from earmark.pipelines.runs.records import run_record
-from earmark.pipelines.runs.rounds import retry, run_in_rounds
+from earmark.pipelines.runs.rounds import announced, retry, run_in_rounds
 from earmark.pipelines.runs.watches import watch
 from earmark.transforms import workers
 from earmark.transforms.errors import ExpectedError
@@ -150,9 +151,8 @@ def _run(run: Run, interrupts: Interrupts) -> Outcome:
     with closing(Planner(run.settings)) as planner:
         planner.look(lambda: interrupts.number is not None)
         moved = settle_moves(run, planner) if interrupts.number is None else 0
-        planned, due = planner.plan.count(retry(options)), planner.plan.due(retry(options))
-        planned = planned._replace(moved=moved)
-        workers.board(run.settings.run_id).listed(planned.objects, planned.size_bytes)
+        planned = planner.plan.count(retry(options))._replace(moved=moved)
+        due = announced(run, planner, retry(options))
         record = {**run_record(run), "heard_before": planned.done}
         if planned.objects and interrupts.number is None:
             skipped, ending = planner.plan.skipped(), record if engine.is_left else None
@@ -219,7 +219,8 @@ def _committed(run: Run) -> str:
         return "the same command resumes from what is committed"
     if not objects:
         return "nothing was committed"
-    return f"{objects:,} objects are committed; the same command resumes from there"
+    are = "is" if objects == 1 else "are"
+    return f"{counted(objects, 'object')} {are} committed; the same command resumes from there"
 
 
 def _expected_trouble(error: Exception) -> str | None:

@@ -76,7 +76,12 @@ def prepare(options: ClassifyOptions, beam_flags: Sequence[str]) -> Run:
     settings, load, classifier = configure(options)
     settings = replace(settings, run_id=_run_id(options, classifier, started_at))
     try:
-        check_patterns(options.input, all_files=options.all_files, may_be_empty=options.watch)
+        check_patterns(
+            options.input,
+            all_files=options.all_files,
+            may_be_empty=options.watch,
+            uri_column=options.uri_column,
+        )
     except ListingError as error:
         raise UsageError(str(error)) from error
     return Run(options, settings, load, classifier, engine, tuple(beam_flags), started_at)

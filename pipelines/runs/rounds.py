@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from earmark.pipelines.console import counted
 from earmark.pipelines.engines import Round, RoundSize
 from earmark.pipelines.errors import RunError
 from earmark.pipelines.interrupts import Interrupts
@@ -27,14 +28,25 @@ from earmark.transforms.output import (
     round_file,
     staging_folder,
 )
-from earmark.transforms.planning import Retry
+from earmark.transforms.planning import Planner, Retry, kinds_of, samples_first
 from earmark.transforms.settings import Settings
-from earmark.transforms.storage import join
+from earmark.transforms.storage import OTHERS, join
 
 
 def retry(options: ClassifyOptions) -> Retry:
     """What a run processes again though it has not changed."""
     return Retry.FAILED if options.retry_failed else Retry.UNREADABLE
+
+
+def announced(
+    run: Run, planner: Planner, again: Retry, *, settled: bool = False
+) -> Iterator[PlannedObject]:
+    """What is due of a plan, some of each kind first; how much there is of each is on the board."""
+    kinds = kinds_of(planner.plan.due(again, settled=settled))
+    sizes = {kind.name: kind.size_bytes for kind in kinds}
+    objects = sum(kind.objects for kind in kinds)
+    workers.board(run.settings.run_id).listed(objects, sizes, OTHERS)
+    return samples_first(kinds, planner.plan.due(again, settled=settled))
 
 
 def run_in_rounds(
@@ -112,7 +124,7 @@ def _check_committed(settings: Settings, name: str, planned: int) -> RoundRecord
     committed = read_round_file(round_file(output, run_id, name))
     objects = committed.listed.objects
     if objects != planned:
-        raise RunError(f"{planned} objects were planned, but {objects} were processed")
+        raise RunError(f"{counted(planned, 'object')} planned, but {objects:,} processed")
     if settings.embeddings is not None:
         discard_folder(aside_folder(output, run_id, name))
     return committed

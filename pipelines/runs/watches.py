@@ -15,8 +15,7 @@ from earmark.pipelines.options import look_every_s
 from earmark.pipelines.runs.graph import ClassifyStream
 from earmark.pipelines.runs.moves import settle_moves
 from earmark.pipelines.runs.preparing import Run
-from earmark.pipelines.runs.rounds import retry, run_in_rounds
-from earmark.transforms import workers
+from earmark.pipelines.runs.rounds import announced, retry, run_in_rounds
 from earmark.transforms.planning import FAILED_LOOKS, Planner, Retry
 from earmark.transforms.storage import reason
 
@@ -53,7 +52,7 @@ def watch_in_rounds(run: Run, interrupts: Interrupts) -> None:
     there before the watch, at once. Raises as `watch`.
     """
     options = run.options
-    board, numbers, over = workers.board(run.settings.run_id), count(1), threading.Event()
+    numbers, over = count(1), threading.Event()
     again, due = retry(options), time.monotonic()
     told = Counter[str]()
     is_settled = False
@@ -75,9 +74,9 @@ def watch_in_rounds(run: Run, interrupts: Interrupts) -> None:
                     settle_moves(run, planner)
                     is_settled = True
                 planned = planner.plan.count(again, settled=True)
-                board.listed(planned.objects, planned.size_bytes)
+                members = announced(run, planner, again, settled=True)
                 skipped = Counter(planner.plan.skipped())
-                members, new = planner.plan.due(again, settled=True), dict(skipped - told)
+                new = dict(skipped - told)
                 run_in_rounds(run, members, new, interrupts, numbers)
                 again = Retry.NOTHING
                 told |= skipped if planned.objects else Counter()

@@ -6,12 +6,10 @@ a byte of that kind contains and how long it takes; the rest is estimated from t
 
 from __future__ import annotations
 
-import heapq
 import time
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -22,63 +20,40 @@ from earmark.pipelines.console import counted, in_words, plain
 from earmark.pipelines.runs import Run, asked_about_moves, note_roots, retry
 from earmark.transforms.decoding.stage import decode_frames
 from earmark.transforms.detecting import score_block
-from earmark.transforms.elements import AudioObject, PlannedObject, Span
-from earmark.transforms.planning import Planned, Planner
+from earmark.transforms.elements import AudioObject, Span
+from earmark.transforms.planning import SAMPLES, Kind, Planned, Planner, kinds_of
 from earmark.transforms.settings import Decoding
-from earmark.transforms.storage import OTHERS, file_kind
-
-SAMPLES = 5
-"""How many recordings of each kind are tried."""
 
 _TRIED_S = 600.0
 """How much of a recording is tried; the first of a kind to its end, if need be."""
 
 _START_UP_S = 2.0
 
-_KINDS = 20
-"""How many kinds are counted separately; all others are counted together."""
-
 
 @dataclass
-class Kind:
-    """Recordings whose names have the same extension.
+class _Tried:
+    """What is known of a kind of recordings once its sample was tried.
 
     Attributes:
-      name: the extension, such as .wav.
-      objects: how many are to be processed.
-      size_bytes: their total size.
-      sample: some of them, chosen by a hash of their URIs.
+      kind: the recordings.
       heard_s: the total length of the recordings in the sample that were tried to their end.
       heard_bytes: the size of these.
       tried_s: how much audio of the sample was decoded and scored.
       took_s: how long that took in one thread.
     """
 
-    name: str
-    objects: int = 0
-    size_bytes: int = 0
-    sample: list[tuple[int, AudioObject]] = field(default_factory=list)
+    kind: Kind
     heard_s: float = 0.0
     heard_bytes: int = 0
     tried_s: float = 0.0
     took_s: float = 0.0
-
-    def add(self, each: AudioObject) -> None:
-        """Add an object to the counts, and maybe to the sample."""
-        self.objects += 1
-        self.size_bytes += each.size_bytes or 0
-        if each.size_bytes:
-            place = -zlib.crc32(each.uri.encode("utf-8", "surrogateescape"))
-            heapq.heappush(self.sample, (place, each))
-            if len(self.sample) > SAMPLES:
-                heapq.heappop(self.sample)
 
     @property
     def audio_s(self) -> float | None:
         """The estimated length of all of them; None if none of the sample had a known length."""
         if not self.heard_bytes:
             return None
-        return self.heard_s * self.size_bytes / self.heard_bytes
+        return self.heard_s * self.kind.size_bytes / self.heard_bytes
 
     @property
     def work_s(self) -> float | None:
@@ -96,40 +71,36 @@ def show_forecast(run: Run, console: Console) -> None:
         note_roots(run, planner.plan)
         question = asked_about_moves(run, planner.plan)
         planned = planner.plan.count(again)
-        kinds = _kinds(planner.plan.due(again))
+        kinds = kinds_of(planner.plan.due(again))
     if planned.objects:
         console.print(f"Trying up to {SAMPLES} recordings of each kind ...", style="dim")
-        for kind in kinds:
-            _try_out(kind, run.settings.decoding, run.classifier)
-    _show(kinds, planned, run.engine.threads, console)
+    tried = [_try_out(kind, run.settings.decoding, run.classifier) for kind in kinds]
+    _show(tried, planned, run.engine.threads, console)
     if question:
         console.print(plain(f"A run would ask first: {question}", 4000))
 
 
-def _kinds(members: Iterable[PlannedObject]) -> list[Kind]:
-    kinds: dict[str, Kind] = {}
-    for each in members:
-        name = file_kind(each.object.uri)
-        name = name if name in kinds or len(kinds) < _KINDS else OTHERS
-        kinds.setdefault(name, Kind(name)).add(each.object)
-    return sorted(kinds.values(), key=lambda kind: -kind.size_bytes)
-
-
-def _try_out(kind: Kind, decoding: Decoding, classifier: AudioClassifier) -> None:
-    for _, each in sorted(kind.sample, key=lambda sampled: sampled[1].size_bytes or 0):
-        limit_s = _TRIED_S if kind.heard_bytes else float("inf")
+def _try_out(kind: Kind, decoding: Decoding, classifier: AudioClassifier) -> _Tried:
+    tried = _Tried(kind)
+    for each in sorted((each.object for each in kind.sample), key=_size_bytes):
+        limit_s = _TRIED_S if tried.heard_bytes else float("inf")
         began, tried_s = time.perf_counter(), 0.0
-        for tried_s, is_end in _tried(each, decoding, classifier):
+        for tried_s, is_end in _process(each, decoding, classifier):
             if is_end:
-                kind.heard_s += tried_s
-                kind.heard_bytes += each.size_bytes or 0
+                tried.heard_s += tried_s
+                tried.heard_bytes += each.size_bytes or 0
             elif tried_s > limit_s:
                 break
-        kind.tried_s += tried_s
-        kind.took_s += time.perf_counter() - began
+        tried.tried_s += tried_s
+        tried.took_s += time.perf_counter() - began
+    return tried
 
 
-def _tried(
+def _size_bytes(each: AudioObject) -> int:
+    return each.size_bytes or 0
+
+
+def _process(
     each: AudioObject, decoding: Decoding, classifier: AudioClassifier
 ) -> Iterator[tuple[float, bool]]:
     """Process a recording; yields how much of it has been processed, and whether that is all."""
@@ -144,15 +115,15 @@ def _tried(
             yield heard_s, False
 
 
-def _show(kinds: list[Kind], planned: Planned, workers: int, console: Console) -> None:
+def _show(kinds: Sequence[_Tried], planned: Planned, workers: int, console: Console) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("to process")
     for name in ("objects", "size", "audio (estimate)"):
         table.add_column(name, justify="right")
     for kind in kinds:
         length = "?" if kind.audio_s is None else in_words(kind.audio_s)
-        row = (f"{kind.objects:,}", decimal(kind.size_bytes), length)
-        table.add_row(plain(kind.name, 40) or "no extension", *row)
+        row = (f"{kind.kind.objects:,}", decimal(kind.kind.size_bytes), length)
+        table.add_row(plain(kind.kind.name, 40) or "no extension", *row)
     if kinds:
         console.print(table)
     audio_s = sum(kind.audio_s or 0 for kind in kinds)

@@ -9,9 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
+from earmark.pipelines.console import counted
+from earmark.pipelines.screen.estimate import estimate
 from earmark.shared import forget
 from earmark.transforms import workers
 from earmark.transforms.workers import Board, Snapshot
@@ -20,6 +25,7 @@ LINE_EVERY_S = 30.0
 """How often a line is printed where there is no terminal."""
 
 _REFRESH_S = 0.2
+_BAR_CELLS = 40
 _NOTEBOOK_REFRESH_S = 1.0
 
 
@@ -59,25 +65,19 @@ def _watcher(board: Board, console: Console, over: threading.Event) -> threading
 
 
 def describe(now: Snapshot, elapsed_s: float) -> str:
-    """Progress in a line: clips, hours of audio, times real time, failures, time left."""
+    """Progress in a line: objects, hours of audio, times real time, failures, time left."""
+    found = estimate(now, elapsed_s)
+    left = [] if found is None else [f"{_clock(found.left_s)} left"]
+    return " · ".join([*_counts(now, elapsed_s), *left])
+
+
+def _counts(now: Snapshot, elapsed_s: float) -> list[str]:
     parts = [
-        f"{now.finished:,} of {now.listed:,} objects",
+        f"{now.finished:,} of {counted(now.listed, 'object')}",
         f"{now.audio_s / 3600:,.2f} h of audio",
         f"{now.audio_s / max(elapsed_s, 1e-9):,.0f}x real time",
     ]
-    if now.failed:
-        parts.append(f"{now.failed:,} failed")
-    left_s = _left_s(now, elapsed_s)
-    if left_s is not None:
-        parts.append(f"{_clock(left_s)} left")
-    return " · ".join(parts)
-
-
-def _left_s(now: Snapshot, elapsed_s: float) -> float | None:
-    """By bytes, since clips differ in length; unknown before the first is done."""
-    if not now.finished_bytes or elapsed_s < 1:
-        return None
-    return elapsed_s * (now.listed_bytes - now.finished_bytes) / now.finished_bytes
+    return [*parts, f"{now.failed:,} failed"] if now.failed else parts
 
 
 def _clock(seconds: float) -> str:
@@ -87,24 +87,32 @@ def _clock(seconds: float) -> str:
 
 
 def _show_bar(board: Board, console: Console, over: threading.Event) -> None:
-    columns = [BarColumn(), TextColumn("{task.description}")]
-    if console.width >= 100:  # else there is only room for the time that is left
-        columns.insert(0, TimeElapsedColumn())
     began = time.monotonic()
     # rich and the caller would both put sys.stderr aside, and put back the other's
-    with Progress(
-        *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
-    ) as bar:
-        task = bar.add_task("listing", total=None)
-        while not over.wait(_REFRESH_S):
-            now = board.snapshot()
-            if now.listed:
-                bar.update(
-                    task,
-                    total=now.listed_bytes or None,
-                    completed=now.finished_bytes,
-                    description=describe(now, time.monotonic() - began),
-                )
+    with Live(
+        console=console,
+        transient=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as live:
+        is_over = False
+        while not is_over:
+            is_over = over.wait(_REFRESH_S)
+            live.update(_bar(board.snapshot(), time.monotonic() - began), refresh=True)
+
+
+def _bar(now: Snapshot, elapsed_s: float) -> RenderableType:
+    """Two lines: a bar with the times beside it, and the counts."""
+    if not now.listed:
+        return Text(f"listing · {_clock(elapsed_s)}")
+    found = estimate(now, elapsed_s)
+    share, left = (0.0, "") if found is None else (found.share, f" · {_clock(found.left_s)} left")
+    times = Text(f"{share:>4.0%} · {_clock(elapsed_s)}{left}")
+    first = Table.grid(padding=(0, 1))
+    first.add_row(ProgressBar(completed=100 * share, width=_BAR_CELLS), times)
+    counts = Text(" · ".join(_counts(now, elapsed_s)), no_wrap=True, overflow="ellipsis")
+    return Group(first, counts)
 
 
 def _show_in_notebook(board: Board, console: Console, over: threading.Event) -> None:
@@ -121,7 +129,8 @@ def _show_in_notebook(board: Board, console: Console, over: threading.Event) -> 
 def _as_html(now: Snapshot, elapsed_s: float) -> dict[str, str]:
     """Progress in the forms that notebooks and their exports show."""
     line = describe(now, elapsed_s) if now.listed else "listing"
-    at = f' value="{now.finished_bytes}" max="{now.listed_bytes}"' if now.listed_bytes else ""
+    found = estimate(now, elapsed_s)
+    at = "" if found is None else f' value="{found.share:.4f}"'
     return {"text/plain": line, "text/html": f"<progress{at}></progress> {html.escape(line)}"}
 
 

@@ -6,25 +6,30 @@ from collections.abc import Iterator, Mapping
 from textwrap import indent
 from typing import Any
 
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
 from earmark.models.catalogue import known_model
-from earmark.pipelines.console import counted, in_words, plain
-from earmark.pipelines.options import ClassifyOptions, told
+from earmark.pipelines.console import counted, in_short, in_words, plain
+from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.runs import Outcome, Run
-from earmark.transforms.output import written_tables
+from earmark.transforms.output import BrokenTableError, Tables, read, written_tables
 from earmark.transforms.planning import Planned
-from earmark.transforms.storage import OTHERS
+from earmark.transforms.storage import OTHERS, UNUSABLE_ERRORS
 from earmark.transforms.text import masked_flags, masked_value
 
 _LABELS_SHOWN = 12
 _KINDS_SHOWN = 10
 
+_UNREADABLE: tuple[type[Exception], ...] = (BrokenTableError, *UNUSABLE_ERRORS)
+
 
 def show_start(run: Run, console: Console) -> None:
-    """Print the resolved options."""
+    """Print the model, the input, the output, and all options that differ from their defaults."""
     grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(overflow="fold")
     for name, value in _settings(run):
         grid.add_row(f"[dim]{name}[/dim]", plain(value))
     console.print(grid)
@@ -35,8 +40,14 @@ def show_start(run: Run, console: Console) -> None:
         )
 
 
-def show_end(outcome: Outcome, console: Console) -> None:
-    """Print a run's totals, its failures by reason, and where the rows are."""
+def show_end(outcome: Outcome, output: str, console: Console) -> None:
+    """Print a run's totals, its failures by reason, and where the rows are.
+
+    Args:
+      outcome: what came of it.
+      output: the folder that it wrote to.
+      console: where to print.
+    """
     planned, record = outcome.planned, outcome.record
     if outcome.is_left:
         console.print("\nThe run is left to the engine; its job will end it.")
@@ -45,6 +56,7 @@ def show_end(outcome: Outcome, console: Console) -> None:
         before = f"{counted(planned.done, 'object')} already processed"
         console.print(f"\nNothing to do: {before if planned.done else 'no new objects'}.")
         _show_moved(planned, console)
+        _show_folder(output, {}, console)
         return
     totals = record["totals"]
     console.print(_headline(record))
@@ -56,7 +68,9 @@ def show_end(outcome: Outcome, console: Console) -> None:
     _show_skipped(record["listed"]["skipped"], console)
     _show_before(planned, console)
     _show_moved(planned, console)
-    _show_where(record, console)
+    _show_folder(output, record, console)
+    if totals["clips"]:
+        _show_where(record, console)
 
 
 def _show_before(planned: Planned, console: Console) -> None:
@@ -77,42 +91,33 @@ def _show_moved(planned: Planned, console: Console) -> None:
 
 def _settings(run: Run) -> list[tuple[str, str]]:
     classifier, settings = run.classifier, run.settings
-    gives = f"{classifier.classes} classes" if settings.heads else "embeddings"
+    classes = "1 class" if classifier.classes == 1 else f"{classifier.classes} classes"
+    gives = classes if settings.heads else "embeddings"
     frame_s = settings.grid.heard_samples / classifier.sample_rate_hz
     hop_s = settings.grid.hop_s
+    every = "" if hop_s == frame_s else f" every {hop_s:g} s"
     version = f"version {settings.model_version}, " if settings.model_version else ""
-    shown = {
-        "run": settings.run_id,
-        "model": f"{classifier.name} ({version}{gives}, {frame_s:g} s frames, a frame "
-        f"every {hop_s:g} s, sha256 {classifier.sha256[:12]})",
-    }
+    frames = f"{version}{gives}, {frame_s:g} s frames{every}"
+    shown = {"model": f"{classifier.name} ({frames}, sha256 {classifier.sha256[:8]})"}
     known = known_model(classifier.sha256)
     if known is not None and known.terms:
         shown["license"] = f"{known.license}: {known.terms}; please cite {known.cite}"
-    given = run.options.model_dump(exclude={"model", "hop_s", "min_score", "dry_run", "verbose"})
+    given = run.options.model_dump(exclude={"model", "hop_s", "dry_run", "verbose"})
     if classifier.interface.unused:
         unused = ", ".join(map(str, classifier.interface.unused))
         shown["not used"] = f"output {unused} of the model: neither scores nor embeddings"
-    if settings.heads:
-        shown["min_score"] = settings.stated["min_score"]
     shown |= {
         name: _in_words(masked_value(name, value))
         for name, value in given.items()
-        if value not in (None, ()) and not _is_usual(name, value)
+        if value not in ((), ClassifyOptions.model_fields[name].default)
     }
     if run.beam_flags:
         shown["beam"] = " ".join(masked_flags(run.beam_flags))
     return list(shown.items())
 
 
-def _is_usual(name: str, value: object) -> bool:
-    """Whether an option of the model has its default, which goes without saying."""
-    is_of_model: bool = told(name)["group"] == "model"
-    return is_of_model and value == ClassifyOptions.model_fields[name].default
-
-
 def _in_words(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return "  ".join(map(str, value))
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
@@ -131,18 +136,18 @@ def _headline(record: Mapping[str, Any]) -> str:
 def _label_table(labels: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("label")
-    for name in ("clips", "minutes", "best score"):
+    for name in ("clips", "time", "best score"):
         table.add_column(name, justify="right")
     ranked = sorted(labels.items(), key=lambda item: (-item[1]["seconds"], item[0]))
     for label, total in ranked[:_LABELS_SHOWN]:
         table.add_row(
             plain(label, 100),
             f"{total['clips']:,}",
-            f"{total['seconds'] / 60:,.1f}",
+            in_short(total["seconds"]),
             f"{total['max_score']:.2f}",
         )
     if len(ranked) > _LABELS_SHOWN:
-        table.caption = f"and {len(ranked) - _LABELS_SHOWN} more labels"
+        table.caption = f"and {counted(len(ranked) - _LABELS_SHOWN, 'more label')}"
         table.caption_justify = "left"
     return table
 
@@ -179,6 +184,28 @@ def _most_frequent(skipped: Mapping[str, int]) -> Iterator[str]:
     others = sum(skipped.values()) - sum(count for _, count in ranked)
     if others:
         yield f"and {others:,} others"
+
+
+def _show_folder(output: str, record: Mapping[str, Any], console: Console) -> None:
+    """What the whole folder holds, if that is more than this run's rows."""
+    try:
+        tables = read(output)
+        counts = {name: rows.count() for name, rows in tables.items()}
+        audio_s = _audio_s(tables) if "clips" in counts else 0.0
+    except _UNREADABLE:
+        return  # the run is over, and its own totals are shown
+    totals = record.get("totals", {})
+    of_run = totals.get("clips", 0) + sum(totals.get("failures", {}).values())
+    if counts.get("clips", 0) + counts.get("failures", 0) <= of_run:
+        return
+    held = [f"{counted(counts.pop('clips', 0), 'clip')}, {in_words(audio_s)} of audio"]
+    held += [counted(count, name.removesuffix("s")) for name, count in counts.items() if count]
+    console.print(f"{plain(output.rstrip('/'))}/ now holds {'; '.join(held)}")
+
+
+def _audio_s(tables: Tables) -> float:
+    durations = tables["clips"].arrow(["duration_s"])["duration_s"]
+    return pc.sum(durations).as_py() or 0.0
 
 
 def _show_where(record: Mapping[str, Any], console: Console) -> None:

@@ -5,6 +5,7 @@ first used, since its dependencies take a second or two to import; `import earma
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ if not TYPE_CHECKING:  # otherwise type checkers would accept every name
     def __getattr__(name):
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if find_spec("fcntl") is None:  # Windows
+            raise ImportError("earmark runs on Linux and macOS")
         value = getattr(import_module(f"earmark.{_HOME[name]}"), name)
         globals()[name] = value
         return value

@@ -339,15 +339,31 @@ def test_every_listed_object_comes_out_exactly_once_whatever_is_wrong_with_it(
         listed.append((str(path), ailment))
 
     output = folder / "out"
-    assert (
-        main(["classify", "--input", str(folder), "--output", str(output), "--model", "builtin"])
-        == 0
+    status = main(
+        ["classify", "--input", str(folder), "--output", str(output), "--model", "builtin"]
     )
-
     clips = [clip for (clip,) in rows(output, "clips", "clip")]
     failures = [clip for (clip,) in rows(output, "failures", "clip")]
+    assert status == (0 if clips else 1)
     assert sorted(clips + failures) == sorted(path for path, _ in listed)
     assert {path for path, ailment in listed if ailment == "none"} <= set(clips)
     assert {path for path, ailment in listed if ailment in ("empty", "text", "random")} <= set(
         failures
     )
+
+
+def test_a_manifest_may_name_its_recordings_in_a_column_of_another_name(
+    tmp_path, classify, record, rows
+):
+    record(tmp_path / "a.wav", "tone")
+    record(tmp_path / "b.wav", "hum")
+    manifest = tmp_path / "cards.csv"
+    manifest.write_text("Site;File Path\r\npond;a.wav\r\nwood;b.wav\r\n", encoding="utf-16")
+    status, _, err = classify(manifest, tmp_path / "out")
+    assert (status, "--uri_column names another" in err) == (2, True)
+    status, *_ = classify(manifest, tmp_path / "out", "--uri_column", "file path")
+    assert status == 0
+    assert rows(tmp_path / "out", "clips", "clip", "order by clip") == [
+        (str(tmp_path / "a.wav"),),
+        (str(tmp_path / "b.wav"),),
+    ]

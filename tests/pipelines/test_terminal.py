@@ -13,7 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def on_a_terminal(*arguments: str, largest_file: int | None = None) -> tuple[int, str]:
+def on_a_terminal(
+    *arguments: str, largest_file: int | None = None, columns: int = 200
+) -> tuple[int, str]:
     """Run earmark on a pseudo-terminal; its status, and all that it showed."""
 
     def limit():
@@ -29,7 +31,7 @@ def on_a_terminal(*arguments: str, largest_file: int | None = None) -> tuple[int
         stdout=theirs,
         stderr=theirs,
         preexec_fn=limit,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns)},
     ) as process:
         os.close(theirs)
         shown = b"".join(_chunks(ours))
@@ -52,7 +54,7 @@ def test_a_run_shows_its_progress_and_then_what_it_heard(tmp_path, record):
         *("--model", "builtin"),
     )
     assert status == 0
-    assert re.search(r"[01] of 1 objects .* h of audio .* real time", shown)
+    assert re.search(r"[01] of 1 object .* h of audio .* real time", shown)
     assert "1 clip scored" in shown
 
 

@@ -49,6 +49,7 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
     @workers.marking
     def process(self, span: Span) -> Iterator[FrameBlock]:
         board, decoding = workers.board(self._stage.run_id), self._stage.decoding
+        board.began(span)
         for block in decode_frames(span, decoding):
             board.heard_s(len(block.frames) // block.channels * decoding.grid.hop_s)
             if block.ending is not None:

@@ -1,5 +1,6 @@
 """What is to be processed: what is new, has changed, or failed before; and what a watch finds."""
 
+from earmark.transforms.planning.kinds import SAMPLES, Kind, kinds_of, samples_first
 from earmark.transforms.planning.moves import (
     Move,
     MoveError,
@@ -15,7 +16,9 @@ from earmark.transforms.planning.watching import FAILED_LOOKS, Planner, WatchAud
 
 __all__ = [
     "FAILED_LOOKS",
+    "SAMPLES",
     "Kafka",
+    "Kind",
     "Move",
     "MoveError",
     "Plan",
@@ -28,9 +31,11 @@ __all__ = [
     "Retry",
     "WatchAudio",
     "find_moves",
+    "kinds_of",
     "move_rows",
     "note_moves",
     "parse_root",
     "parse_source",
+    "samples_first",
     "write_plan",
 ]

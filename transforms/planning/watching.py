@@ -75,7 +75,7 @@ class Planner:
           OSError: a store cannot be reached, or another of its errors.
         """
         asked = self._settings
-        found = list_audio(asked.patterns, all_files=asked.all_files)
+        found = list_audio(asked.patterns, all_files=asked.all_files, uri_column=asked.uri_column)
         self.plan.look(takewhile(lambda _: not is_over(), without_own_files(found, asked.output)))
         self.note_history()
 

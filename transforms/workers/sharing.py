@@ -6,6 +6,7 @@ import heapq
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ class Shared(NamedTuple):
 @dataclass
 class ShareAmongThreads(beam.PTransform):  # type: ignore[misc]
     """Give each span to whichever thread of this process is free, the longest first.
+
+    If there are several kinds of files, one of each goes before these: how long a run takes can
+    only be told once all kinds have been timed.
 
     Beam's local engine assigns elements to workers in advance, regardless of their cost. So spans
     wait in a queue of the process, and the engine assigns tickets, with which a worker takes spans
@@ -109,7 +113,7 @@ def _dequeue(_: tuple[int, object], run_id: str) -> Iterator[Span | beam.pvalue.
 
 
 class _Queue:
-    """Spans by their size, then in the order in which they came; for any number of threads.
+    """One span of each kind, then all by size and order of arrival; for any number of threads.
 
     Attributes:
       left: the URIs of clips that were not begun when the queue was stopped.
@@ -123,6 +127,7 @@ class _Queue:
         self._numbers = count()
         self._spans: list[tuple[float, int, Span]] = []
         self._begun: dict[str, int] = {}
+        self._is_taken = False
         self.left: set[str] = set()
 
     def put(self, span: Span) -> None:
@@ -134,6 +139,8 @@ class _Queue:
         """The next span, and whether it is the first that is taken of its clip."""
         with self._lock:
             now = time.monotonic()
+            if not self._is_taken:
+                self._begin_with_each_kind()
             while self._spans:
                 _, _, span = heapq.heappop(self._spans)
                 uri = span.clip.uri
@@ -148,6 +155,21 @@ class _Queue:
                     self._begun[uri] = left
                 return span, is_first
             return None
+
+    def _begin_with_each_kind(self) -> None:
+        """Put the middle one of each kind, by size, to the front."""
+        self._is_taken = True
+        by_kind: dict[str, list[tuple[float, int, Span]]] = defaultdict(list)
+        for each in sorted(self._spans):
+            by_kind[each[2].clip.extension].append(each)
+        if len(by_kind) == 1:
+            return
+        first = {each[len(each) // 2][1] for each in by_kind.values()}
+        self._spans = [
+            (-math.inf if number in first else size, number, span)
+            for size, number, span in self._spans
+        ]
+        heapq.heapify(self._spans)
 
     def stop(self) -> None:
         self._is_stopped = True

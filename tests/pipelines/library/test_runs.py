@@ -108,7 +108,9 @@ def test_an_interrupt_commits_what_was_heard_and_is_raised(tmp_path, record, mon
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         monkeypatch.setattr(earmark.AudioClassifier, "predict", interrupting)
-        with pytest.raises(KeyboardInterrupt, match=r"\d+ objects are committed; the same command"):
+        with pytest.raises(
+            KeyboardInterrupt, match=r"\d+ objects? (is|are) committed; the same command"
+        ):
             earmark.classify(**how, beam={"direct_num_workers": 1})
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
@@ -194,13 +196,12 @@ def test_a_notebook_is_shown_a_bar(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", notebook.display)
     assert progress.is_notebook()
     with progress.watch("a run", None):
-        workers.board("a run").listed(2, 1000)
+        workers.board("a run").listed(2, {".wav": 1000})
     assert shown == []
     with progress.watch("a run", screen()):
-        workers.board("a run").listed(2, 1000)
+        workers.board("a run").listed(2, {".wav": 1000})
     assert "<progress" in shown[0]["text/html"]
     assert shown[-1]["text/plain"].startswith("0 of 2 objects")
-    assert 'value="0" max="1000"' in shown[-1]["text/html"]
 
 
 def test_no_bar_where_there_is_neither_a_terminal_nor_a_notebook():

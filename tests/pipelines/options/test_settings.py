@@ -26,7 +26,16 @@ STATED_BY_EFFECT = {
 """Options that rows depend on, of which files state what comes of them."""
 
 NOT_OF_ROWS = {
-    *("input", "output", "all_files", "span_s", "num_threads", "num_shards", "commit_every_s"),
+    *(
+        "input",
+        "output",
+        "uri_column",
+        "all_files",
+        "span_s",
+        "num_threads",
+        "num_shards",
+        "commit_every_s",
+    ),
     *("watch", "window_s", "notifications", "retry_failed", "dry_run", "verbose"),
     *("root", "as_new"),
 }

@@ -53,8 +53,10 @@ WRONG_OPTIONS = [
     (["--time_zone", "Berlin"], "--time_zone Berlin: no such time zone"),
     (["--time_pattern", "%H%M"], "--time_pattern %H%M: "),
     (["--min_scores", "0.5"], "unknown argument --min_scores; did you mean --min_score?"),
-    (["archive/"], "'archive/' belongs to no option; recordings are named after --input"),
-    (["--min-score", "0.5"], "unknown argument --min-score; did you mean --min_score?"),
+    (["archive/"], "archive does not exist"),
+    (["--min-score", "2"], "min_score 2: the model gives no score above 1"),
+    (["--min-scores", "0.5"], "unknown argument --min-scores; did you mean --min_score?"),
+    (["--min-score=0.5", "--min_score=0.4"], "--min_score: given twice"),
     (["--direct_num_worker", "2"], "did you mean --direct_num_workers?"),
     (["--direct_num_workers", "many"], "--direct_num_workers"),
     (["--model", "yamet"], "yamnet"),
@@ -304,7 +306,7 @@ def test_help_names_every_option(capsys):
     from earmark.pipelines.options.model import ClassifyOptions
 
     with pytest.raises(SystemExit) as ended:
-        main(["classify", "--help"])
+        main(["classify", "--help_all"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     for name in ClassifyOptions.model_fields:

@@ -102,3 +102,13 @@ def test_the_longest_is_given_out_first_and_equals_in_their_order():
     given: list[Span] = []
     share([*spans(None, 100, 99), *long], 1, given.append)
     assert [span.clip.size_bytes for span in given] == [100, 400, 400, 99, None]
+
+
+def test_one_of_each_of_several_kinds_of_middle_size_goes_before_the_longest():
+    there = [
+        Span(AudioObject(f"/a/{kind}{size}.{kind}", size, "v"))
+        for kind, size in [("wav", 900), ("wav", 800), ("wav", 10), ("mp3", 3), ("MP3", 1)]
+    ]
+    given: list[Span] = []
+    share(there, 1, given.append)
+    assert [span.clip.size_bytes for span in given] == [800, 1, 900, 10, 3]
