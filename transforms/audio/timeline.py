@@ -7,6 +7,7 @@ means for rows is in docs/time.md.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 TOLERANCE_S = 0.05
@@ -20,6 +21,8 @@ STEP_S = 0.015
 
 MOST_JUMP_S = 86_400.0
 """Timestamps that jump farther than this are not those of one recording."""
+
+_SOON_S = 30.0
 
 
 class Hole(NamedTuple):
@@ -47,6 +50,7 @@ class Timeline:
         self._most_late_s = most_late_s
         self._offset_s: float | None = None
         self._ahead_s = 0.0
+        self._former_s, self._set_at_s = 0.0, -math.inf  # before the clock was set, and when it was
         self.reached_s = 0.0
 
     def first(self, packet_s: float, frame_s: float, *, is_damaged: bool) -> Hole | None:
@@ -88,11 +92,15 @@ class Timeline:
     def before(self, frame_s: float, *, is_damaged: bool) -> Hole | None:
         """The hole before a frame whose timestamp is to be believed.
 
-        A timestamp that lies behind sets the clock back: sound is never dropped.
+        A timestamp that lies behind sets the clock back: sound is never dropped. Where timestamps
+        soon jump to where the clock was going, those in between were damaged.
         """
+        if self._is_back(frame_s):
+            self._offset_s = self._former_s
         ahead_s, step_s = self.ahead_s(frame_s), self.ahead_s(frame_s) - self._ahead_s
         self._ahead_s = ahead_s
         if ahead_s < -TOLERANCE_S or ahead_s > MOST_JUMP_S:
+            self._former_s, self._set_at_s = self._offset_s or 0.0, self.reached_s
             self._offset_s = frame_s - self.reached_s
             self._ahead_s = 0.0
         elif is_damaged and ahead_s > EXACT_S:
@@ -100,6 +108,12 @@ class Timeline:
         elif ahead_s > TOLERANCE_S:
             return self._passed(ahead_s, "missing" if step_s > STEP_S else "drift")
         return None
+
+    def _is_back(self, frame_s: float) -> bool:
+        """Whether a timestamp is better explained by what the clock was before it was set."""
+        former_ahead_s = frame_s - self._former_s - self.reached_s
+        is_soon = self.reached_s - self._set_at_s < _SOON_S
+        return is_soon and -TOLERANCE_S <= former_ahead_s < self.ahead_s(frame_s) - TOLERANCE_S
 
     def lose(self, seconds: float) -> Hole | None:
         """The hole that damage has left, where only its length is known."""

@@ -210,6 +210,13 @@ def test_a_clock_that_is_set_back_drops_no_sound() -> None:
     assert clock.timeline.reached_s == pytest.approx(0.12)
 
 
+def test_a_clock_that_is_set_back_by_damage_returns() -> None:
+    clock = Clock()
+    [hole] = clock.holes([0.02, 8.0, 8.02, 1.0, 1.02, 10.0, 10.02])[1:]
+    assert hole.seconds == pytest.approx(10 - 8.08)
+    assert clock.timeline.reached_s == pytest.approx(10.04)
+
+
 def test_gaps_that_touch_are_told_apart_by_why_they_are_there() -> None:
     gaps = (Gap(0, 5, "paused"),)
     assert gaps_with(gaps, Gap(5, 9, "paused")) == (Gap(0, 9, "paused"),)
