@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 
 from earmark.pipelines.console import counted
 from earmark.pipelines.errors import UsageError
@@ -68,7 +69,9 @@ def _in_words(moves: Sequence[Move]) -> str:
     ]
     if len(moves) > _SHOWN:
         said.append(f"and so on for {len(moves) - _SHOWN:,} more roots")
-    roots = " ".join(f"--root {shown(each.old)}={shown(each.new)}" for each in moves[:_SHOWN])
+    roots = " ".join(
+        f"--root {quote(f'{shown(each.old)}={shown(each.new)}')}" for each in moves[:_SHOWN]
+    )
     return (
         f"{'; '.join(said)}: {roots} gives these clips their new root and hears none of them, "
         "--as_new hears them as new"

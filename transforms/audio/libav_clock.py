@@ -128,7 +128,10 @@ class StampClock:
             return None
         if not self.timeline.has_begun:
             self._lag_s = 0.0 if packet.pts is None else _stamp_s(packet) - at_s
-            return self._hole_at_start(at_s, is_damaged)
+            early_s = self._early_s(at_s, lasts_s)
+            if self._first_s is not None:
+                self._first_s -= early_s
+            return self._hole_at_start(at_s - early_s, is_damaged)
         ahead_s = self.timeline.ahead_s(at_s)
         if abs(ahead_s) > TOLERANCE_S and self._is_stray(at_s, ahead_s, lasts_s):
             return None
@@ -140,6 +143,24 @@ class StampClock:
         is_damaged = is_damaged or at_s - first_s > _MOST_DELAY_S
         is_damaged = is_damaged or (self.timeline.is_late(first_s) and self._is_start_lost())
         return self.timeline.first(first_s, at_s, is_damaged=is_damaged)
+
+    def _early_s(self, at_s: float, duration_s: float) -> float:
+        """How much earlier the first frame lies than its timestamp says, by those that follow.
+
+        It is off where a later packet lies before it, but not so early that sound before it would
+        lie before zero: then the clock is set back there.
+        """
+        if not self.timeline.is_late(at_s):
+            return 0.0
+        next_s = at_s + self._lag_s + duration_s
+        for later in self._packets.ahead(_LOOK_AHEAD_PACKETS):
+            if not (long_s := _duration_s(later)) or next_s > at_s + _LOOK_AHEAD_S:
+                break
+            early_s = 0.0 if later.pts is None else next_s - _stamp_s(later)
+            if TOLERANCE_S < early_s <= self.timeline.late_s(at_s) + TOLERANCE_S:
+                return early_s
+            next_s += long_s
+        return 0.0
 
     def _is_stray(self, at_s: float, ahead_s: float, duration_s: float) -> bool:
         """Whether the timestamp of a frame is off by itself.
@@ -251,25 +272,28 @@ class ByteClock:
         self, frame: AudioFrame, packet: Packet[Any], *, is_damaged: bool
     ) -> Hole | None:
         """The hole before a frame, which is counted."""
-        hole, frame_s = None, frame.samples / frame.sample_rate
+        hole = None
         if self._lost_bytes > _MOST_STUFFED_BYTES:
-            hole = self.timeline.lose(self._lost_frames(frame, packet) * frame_s)
+            # of the first frame that is found, libav drops what encoders put in front
+            samples = max(frame.samples, round(_duration_s(packet) * frame.sample_rate))
+            lost = self._lost_frames(frame, packet, samples)
+            hole = self.timeline.lose(lost * samples / frame.sample_rate)
         self._lost_bytes = 0
-        self.timeline.add(frame_s)
+        self.timeline.add(frame.samples / frame.sample_rate)
         return hole
 
     def hole_at_end(self) -> None:
         """None: what lies behind the last frame may be anything."""
 
-    def _lost_frames(self, frame: AudioFrame, packet: Packet[Any]) -> int:
-        """How many frames lie before one, of which none could be decoded."""
+    def _lost_frames(self, frame: AudioFrame, packet: Packet[Any], samples: int) -> int:
+        """How many frames, of so many samples, lie before one, of which none could be decoded."""
         reached, start = self.timeline.reached_s, self._good_end - packet.size
         if not reached and self._run(start - self._lost_bytes, start)[1] == start:
             return 0  # whole frames at the start, which lean on others that lie before the file
         frames, end = self._run(start, self._content.size)
         if end >= self._content.size and self._declared is not None:
             lacking = self._declared - round(reached * frame.sample_rate)
-            if (lost := -(-lacking // frame.samples) - frames) > 0:
+            if (lost := -(-lacking // samples) - frames) > 0:
                 return lost
         mean_bytes = (self._good_bytes + end - start) / (self._good_frames + frames)
         return max(1, round(self._lost_bytes / mean_bytes))

@@ -350,7 +350,8 @@ def _as_audio_error(error: Exception) -> AudioError:
 def _in_plain_words(error: av.FFmpegError) -> AudioError:
     """Says what libav says for an archivist; EIO is what it says where it wants more to read."""
     message = " ".join((error.strerror or type(error).__name__).split())
-    if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):
+    is_nameless = message.startswith("Error number ")  # as those of libav's AC-3 parser are
+    if is_nameless or isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):
         return DamagedError(_NO_SENSE)
     if isinstance(error, av.error.EOFError):
         return DamagedError("the content ends before the sound begins")

@@ -68,7 +68,11 @@ class Timeline:
 
     def is_late(self, first_s: float) -> bool:
         """Whether sound whose first timestamp is this begins after the clip does."""
-        return TOLERANCE_S < first_s - self._zero_s < self._most_late_s
+        return TOLERANCE_S < self.late_s(first_s) < self._most_late_s
+
+    def late_s(self, first_s: float) -> float:
+        """How far behind the clip's start a first timestamp lies."""
+        return first_s - self._zero_s
 
     @property
     def has_begun(self) -> bool:

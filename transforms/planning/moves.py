@@ -98,13 +98,19 @@ def note_moves(plan: Plan, roots: Sequence[str]) -> list[tuple[str, str]]:
       The old and new roots of rows that are yet to be given the new ones.
 
     Raises:
-      MoveError: nothing is known under an old root, or a clip is known under both.
+      MoveError: nothing is known under an old root, or a clip is known under both, or nothing that
+        is known is listed under the new one.
     """
     pairs = [pair for text in roots if (pair := _meant(plan, text)) is not None]
     for old, new in pairs:
         if both := plan.count_known_under_both(old, new):
             raise MoveError(
                 f"{both:,} of the clips under {shown(old)} are known under {shown(new)}, too"
+            )
+        if not plan.count_listed_at(old, new):
+            raise MoveError(
+                f"no recording is found under {shown(new)} that has the name and size of a clip "
+                f"known under {shown(old)}"
             )
         plan.move(old, new)
     return pairs

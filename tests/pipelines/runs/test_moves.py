@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -86,6 +87,14 @@ def test_rows_of_a_moved_archive_are_those_that_hearing_it_would_give(
     assert everything(output) == everything(tmp_path / "anew")
     status, out, _ = classify(moved, output, "--embeddings")
     assert "Nothing to do: 4 objects already processed" in out
+
+
+def test_the_roots_that_are_proposed_can_be_pasted(tmp_path, archive, output, classify):
+    moved = shutil.move(archive, tmp_path / "card 2 (copy)")
+    status, _, said = classify(moved, output, "--embeddings")
+    assert status == 2
+    words = shlex.split(said[said.index("--root ") :].partition(" gives ")[0])
+    assert words == ["--root", f"{archive}={moved}"]
 
 
 def test_what_is_new_under_the_new_root_is_heard(tmp_path, archive, output, classify, rows, record):

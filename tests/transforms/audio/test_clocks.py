@@ -98,6 +98,30 @@ def test_a_late_start_counts_from_the_container_s_zero(tmp_path: Path, kind: str
     np.testing.assert_allclose(found, [6.9, 13.9], atol=0.06)
 
 
+def with_first_stamps(content: bytes, tags: int, shift_ms: int) -> bytes:
+    """An FLV whose first tags have other timestamps (annex E.4.1)."""
+    changed, at = bytearray(content), 13
+    while tags:
+        if changed[at] == 8:  # sound
+            stamp = int.from_bytes(changed[at + 4 : at + 7], "big") + shift_ms
+            changed[at + 4 : at + 7] = stamp.to_bytes(3, "big")
+            tags -= 1
+        at += 15 + int.from_bytes(changed[at + 1 : at + 4], "big")
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("kind", ["flv", "mp3.flv"])
+@pytest.mark.parametrize(("tags", "late_s"), [(2, 0), (2, 4.9), (60, 0)])
+def test_first_timestamps_that_are_off_move_nothing(
+    tmp_path: Path, kind: str, tags: int, late_s: float
+) -> None:
+    whole = mux(tmp_path / "whole", kind, [(late_s, beeps(12, [3, 9]))]).read_bytes()
+    path = saved(tmp_path / "clip", with_first_stamps(whole, tags, 20_000))
+    found, gaps = heard_beeps(path)
+    np.testing.assert_allclose(found, [late_s + 3, late_s + 9], atol=0.06)
+    assert [why for *_, why in gaps] == ["late_start"] * (late_s > 0)
+
+
 def with_edits(content: bytes, edits: Sequence[tuple[int, int]]) -> bytes:
     """An MP4, whose moov lies at its end, with other edits: durations in ms, and media times."""
     at = content.index(b"elst") - 4

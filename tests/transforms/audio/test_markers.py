@@ -260,6 +260,27 @@ def test_damage_right_behind_the_first_frame_is_no_late_beginning(
     assert heard.markers_s.count(None) <= 1
 
 
+def test_a_first_mp3_frame_that_is_cut_by_its_encoder_s_delay_does_not_shorten_lost_ones(
+    contents: dict[str, bytes], tmp_path: Path
+) -> None:
+    content, size = contents["mp3"], 8000
+    rng = np.random.default_rng(5)
+    broken = content[:400] + rng.bytes(size) + content[400 + size :]
+    heard = hear(saved(tmp_path / "clip", broken))
+    lost_s = size / len(content) * LENGTH_S
+    np.testing.assert_allclose(heard.gaps[0][1], lost_s, atol=NEAR_S)
+    np.testing.assert_allclose(np.array(heard.markers_s, float), MARKERS_S, atol=NEAR_S)
+
+
+def test_what_ends_ac3_in_damage_is_said_in_words(
+    contents: dict[str, bytes], tmp_path: Path
+) -> None:
+    content, rng = contents["ac3"], np.random.default_rng(5)
+    kept = len(content) * 39 // 40
+    heard = hear(saved(tmp_path / "clip", content[:kept] + rng.bytes(len(content) - kept)))
+    assert str(heard.error) == "the content is not valid for the decoder"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_markers_in_damaged_recordings_are_where_they_belong_or_are_said_to_be_lost(
     contents: dict[str, bytes], tmp_path: Path, kind: str

@@ -176,6 +176,7 @@ def test_noted_moves_are_processed_and_changed_ones_are_due(plan):
 
 def test_the_roots_may_hold_the_sign_that_parts_them(plan):
     know(plan, "/year=2024", sized())
+    find(plan, ("/y/year=2024", sized()))
     assert note_moves(plan, ["/year=2024=/y/year=2024"]) == [("/year=2024", "/y/year=2024")]
 
 
@@ -184,6 +185,15 @@ def test_a_root_under_which_nothing_is_known_is_told(plan, sizes):
     know(plan, "/older", sizes)
     with pytest.raises(MoveError, match=r"no clip is known under /old$"):
         note_moves(plan, ["/old=/new"])
+
+
+@pytest.mark.parametrize("archive", [("/else", sized()), ("/new", sized(first=9000)), ("/new", {})])
+def test_a_new_root_that_is_not_that_of_the_archive_is_told(plan, archive):
+    know(plan, "/old", sized())
+    find(plan, archive)
+    with pytest.raises(MoveError, match=r"found under /new that .* of a clip known under /old$"):
+        note_moves(plan, ["/old=/new"])
+    assert plan.count_known_below("/old") == len(NAMES)
 
 
 def test_clips_that_are_known_under_both_roots_are_told(plan):
