@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
-from io import StringIO
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -99,12 +98,14 @@ def _check_heard(outcome: Outcome, run: Run) -> None:
 
 @contextmanager
 def _shown(run: Run) -> Iterator[None]:
-    from earmark.pipelines.console import screen
+    from earmark.pipelines.console import BesideProgress, screen
     from earmark.pipelines.screen import show_start, watch
 
     console = screen(errors=True)
     show_start(run, console)
-    with watch(run.settings.run_id, console), _worker_tracebacks(run.options.verbose):
+    # Beam prints the exceptions of workers before it raises them in this thread
+    beside = BesideProgress(console, is_shown=run.options.verbose)
+    with watch(run.settings.run_id, console), redirect_stderr(beside):
         yield
 
 
@@ -118,11 +119,6 @@ def _print_to_stdout(show: Callable[[], None]) -> None:
     except UnshownError as error:
         say(f"cannot print the summary: {error}")
         lose_stdout()
-
-
-def _worker_tracebacks(shown: bool) -> AbstractContextManager[object]:
-    """Hides the exceptions of workers that Beam prints before it raises them in this thread."""
-    return nullcontext() if shown else redirect_stderr(StringIO())
 
 
 if __name__ == "__main__":

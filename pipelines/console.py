@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import traceback
@@ -108,11 +109,33 @@ def show(text: str) -> None:
 
 
 def say(message: object) -> None:
-    """Print a line on stderr, if it can be written to."""
-    try:
-        print(f"earmark: {printable(message, _LONGEST_LINE)}", file=sys.stderr, flush=True)
-    except OSError:  # it is full, or closed: there is nowhere else to say so
-        return
+    """Print a line on stderr, if it can be written to; above the progress that is shown there."""
+    line = f"earmark: {printable(message, _LONGEST_LINE)}"
+    with suppress(OSError, UnshownError):  # it is full, or closed: there is nowhere else to say so
+        if isinstance(sys.stderr, BesideProgress):
+            sys.stderr.console.print(line, markup=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+class BesideProgress(io.TextIOBase):
+    """Takes the place of stderr while progress is shown there.
+
+    Attributes:
+      console: shows the progress.
+
+    Args:
+      console: shows the progress.
+      is_shown: whether to show what libraries print to stderr, beside what `say` prints.
+    """
+
+    def __init__(self, console: Console, *, is_shown: bool) -> None:
+        self.console = console
+        self._is_shown = is_shown
+
+    def write(self, text: str) -> int:
+        """Show a text, or drop it."""
+        return self.console.file.write(text) if self._is_shown else len(text)
 
 
 def quiet_libraries(quiet: bool) -> None:

@@ -141,4 +141,5 @@ def watch_signals(saying: str) -> Iterator[Interrupts]:
 
 def _say(message: str) -> None:
     with suppress(OSError):  # nobody reads it
-        os.write(2, f"\nearmark: {message}\n".encode())
+        end = "\n\n" if os.isatty(2) else "\n"  # a bar that redraws itself clears two lines
+        os.write(2, f"\nearmark: {message}{end}".encode())

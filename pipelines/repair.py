@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from earmark.pipelines.console import say, show
+from earmark.pipelines.console import counted, say, show
 from earmark.pipelines.options import Parser
 from earmark.pipelines.outputs import new_run_id, used_output
 from earmark.transforms.output import SET_ASIDE, Damage, find_damage, locked, repair
@@ -57,13 +57,9 @@ def _told(found: Sequence[Damage]) -> Iterator[str]:
     files = sum(len(damage.files) for damage in found)
     clips = len(frozenset[str]().union(*(damage.clips for damage in found)))
     yield (
-        f"In all, {_counted(files, 'file')} cannot be used, including those of the same rounds, "
-        f"with rows of {_counted(clips, 'recording')}.\n"
+        f"In all, {counted(files, 'file')} cannot be used, including those of the same rounds, "
+        f"with rows of {counted(clips, 'recording')}.\n"
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _parser() -> argparse.ArgumentParser:

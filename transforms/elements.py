@@ -355,11 +355,6 @@ class Ending:
         """How many samples per channel were decoded: all but those in gaps."""
         return self.samples - sum(gap.stop - gap.start for gap in self.gaps)
 
-    @property
-    def decoded_s(self) -> float:
-        """The same in seconds."""
-        return self.decoded / self.header.sample_rate_hz if self.header else 0.0
-
 
 @dataclass(frozen=True)
 class FrameBlock:

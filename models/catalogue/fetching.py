@@ -27,6 +27,8 @@ FETCH_TIMEOUT_S = 30.0
 _LOCALE = re.compile(r"(?:^|[/_])(?P<locale>[a-z]{2}(?:_[a-z]{2})?)\.txt$")
 """How files of labels in a language are named: labels/de.txt or BirdNET_..._Labels_de.txt."""
 
+_LARGEST_LABELS_BYTES = 16_000_000
+
 _BROKEN_ARCHIVE = (
     *(zipfile.BadZipFile, tarfile.TarError),
     *(EOFError, NotImplementedError, RuntimeError),
@@ -185,7 +187,7 @@ def _get(url: str, model: PublishedModel) -> _Found:
         is_archive = _is_archive(content)
         content += response.read((largest if is_archive else size_bytes + 1) - len(content))
     if is_archive:
-        found = _found(model, _members(url, content))
+        found = _found(model, _members(url, content, model))
         if "model" not in found.files:
             raise ModelError("the archive received does not contain the model")
         return found
@@ -201,18 +203,24 @@ def _get(url: str, model: PublishedModel) -> _Found:
 
 def _copied(model: PublishedModel, copy: Path) -> _Found:
     """The files of a model in a user's folder, archive or file."""
-    sizes = {file.size_bytes for file in _all_files(model)}
     try:
         if copy.is_dir():
             there = (path for path in sorted(copy.rglob("*")) if path.is_file())
-            wanted = (p for p in there if p.stat().st_size in sizes or _LOCALE.search(str(p)))
+            wanted = (p for p in there if _is_wanted(model, str(p), p.stat().st_size))
             return _found(model, (_Entry(str(path), path.read_bytes()) for path in wanted))
         content = copy.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read {copy}: {error.strerror}") from error
     if _is_archive(content):
-        return _found(model, _members(str(copy), content))
+        return _found(model, _members(str(copy), content, model))
     return _found(model, [_Entry(str(copy), content)])
+
+
+def _is_wanted(model: PublishedModel, name: str, size_bytes: int) -> bool:
+    """Whether a file may be one of the model's, or labels in a language, by its name and size."""
+    if any(file.size_bytes == size_bytes for file in _all_files(model)):
+        return True
+    return size_bytes <= _LARGEST_LABELS_BYTES and _LOCALE.search(name) is not None
 
 
 def _all_files(model: PublishedModel) -> list[PublishedFile]:
@@ -223,16 +231,19 @@ def _is_archive(content: bytes) -> bool:
     return content.startswith((b"PK\x03\x04", b"\x1f\x8b"))
 
 
-def _members(name: str, content: bytes) -> Iterator[_Entry]:
-    """The files in a zip or a gzipped tar that are not larger than models are."""
+def _members(name: str, content: bytes, model: PublishedModel) -> Iterator[_Entry]:
+    """The files in a zip or a gzipped tar that may be the model's; no other is unpacked."""
     try:
         if content.startswith(b"PK"):
             with zipfile.ZipFile(io.BytesIO(content)) as packed:
-                yield from (_Entry(each, packed.read(each)) for each in packed.namelist())
+                for each in packed.infolist():
+                    if _is_wanted(model, each.filename, each.file_size):
+                        yield _Entry(each.filename, packed.read(each))
         else:
             with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as packed_tar:
                 for member in packed_tar:
-                    if member.isfile() and (file := packed_tar.extractfile(member)):
+                    is_wanted = member.isfile() and _is_wanted(model, member.name, member.size)
+                    if is_wanted and (file := packed_tar.extractfile(member)):
                         yield _Entry(member.name, file.read())
     except _BROKEN_ARCHIVE as error:
         raise ModelError(f"{name} is not a whole archive: {error}") from error

@@ -129,4 +129,5 @@ def _bytes_per_s(kind: str) -> float:
 
 def _most_bytes_per_s(begun: UnderWay) -> float:
     """A bound: what is heard of a span already is at most all of it."""
-    return begun.size_bytes / begun.heard_s if begun.heard_s else float("inf")
+    is_known = begun.heard_s and begun.size_bytes
+    return begun.size_bytes / begun.heard_s if is_known else float("inf")

@@ -204,8 +204,7 @@ def _show_folder(output: str, record: Mapping[str, Any], console: Console) -> No
 
 
 def _audio_s(tables: Tables) -> float:
-    durations = tables["clips"].arrow(["duration_s"])["duration_s"]
-    return pc.sum(durations).as_py() or 0.0
+    return pc.sum(tables["clips"].arrow(["heard_s"])["heard_s"]).as_py() or 0.0
 
 
 def _show_where(record: Mapping[str, Any], console: Console) -> None:

@@ -159,7 +159,8 @@ def recorded_anew(
 
 def _restated(known: RecordedAt, before: Clock, now: Clock) -> datetime | None:
     """The time of metadata by another clock."""
-    if known.source == "audiomoth" or known.time is None or before.time_zone == now.time_zone:
+    is_of_any_clock = known.source in _OF_ANY_CLOCK or before.time_zone == now.time_zone
+    if is_of_any_clock or known.time is None:
         return known.time
     if known.source != "bext":  # which never names a zone; the others may, or may not
         raise UntoldError
@@ -171,6 +172,10 @@ def _restated(known: RecordedAt, before: Clock, now: Clock) -> datetime | None:
     ):
         raise UntoldError
     return _in_utc(local, now)
+
+
+_OF_ANY_CLOCK = ("audiomoth", "harp")
+"""Sources whose times always name their zone, or are in UTC."""
 
 
 def _in_utc(local: datetime, clock: Clock) -> datetime:

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -37,7 +36,6 @@ from earmark.transforms.decoding.messages import (
     Ready,
 )
 from earmark.transforms.decoding.spans import SpanDecoding
-from earmark.transforms.elements import Ending
 from earmark.transforms.errors import AudioError
 
 MEMORY_LIMIT_BYTES = 4 << 30
@@ -61,18 +59,12 @@ def main() -> None:
 
 def _decode(question: DecodeSpan, answers: _Answers) -> None:
     decoding = SpanDecoding(question.span, question.decoding, answers.go_on)
-    known_gaps = 0
+    settled_gaps = 0  # those that can't grow any more, since others have come behind them
     for at, frames in decoding.blocks(question.path):
-        ending = decoding.ending()
-        so_far = _with_new_gaps(ending, known_gaps)
+        so_far = decoding.ending(settled_gaps)
         answers.send(Frames(at, frames.shape, decoding.channels, so_far), frames)
-        known_gaps = len(ending.gaps)
-    answers.send(Ended(_with_new_gaps(decoding.ending(), known_gaps)))
-
-
-def _with_new_gaps(ending: Ending, known: int) -> Ending:
-    """An ending without the gaps that are known, but for the last, which may have grown."""
-    return replace(ending, gaps=ending.gaps[max(0, known - 1) :]) if ending.gaps else ending
+        settled_gaps += max(0, len(so_far.gaps) - 1)
+    answers.send(Ended(decoding.ending(settled_gaps)))
 
 
 def _length(question: FindLength) -> Length:

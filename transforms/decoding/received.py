@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +38,10 @@ class DecodedSpan:
         self._next = self._first  # the frame from which on others may come in this attempt
         self._end = self._first  # of what has come in any
         self._frames = 0  # that have come in this attempt
-        self._gaps: tuple[Gap, ...] = ()
+        self._gaps: list[Gap] = []
+        self._silent_samples = 0  # in these
         self._ending = Ending(None, 0, 0, SignalLevel())
+        self._kept_gaps = _SoFar([], 0)  # its gaps
 
     def check_reached(self, seconds: int) -> None:
         """Check that a decoder has not read more than the recording can hold.
@@ -51,7 +54,8 @@ class DecodedSpan:
 
     def begin(self) -> None:
         """Begin an attempt."""
-        self._next, self._frames, self._gaps = self._first, 0, ()
+        self._next, self._frames = self._first, 0
+        self._gaps, self._silent_samples = [], 0
 
     def check(self, answer: Frames) -> float:
         """Check that frames are those that come next, and no more than there can be.
@@ -64,20 +68,22 @@ class DecodedSpan:
         """
         rows, values = answer.shape
         frames, rest = divmod(rows, answer.channels)
-        so_far = self._with_gaps(answer.so_far)
+        so_far = answer.so_far
+        self._note(so_far.gaps)
+        decoded_s = self._decoded_s(so_far)
         fits = (
-            self._is_silent_before(answer.first_frame, so_far)
+            self._is_silent_before(answer.first_frame, so_far.header)
             and values == self._values
             and rest == 0
             and self._has_channels(so_far.header, answer.channels)
             and frames <= frames_in_block(max(self._use.in_frame, answer.channels))
             and so_far.frames == self._frames + frames
-            and 0 <= so_far.decoded_s <= self._most_s
+            and 0 <= decoded_s <= self._most_s
             and self._frames * self._grid.hop_s <= self._most_s
         )
         if not fits:
             raise nonsense()
-        return so_far.decoded_s
+        return decoded_s
 
     def is_new(self, answer: Frames) -> bool:
         """Count frames in; False for those that have come in an earlier attempt.
@@ -91,7 +97,8 @@ class DecodedSpan:
             raise _changed()
         if begin < self._end:
             return False
-        self._end, self._ending = self._next, replace(answer.so_far, gaps=self._gaps)
+        self._end = self._next
+        self._keep(answer.so_far)
         return True
 
     def finish(self, ending: Ending) -> None:
@@ -101,12 +108,12 @@ class DecodedSpan:
           CrashedError: it gave other frames than it says.
           ReadError: the recording is not what it was in an earlier attempt.
         """
-        ending = self._with_gaps(ending)
-        if ending.frames != self._frames or ending.decoded_s < 0:
+        self._note(ending.gaps)
+        if self._decoded_s(ending) < 0 or ending.frames != self._frames:
             raise nonsense()
         if self._next < self._end:
             raise _changed()
-        self._ending = ending
+        self._keep(ending)
 
     def break_off(self, error: AudioError) -> None:
         """Note what decoding ended with; the frames that had come stay good."""
@@ -117,33 +124,60 @@ class DecodedSpan:
     def last_block(self) -> FrameBlock:
         """The block without frames that says how decoding ended."""
         none = np.empty((0, self._values), np.float32)
-        return FrameBlock(self._span, self._end, none, self._ending)
+        ending = replace(self._ending, gaps=self._kept_gaps.all)
+        return FrameBlock(self._span, self._end, none, ending)
 
-    def _with_gaps(self, ending: Ending) -> Ending:
-        """An ending with all gaps so far: it has come with the last one known, and new ones.
+    def _note(self, gaps: Sequence[Gap]) -> None:
+        """Note new gaps, and the last one known, which may have grown.
+
+        All may be very many, so this doesn't go through those that are known.
 
         Raises:
           CrashedError: they are not in their order.
         """
-        gaps = self._gaps
-        if gaps and ending.gaps and ending.gaps[0].start == gaps[-1].start:
-            gaps = gaps[:-1]
-        if gaps and ending.gaps and ending.gaps[0].start < gaps[-1].stop:
+        known = self._gaps
+        if known and gaps and gaps[0].start == known[-1].start:
+            self._silent_samples -= _samples([known.pop()])
+        if known and gaps and gaps[0].start < known[-1].stop:
             raise nonsense()
-        self._gaps = (*gaps, *ending.gaps)
-        return replace(ending, gaps=self._gaps)
+        known += gaps
+        self._silent_samples += _samples(gaps)
 
-    def _is_silent_before(self, frame: int, so_far: Ending) -> bool:
+    def _decoded_s(self, ending: Ending) -> float:
+        decoded = ending.samples - self._silent_samples
+        return decoded / ending.header.sample_rate_hz if ending.header else 0.0
+
+    def _keep(self, ending: Ending) -> None:
+        self._ending = ending
+        self._kept_gaps = _SoFar(self._gaps, len(self._gaps), *self._gaps[-1:])
+
+    def _is_silent_before(self, frame: int, header: AudioHeader | None) -> bool:
         """Whether frames are missing between the last one and another only where gaps are."""
-        if so_far.header is None or frame <= self._next:
+        if header is None or frame <= self._next:
             return frame == self._next
-        grid, rate_hz = self._grid, so_far.header.sample_rate_hz
+        grid, rate_hz = self._grid, header.sample_rate_hz
         begin = self._next * grid.hop_samples * rate_hz // grid.sample_rate_hz
         end = (frame - 1) * grid.hop_samples + grid.heard_samples
-        return _end_of_silence(so_far.gaps, begin) * grid.sample_rate_hz >= end * rate_hz
+        return _end_of_silence(self._gaps, begin) * grid.sample_rate_hz >= end * rate_hz
 
     def _has_channels(self, header: AudioHeader | None, channels: int) -> bool:
         return header is not None and channels == channels_heard(self._use, header.channels)
+
+
+class _SoFar(NamedTuple):
+    """The first gaps of a list that grows, of which the last may have grown."""
+
+    gaps: Sequence[Gap]
+    known: int
+    last: Gap | None = None
+
+    @property
+    def all(self) -> tuple[Gap, ...]:
+        return () if self.last is None else (*self.gaps[: self.known - 1], self.last)
+
+
+def _samples(gaps: Iterable[Gap]) -> int:
+    return sum(gap.stop - gap.start for gap in gaps)
 
 
 def _changed() -> ReadError:

@@ -134,8 +134,12 @@ class SpanDecoding:
         except AudioError as error:
             self._stop(error)
 
-    def ending(self) -> Ending:
-        """How decoding ended, or, before its end, how it would end if it stopped here."""
+    def ending(self, without_gaps: int = 0) -> Ending:
+        """How decoding ended, or, before its end, how it would end if it stopped here.
+
+        Args:
+          without_gaps: how many gaps of the span are left out, the first ones.
+        """
         time, source = self._origin.at or (None, None)
         return Ending(
             self._header,
@@ -146,7 +150,7 @@ class SpanDecoding:
             source,
             self._origin.place,
             self._trouble,
-            tuple(self._gaps_within()),
+            tuple(self._gaps_within(without_gaps)),
         )
 
     def _find_origin(self, path: str) -> Origin:
@@ -238,9 +242,9 @@ class SpanDecoding:
         start_s, stop_s, rate = self._span.start_s, self._span.stop_s, self._header.sample_rate_hz
         return start_s * rate, self._position if stop_s is None else stop_s * rate
 
-    def _gaps_within(self) -> Iterator[Gap]:
+    def _gaps_within(self, without: int) -> Iterator[Gap]:
         start, stop = self._bounds()
-        for gap in self._gaps[self._gaps_before(start) :]:
+        for gap in self._gaps[self._gaps_before(start) + without :]:
             if gap.start >= stop:
                 break
             is_within = gap.start >= start and gap.stop <= stop

@@ -88,7 +88,7 @@ def parse_root(text: str) -> list[tuple[str, str]]:
 def note_moves(plan: Plan, roots: Sequence[str]) -> list[tuple[str, str]]:
     """Note in a plan that archives have other roots.
 
-    Nothing is done where the rows have the new root already.
+    Nothing is done where the rows have the new root already, also if that lies in the old one.
 
     Args:
       plan: of a run, after a look.
@@ -134,7 +134,8 @@ def move_rows(plan: Plan, roots: Sequence[tuple[str, str]], settings: Settings) 
     def moved(known: Known) -> Known | None:
         uri = known.uri
         for old, new in roots:
-            uri = _at(new, uri, old) if _is_below(uri, old) else uri
+            has_new = _is_below(new, old) and _is_below(uri, new)
+            uri = _at(new, uri, old) if _is_below(uri, old) and not has_new else uri
         if uri == known.uri:
             return None
         version = plan.known_version(uri) or known.version
@@ -148,7 +149,7 @@ def _meant(plan: Plan, text: str) -> tuple[str, str] | None:
     """The roots that a text names; None if the old one has become the new one already."""
     pairs = parse_root(text)
     for old, new in pairs:
-        if plan.count_known_below(old):
+        if plan.count_moving(old, new):
             return old, new
     if any(plan.count_known_below(new) for _, new in pairs):
         return None

@@ -7,7 +7,7 @@ of it comes from these and from the listing before the last; it is deleted with 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from enum import Enum
 from functools import partial
@@ -126,18 +126,13 @@ class Plan:
 
         They keep their version, unless the last look has found one of the same size there.
         """
-        where = {**_below(old), "length": len(_below(old)["root"]), "new": _below(new)["root"]}
         for statement in _MOVE:
-            self._database.execute(statement, where)
+            self._database.execute(statement, _moving(old, new))
 
     def count_known_under_both(self, old: str, new: str) -> int:
         """How many objects with rows have counterparts with rows under another root."""
-        where = {**_below(old), "length": len(_below(old)["root"]), "new": _below(new)["root"]}
-        (count,) = self._database.execute(
-            f"select count(*) from ({_AT_NEW_ROOT}) where place in (select uri from processed)",
-            where,
-        ).fetchone()
-        return int(count)
+        is_known = "place in (select uri from processed)"
+        return self._counted(f"({_AT_NEW_ROOT}) where {is_known}", _moving(old, new))
 
     def count_listed_at(self, old: str, new: str) -> int:
         """How many objects with rows the last look has found under another root, of equal size."""
@@ -198,11 +193,15 @@ class Plan:
 
     def count_known_below(self, root: str) -> int:
         """How many objects with rows lie under a root."""
-        return self._counted(f"processed where {_BELOW}", root)
+        return self._counted(f"processed where {_BELOW}", _below(root))
+
+    def count_moving(self, old: str, new: str) -> int:
+        """How many objects with rows lie under an old root, and not under a new one inside it."""
+        return self._counted(f"({_AT_NEW_ROOT})", _moving(old, new))
 
     def count_new_below(self, root: str) -> int:
         """How many listed objects without rows lie under a root."""
-        return self._counted(f"({_NEW}) where {_BELOW}", root)
+        return self._counted(f"({_NEW}) where {_BELOW}", _below(root))
 
     def alike(self, least_bytes: int) -> Iterator[tuple[str, str]]:
         """Known objects that the last look has not found, each with a new one that is like it.
@@ -220,8 +219,8 @@ class Plan:
             if _steps_alike(new, known):
                 yield _decoded(_upwards(known)), _decoded(_upwards(new))
 
-    def _counted(self, rows: str, root: str) -> int:
-        (count,) = self._database.execute(f"select count(*) from {rows}", _below(root)).fetchone()
+    def _counted(self, rows: str, where: Mapping[str, bytes | int]) -> int:
+        (count,) = self._database.execute(f"select count(*) from {rows}", where).fetchone()
         return int(count)
 
     def skipped(self) -> dict[str, int]:
@@ -273,9 +272,11 @@ _NEW = """
         and not exists (select 1 from processed where processed.uri = found.uri)
 """
 _BELOW = "(uri = :root or (uri >= :inside and uri < :behind) or (uri >= :member and uri < :last))"
+_STAYS = _BELOW.replace(":", ":stays_")
+_MOVING = f"{_BELOW} and not {_STAYS}"
 _AT_NEW_ROOT = f"""
     select cast(:new || substr(uri, :length + 1) as blob) as place, version, reason, file, size
-    from processed where {_BELOW}
+    from processed where {_MOVING}
 """
 
 _MOVE = (
@@ -283,7 +284,7 @@ _MOVE = (
     f"""create table moved as select place, coalesce((select version from found
         where found.uri = place and found.size = known.size), version), reason, file, size
         from ({_AT_NEW_ROOT}) as known""",
-    f"delete from processed where {_BELOW}",
+    f"delete from processed where {_MOVING}",
     "insert or replace into processed select * from moved",
     "drop table moved",
 )
@@ -331,6 +332,19 @@ def _below(root: str) -> dict[str, bytes]:
     begin = _encoded(root.rstrip("/"))
     bounds = {"inside": b"/", "behind": b"0", "member": b"!/", "last": b"!0"}
     return {"root": begin, **{name: begin + sign for name, sign in bounds.items()}}
+
+
+def _moving(old: str, new: str) -> dict[str, bytes | int]:
+    """What moves from one root to another; what lies under a new one inside the old one stays."""
+    before, after = _below(old), _below(new)
+    is_inside = after["root"].startswith((before["inside"], before["member"]))
+    stays = after if is_inside else dict.fromkeys(after, b"")
+    return {
+        **before,
+        "length": len(before["root"]),
+        "new": after["root"],
+        **{f"stays_{name}": bound for name, bound in stays.items()},
+    }
 
 
 @contextmanager

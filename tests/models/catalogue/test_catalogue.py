@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -78,6 +79,20 @@ def test_languages_with_another_number_of_lines_are_left_out(tmp_path):
     assert label_locales(THRUSH) == ["de"]
     with pytest.raises(ModelError, match="no labels in the language 'fr'; there is de"):
         read_labels_of(THRUSH, "fr")
+
+
+@pytest.mark.parametrize("name", ["bomb.tflite", "labels/de.txt"])
+def test_members_that_are_too_large_for_the_models_files_are_not_unpacked(name, tmp_path):
+    path = tmp_path / "copy.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("model.tflite", MODEL)
+        packed.writestr(name, bytes(64_000_000))
+    tracemalloc.start()
+    try:
+        assert fetch(THRUSH, copy=path) == MODEL
+        assert tracemalloc.get_traced_memory()[1] < 32_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_copy_without_the_model_is_an_error_that_says_what_is_missing(tmp_path):

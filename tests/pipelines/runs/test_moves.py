@@ -178,3 +178,18 @@ def test_a_stream_is_not_submitted_before_its_owner_has_said_what_moved(tmp_path
     options = options.model_copy(update={"as_new": True})
     watch(replace(prepare(options, []), engine=engine), Mock())
     engine.run_stream.assert_called_once()
+
+
+def test_the_command_that_moves_an_archive_into_a_folder_of_its_own_may_be_repeated(
+    tmp_path, archive, output, classify, rows
+):
+    archive.rename(tmp_path / "cards")
+    archive.mkdir()
+    (tmp_path / "cards").rename(archive / "2024")
+    asked = archive, output, "--embeddings", "--root", f"{archive}={archive}/2024"
+    for _ in range(2):
+        status, said, _ = classify(*asked)
+        assert status == 0
+        assert "Nothing to do: 4 objects already processed." in said
+        places = {clip for (clip,) in rows(output, "clips", "clip")}
+        assert places == {f"{archive}/2024/{name}.wav" for name in ("north/a", "b", "c")}

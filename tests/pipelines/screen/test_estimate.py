@@ -13,7 +13,7 @@ import pytest
 from earmark.pipelines.screen.estimate import estimate
 from earmark.transforms.elements import AudioObject, PlannedObject, Span
 from earmark.transforms.planning import kinds_of, samples_first
-from earmark.transforms.workers import Board, sharing
+from earmark.transforms.workers import Board, KindProgress, Snapshot, UnderWay, sharing
 from earmark.transforms.workers import progress as progress_module
 
 
@@ -72,6 +72,15 @@ def test_the_share_never_falls_much_and_ends_at_all(monkeypatch):
     shares = [found.share for at, now in looks if (found := estimate(now, at))]
     assert all(after > before - 0.05 for before, after in pairwise(shares))
     assert shares[-1] > 0.97
+
+
+def test_recordings_of_unknown_size_are_no_trouble():
+    begun = UnderWay(".wav", 0, heard_s=10.0, took_s=1.0)
+    kinds = {".wav": KindProgress(), ".mp3": KindProgress(1000, 500, 1, 10.0, 1.0)}
+    now = Snapshot(3, 2000, 1, 500, 0, 20.0, kinds, (begun,), 1, 2.0)
+    found = estimate(now, 2.0)
+    assert found is not None
+    assert 0 < found.left_s < 10
 
 
 def test_of_workers_elsewhere_the_time_left_goes_by_what_is_committed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.pipelines.test_terminal import on_a_terminal
+from tests.transforms.audio.gapped import GAPPED
 
 
 def test_the_header_names_model_input_output_and_what_differs_from_the_defaults(
@@ -38,6 +39,15 @@ def test_the_summary_covers_the_whole_folder_where_it_holds_more(tmp_path, archi
     _, out, _ = classify(archive, output)
     assert "Nothing to do: 4 objects already processed." in out
     assert f"now holds {held}\n" in out
+
+
+def test_gaps_do_not_count_as_audio(tmp_path, classify):
+    late, output = tmp_path / "late.mkv", tmp_path / "out"
+    GAPPED["late.mkv"].write(late)  # 10 s of sound after 4.9 s without
+    _, out, _ = classify(late, output)
+    assert "1 clip scored, 10 seconds of audio" in out
+    _, out, _ = classify(late, output)
+    assert "now holds 1 clip, 10 seconds of audio" in out
 
 
 def test_a_run_that_could_hear_nothing_fails(tmp_path, archive, classify, record):

@@ -7,9 +7,11 @@ from itertools import product
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from earmark.transforms.audio import Clock, RecordedAt, UntoldError, recorded_anew, recorded_at
+from tests.transforms.audio.files import HARP_BEGAN, harp
 from tests.transforms.audio.test_recording_time import (
     FMT,
     SAMPLES,
@@ -76,6 +78,14 @@ def test_a_forgotten_zone_or_pattern_is_always_told(tmp_path, content):
                 continue  # a name that the usual ways tell, and the pattern does not
             known = at(path, name, utc)
             assert recorded_anew(known, f"/a/{name}", utc, now) == at(path, name, now)
+
+
+def test_times_of_harp_are_in_utc_by_any_clock(tmp_path):
+    path = harp(tmp_path / "recording", [0], [np.zeros(1000, np.int16)])
+    for before, now in product(CLOCKS, CLOCKS):
+        known = at(path, "20240528_103000.x.wav", before)
+        assert known == RecordedAt(HARP_BEGAN, "harp")
+        assert recorded_anew(known, "/a/20240528_103000.x.wav", before, now) == known
 
 
 @pytest.mark.parametrize("source", ["guano", "opensoundscape"])

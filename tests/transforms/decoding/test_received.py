@@ -96,6 +96,22 @@ def with_gap(answer: Frames, start_s: float, stop_s: float) -> Frames:
     return answer._replace(so_far=replace(answer.so_far, samples=samples, gaps=(gap,)))
 
 
+def test_gaps_of_an_attempt_that_ends_early_are_those_before_its_last_frames():
+    first, second = with_gap(frames(62, 16), 60.0, 60.2), with_gap(frames(78, 16), 60.0, 60.3)
+    span = DecodedSpan(SPAN, DECODING)
+    attempt(span, first, second)
+    span.begin()
+    span.check(first)
+    span.is_new(first)
+    span.break_off(KilledError("killed"))
+    assert span.last_block().ending.gaps == (Gap(480_000, 482_400, "paused"),)
+    span = DecodedSpan(SPAN, DECODING)
+    attempt(span, first)
+    span.check(second)
+    span.break_off(KilledError("killed"))
+    assert span.last_block().ending.gaps == (Gap(480_000, 481_600, "paused"),)
+
+
 def test_frames_may_be_left_out_where_gaps_are():
     so_far = frames(80, 16)._replace(so_far=ending(16))
     span = DecodedSpan(SPAN, DECODING)

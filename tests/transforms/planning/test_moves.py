@@ -75,6 +75,17 @@ def test_an_archive_under_another_root_is_found(plan, old, new, step):
         assert f"{moved_to}{below}" == f"{new}/{name}"
 
 
+def test_what_was_moved_into_a_folder_of_its_own_root_stays_there(plan):
+    know(plan, "/cards", sized())
+    assert note_moves(plan, ["/cards=/cards/2024"]) == [("/cards", "/cards/2024")]
+    assert plan.count_known_below("/cards/2024") == 10
+    assert note_moves(plan, ["/cards=/cards/2024"]) == []
+    know(plan, "/cards", sized(["late.WAV"]))
+    assert note_moves(plan, ["/cards=/cards/2024"]) == [("/cards", "/cards/2024")]
+    assert plan.known_version("/cards/2024/late.WAV") == "5000-1"
+    assert plan.count_known_below("/cards/2024/2024") == 0
+
+
 @pytest.mark.parametrize("also_new", [0, 100])
 def test_an_archive_of_which_a_part_is_gone_and_that_has_grown_is_found(plan, also_new):
     know(plan, "/old", sized())
