@@ -136,13 +136,9 @@ class Plan:
 
     def count_listed_at(self, old: str, new: str) -> int:
         """How many objects with rows the last look has found under another root, of equal size."""
-        where = {**_below(old), "length": len(_below(old)["root"]), "new": _below(new)["root"]}
-        (count,) = self._database.execute(
-            f"select count(*) from ({_AT_NEW_ROOT}) as known"
-            " join found on found.uri = place and found.size is known.size",
-            where,
-        ).fetchone()
-        return int(count)
+        is_there = "found.uri = place and found.size is known.size"
+        listed = f"({_AT_NEW_ROOT}) as known join found on {is_there}"
+        return self._counted(listed, _moving(old, new))
 
     def due(self, retry: Retry, *, settled: bool = False) -> Iterator[PlannedObject]:
         """All objects that are due now.

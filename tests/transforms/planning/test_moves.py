@@ -77,12 +77,13 @@ def test_an_archive_under_another_root_is_found(plan, old, new, step):
 
 def test_what_was_moved_into_a_folder_of_its_own_root_stays_there(plan):
     know(plan, "/cards", sized())
+    find(plan, ("/cards/2024", sized() | sized(["late.WAV"])))
     assert note_moves(plan, ["/cards=/cards/2024"]) == [("/cards", "/cards/2024")]
     assert plan.count_known_below("/cards/2024") == 10
     assert note_moves(plan, ["/cards=/cards/2024"]) == []
     know(plan, "/cards", sized(["late.WAV"]))
     assert note_moves(plan, ["/cards=/cards/2024"]) == [("/cards", "/cards/2024")]
-    assert plan.known_version("/cards/2024/late.WAV") == "5000-1"
+    assert plan.known_version("/cards/2024/late.WAV") == "5000-2"
     assert plan.count_known_below("/cards/2024/2024") == 0
 
 
