@@ -33,10 +33,15 @@ def process(arguments: Sequence[str], asked: Command) -> None:
     """
     from earmark.pipelines.console import quiet_libraries
     from earmark.pipelines.options import parse
-    from earmark.pipelines.runs import prepare
+    from earmark.shared import shared
+    from earmark.transforms.decoding.pool import DecoderPool
 
     options, beam_flags = parse(arguments, asked)
     quiet_libraries(not options.verbose)
+    if not (options.dry_run or beam_flags):
+        shared(DecoderPool).start()  # it gets ready on another core while Beam is imported here
+    from earmark.pipelines.runs import prepare
+
     run = prepare(options, beam_flags)
     if options.dry_run:
         _look_ahead(run)
@@ -51,7 +56,7 @@ def _look_ahead(run: Run) -> None:
     from earmark.pipelines.screen import show_forecast
     from earmark.transforms.errors import ExpectedError
     from earmark.transforms.output import BrokenTableError, HistoryError, OtherSettingsError
-    from earmark.transforms.storage import UNUSABLE_ERRORS, shown
+    from earmark.transforms.storage import shown, unusable_errors
 
     try:
         show_forecast(run, screen())
@@ -62,7 +67,7 @@ def _look_ahead(run: Run) -> None:
         raise UsageError(f"--output {shown(run.options.output)}: {error}") from error
     except ExpectedError as error:
         raise UsageError(str(error)) from error
-    except UNUSABLE_ERRORS as error:
+    except unusable_errors() as error:
         raise UsageError(str(error)) from error
 
 

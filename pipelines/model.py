@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import PipelineOptions
 from rich.console import Console
 
 from earmark.models.catalogue import cache_folder, fetch, label_locales, published_models
@@ -17,9 +16,10 @@ from earmark.models.errors import ModelError, nearest
 from earmark.models.metadata import TRANSFORMATIONS, CalibrationMetadata
 from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options import Parser, find_model, read_calibration, read_text
-from earmark.pipelines.screen import facts, show_facts
-from earmark.transforms.storage import read_uri, use_options, write_whole
+from earmark.pipelines.model_facts import facts, show_facts
+from earmark.pipelines.options import Parser
+from earmark.pipelines.resolving import find_model, read_calibration, read_text
+from earmark.transforms.storage import read_uri, write_whole
 from earmark.transforms.text import printable_json
 
 _SAID = (
@@ -38,7 +38,6 @@ def command(arguments: Sequence[str]) -> None:
       UsageError: there is no such model, or it cannot be used, labelled or fetched.
     """
     asked = _parser().parse_args(arguments or ["--help"])
-    use_options(PipelineOptions([]))
     try:
         _ACTIONS[asked.action](asked, screen())
     except ModelError as error:

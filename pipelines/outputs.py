@@ -8,19 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
-from apache_beam.options.pipeline_options import PipelineOptions
-
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.transforms.errors import ExpectedError
 from earmark.transforms.output import has_tables, refuse_links
 from earmark.transforms.storage import (
-    UNUSABLE_ERRORS,
     local_path,
     normal_path,
     reason,
     run_id_of,
     shown,
-    use_options,
+    unusable_errors,
 )
 
 
@@ -36,7 +33,6 @@ def used_output(named: str) -> Iterator[str]:
     output = named if path is None else normal_path(path)
     if path is not None and not os.path.isdir(output):
         raise UsageError(f"{shown(output)}: no such folder")
-    use_options(PipelineOptions([]))
     try:
         refuse_links(output)
         if not has_tables(output):
@@ -44,7 +40,7 @@ def used_output(named: str) -> Iterator[str]:
         yield output
     except ExpectedError as error:
         raise UsageError(f"{shown(output)}: {error}") from error
-    except UNUSABLE_ERRORS as error:
+    except unusable_errors() as error:
         raise RunError(f"{shown(output)}: {reason(error)}") from error
 
 

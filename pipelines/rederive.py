@@ -15,12 +15,11 @@ from earmark.pipelines.options import (
     ClassifyOptions,
     Parser,
     argument_kind,
-    resolved,
-    stated,
     told,
     validated,
 )
 from earmark.pipelines.outputs import new_run_id, used_output
+from earmark.pipelines.resolving import resolved, stated
 from earmark.pipelines.runs import configured
 from earmark.transforms.audio import Clock, RecordedAt, UntoldError, recorded_anew, recorded_at
 from earmark.transforms.errors import AudioError

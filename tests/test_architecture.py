@@ -20,6 +20,7 @@ TRANSFORMS = {
     "elements": "",
     "text": "",
     "threads": "",
+    "sources": "",
     "settings": "elements",
     "errors": "elements text",
     "workers": "elements errors",
@@ -31,7 +32,7 @@ TRANSFORMS = {
     "decoding": "archives audio elements errors frames settings storage threads workers",
     "listing": "archives audio elements storage text",
     "output": "detecting elements errors settings storage text workers",
-    "planning": "archives elements errors listing output settings storage text workers",
+    "planning": "archives elements errors listing output settings sources storage text workers",
 }
 MODELS = {
     "errors": "",
@@ -54,16 +55,18 @@ PIPELINES = {
     "limits": "errors",
     "engines": "errors interrupts",
     "options": "console engines errors",
-    "runs": "console engines errors interrupts limits options",
+    "resolving": "errors options",
+    "runs": "console engines errors interrupts limits options resolving",
     "screen": "console options runs",
     "library": "console errors interrupts options runs screen",
     "cli": "console errors interrupts limits streams",
     "classify": "cli console errors options runs screen streams",
     "embed": "classify options",
     "demo": "classify console errors options runs",
-    "model": "console errors options screen",
+    "model_facts": "console options resolving",
+    "model": "console errors model_facts options resolving",
     "outputs": "errors",
-    "rederive": "console errors options outputs runs",
+    "rederive": "console errors options outputs resolving runs",
     "repair": "console options outputs",
 }
 WITHIN = {"transforms": TRANSFORMS, "models": MODELS, "pipelines": PIPELINES}
@@ -72,10 +75,14 @@ PACKAGES_BELOW = {"pipelines": {"transforms", "models"}, "transforms": set(), "m
 """Transforms use no model themselves: scoring is handed a classifier."""
 
 PAST_THE_FACE = {
+    ("transforms/decoding", "pool"),
     ("transforms/decoding", "stage"),
     ("transforms/decoding", "splitting"),
+    ("transforms/storage", "beam_filesystems"),
+    ("transforms/workers", "sharing"),
+    ("transforms/workers", "spreading"),
 }
-"""What needs Beam, in a room whose face is imported by processes that have none."""
+"""What a room's face leaves out, as it is imported by processes that need no Beam, and no pool."""
 
 NEVER = {
     "models": {"apache_beam", "tensorflow"},
@@ -121,7 +128,7 @@ def test_every_arrow_of_the_table_is_there(package):
             assert (f"{package}/{name}", f"{package}/{end}") in there
 
 
-@pytest.mark.parametrize(("package", "most"), [("transforms", 6), ("models", 6), ("pipelines", 7)])
+@pytest.mark.parametrize(("package", "most"), [("transforms", 6), ("models", 6), ("pipelines", 8)])
 def test_the_places_of_a_package_lie_on_few_floors_and_in_no_circle(package, most):
     table = {name: ends.split() for name, ends in WITHIN[package].items()}
     assert max(floors(table).values()) <= most

@@ -14,7 +14,7 @@ import pytest
 
 from dataflow.launch import command_line
 from dataflow.metadata import metadata
-from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.options import CLASSIFY, parse
 from earmark.pipelines.options.model import ClassifyOptions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,8 @@ an AudioError is a bug, and stops the run.
 
 from __future__ import annotations
 
-from importlib import import_module
+import http.client
+import sys
 from typing import ClassVar
 
 from earmark.transforms.elements import Trouble
@@ -123,7 +124,7 @@ def error_of(trouble: Trouble) -> AudioError:
     return kinds[trouble.reason](trouble.message)
 
 
-_STORE_ERRORS = (
+_OF_LIBRARIES = (
     ("apache_beam.io.aws.clients.s3.messages", "S3ClientError"),
     ("botocore.exceptions", "BotoCoreError"),
     ("google.cloud.storage.exceptions", "InvalidResponse"),
@@ -132,12 +133,12 @@ _STORE_ERRORS = (
 )
 
 
-def store_errors() -> tuple[type[Exception], ...]:
-    """What the object stores' libraries raise, of those that are installed, beside OSError."""
-    found = []
-    for module, name in _STORE_ERRORS:
-        try:
-            found.append(getattr(import_module(module), name))
-        except ImportError:
-            continue
-    return tuple(found)
+def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What reading and writing objects raises, and others.
+
+    Of the stores' libraries, which take long to import, only those count that are imported by now:
+    no other can have raised an error.
+    """
+    modules = ((sys.modules.get(module), name) for module, name in _OF_LIBRARIES)
+    kinds = (getattr(module, name, None) for module, name in modules)
+    return (OSError, http.client.HTTPException, *filter(None, kinds), *others)

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _ROWS_AT_ONCE = 192
 """How many windows are transformed together, so that their spectra stay in the CPU's cache."""
@@ -91,6 +94,8 @@ class LogMel:
     @cached_property
     def _weights(self) -> tuple[int, csr_array]:
         """The first frequency that any band uses, and the weights from there on, [bands, bins]."""
+        from scipy.sparse import csr_array  # takes 0.1 s, and is only needed to score frames
+
         used = np.flatnonzero(self.mel.any(axis=1))
         first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
         return first, csr_array(self.mel[first : last + 1].T)

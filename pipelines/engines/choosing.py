@@ -11,7 +11,7 @@ from earmark.pipelines.engines.dataflow import DataflowEngine
 from earmark.pipelines.engines.flink import FlinkEngine, job_server
 from earmark.pipelines.engines.local import LocalEngine
 from earmark.pipelines.engines.remote import RemoteEngine
-from earmark.transforms.storage import use_options
+from earmark.transforms.storage.beam_filesystems import use_options
 
 _LOCAL = ("direct", "switchingdirect", "fnapi")
 

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import CrossLanguageOptions, PipelineO
 from apache_beam.utils.subprocess_server import JavaHelper, JavaJarServer, SubprocessServer
 
 from earmark.pipelines.errors import RunError, UsageError
-from earmark.transforms.planning import Kafka, parse_source
+from earmark.transforms.sources import Kafka, parse_source
 
 _SERVICE = "sdks:java:io:expansion-service:shadowJar"
 """What `--beam_services` calls the service that describes it."""

@@ -22,10 +22,10 @@ from earmark.pipelines.engines.memory import give_back, share_arenas
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.shared import is_inherited, shared
-from earmark.transforms import workers
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.elements import Listed
 from earmark.transforms.storage import normal_path
+from earmark.transforms.workers import sharing
 
 MAX_WORKERS = 64
 """As many threads as are of use in one process."""
@@ -92,8 +92,8 @@ class LocalEngine(Engine):
     def run_round(self, this: Round, graph: Graph, interrupts: Interrupts) -> set[str] | None:
         """Process a round; it ends when its time is over, with what has been begun by then."""
         share_arenas()
-        stop = partial(workers.stop, this.run_id)
-        with workers.queue(this.run_id, this.seconds) as left, interrupts.stopping(stop):
+        stop = partial(sharing.stop, this.run_id)
+        with sharing.queue(this.run_id, this.seconds) as left, interrupts.stopping(stop):
             if interrupts.number is not None:
                 return None
             pipeline = beam.Pipeline(runner=local_runner(), options=self.options)
@@ -120,7 +120,7 @@ class DealToThreads(beam.PTransform):  # type: ignore[misc]
             planned
             | "Objects" >> beam.Map(lambda each: each.object)
             | SplitLongClips(self.this.span_s)
-            | workers.ShareAmongThreads(self.this.run_id)
+            | sharing.ShareAmongThreads(self.this.run_id)
         )
         listed = (
             shared.clips

@@ -27,8 +27,9 @@ from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.elements import Listed
-from earmark.transforms.planning import PubSub, ReadPlan, parse_source, write_plan
-from earmark.transforms.workers import SpreadObjects
+from earmark.transforms.planning import ReadPlan, write_plan
+from earmark.transforms.sources import PubSub, parse_source
+from earmark.transforms.workers.spreading import SpreadObjects
 
 FIRST_OBJECTS = 10_000
 FIRST_BYTES = 10 * 1000**3

@@ -32,7 +32,7 @@ from earmark.transforms.elements import (
 from earmark.transforms.listing import anywhere, look_up_with_members
 from earmark.transforms.output import made_tables
 from earmark.transforms.settings import Settings
-from earmark.transforms.workers import SpreadObjects
+from earmark.transforms.workers.spreading import SpreadObjects
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -5,22 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from earmark.models.errors import nearest
-from earmark.pipelines.console import show
-from earmark.pipelines.engines import known_flags
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.options.commands import Command
 from earmark.pipelines.options.config_files import read_config
 from earmark.pipelines.options.model import ClassifyOptions, is_list, told
-from earmark.transforms.text import masked_flags, masked_value, printable
+from earmark.pipelines.options.parser import Parser, with_underscores
+from earmark.transforms.text import masked_value, printable
 
 HELP_ALL = "--help_all"
 
@@ -31,36 +28,6 @@ _EPILOG = (
 
 _LONGEST_VALUE = 100
 """Characters of a value that a message shows."""
-
-
-class Command(NamedTuple):
-    """A command that processes recordings.
-
-    Attributes:
-      name: as it is typed.
-      description: what it does, for its help.
-      defaults: values of options that differ from those of `earmark classify`.
-      without: options of `earmark classify` that it does not have.
-      fixed: values of those options, where they differ from the defaults.
-    """
-
-    name: str
-    description: str
-    defaults: Mapping[str, Any] = MappingProxyType({})
-    without: tuple[str, ...] = ()
-    fixed: Mapping[str, Any] = MappingProxyType({})
-
-
-CLASSIFY = Command(
-    "earmark classify", "Write down, in Parquet, what is heard where in an archive of audio."
-)
-EMBED = Command(
-    "earmark embed",
-    "Write the embedding of each frame of an archive of audio to Parquet.",
-    defaults={"embeddings": "float32"},
-    without=tuple(name for name in ClassifyOptions.model_fields if told(name)["of_scores"]),
-    fixed={"heads": ()},
-)
 
 
 def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, list[str]]:
@@ -77,7 +44,7 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
       UsageError: a flag, a key or a value is unknown or invalid.
     """
     known = _known(command)
-    words = _with_underscores(arguments, [HELP_ALL, *(f"--{name}" for name in known)])
+    words = with_underscores(arguments, [HELP_ALL, *(f"--{name}" for name in known)])
     own = _parser(command, known, is_full=HELP_ALL in words)
     given, others = own.parse_known_args(words)
     recordings, beam_flags = _sorted_out(others, command)
@@ -144,32 +111,23 @@ def _together(
     return validated(values, from_flags), config_beam_flags + beam_flags
 
 
-def _with_underscores(words: Iterable[str], flags: Collection[str]) -> list[str]:
-    """Words of a command line, in which flags may have been written with hyphens."""
-    return [_with_underscore(word, flags) for word in words]
-
-
-def _with_underscore(word: str, flags: Collection[str]) -> str:
-    name, *value = word.split("=", 1)
-    underscored = f"--{name[2:].replace('-', '_')}"
-    is_flag = name.startswith("--") and name not in flags and underscored in flags
-    return "=".join([underscored, *value]) if is_flag else word
-
-
 def _sorted_out(words: Sequence[str], command: Command) -> tuple[list[str], list[str]]:
     """Of words that are not earmark's options or their values: recordings, and Beam's flags."""
     if not any(word.startswith("-") for word in words):
         return list(words), []
-    parser = _beams_parser(command)
-    switches = {flag for each in parser._actions if each.nargs == 0 for flag in each.option_strings}
-    recordings: list[str] = []
-    beam_flags: list[str] = []
-    is_value = False
-    for word in _with_underscores(words, list(_flags_of(parser))):
-        is_flag = word.startswith("-")
-        (beam_flags if is_flag or is_value else recordings).append(word)
-        is_value = is_flag and "=" not in word and word not in switches
-    return recordings, beam_flags
+    from earmark.pipelines.options.beam_flags import sorted_out
+
+    return sorted_out(words, command)
+
+
+def _check_beam_flags(
+    flags: Sequence[str], command: Command, own: Sequence[str], together: Sequence[str]
+) -> None:
+    """Refuse flags that neither Beam nor the engine knows. Beam is imported if there are any."""
+    if flags:
+        from earmark.pipelines.options.beam_flags import check_flags
+
+        check_flags(flags, command, own, together)
 
 
 def _parser(command: Command, known: Iterable[str], *, is_full: bool) -> argparse.ArgumentParser:
@@ -206,48 +164,6 @@ def _help(field: FieldInfo) -> str:
 
 def _worth_showing(field: FieldInfo) -> bool:
     return bool(field.default) and field.default is not True and not field.is_required()
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that raises a UsageError where argparse would print its usage and exit.
-
-    Hyphens in names of flags count as underscores.
-    """
-
-    def __init__(self, *arguments: Any, **how: Any) -> None:
-        super().__init__(*arguments, **how)
-        # no flag begins with a digit, but a place does: -33.9,18.4
-        self._negative_number_matcher = re.compile(r"-\.?\d")
-        for kind in (None, "store", "store_const", "store_true", "store_false"):
-            action = self._registry_get("action", kind)
-            self.register("action", kind, _once(action))
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse words, as argparse does."""
-        return super().parse_known_args(_with_underscores(args, list(_flags_of(self))), namespace)
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """Print help; argparse would ignore that it cannot be printed."""
-        show(message)
-
-    def error(self, message: str) -> NoReturn:
-        """Say in one line what is wrong."""
-        raise UsageError(f"{message}; see {self.prog} --help")
-
-
-def _once(action: type[argparse.Action]) -> type[argparse.Action]:
-    """An action that refuses a second use of its flag, of which argparse would keep the last."""
-
-    class Once(action):  # type: ignore[misc, valid-type]
-        is_given = False
-
-        def __call__(self, parser: Any, namespace: Any, values: Any, flag: Any = None) -> None:
-            if flag is not None and self.is_given:
-                raise argparse.ArgumentError(self, "given twice, but takes one value")
-            self.is_given = True
-            super().__call__(parser, namespace, values, flag)
-
-    return Once
 
 
 def argument_kind(name: str, annotation: Any, default: Any) -> dict[str, Any]:
@@ -340,58 +256,3 @@ def _as_flags(options: Mapping[str, Any]) -> Iterator[str]:
             yield f"--{name}={json.dumps(value)}"
         elif value is not False and value is not None:
             yield f"--{name}={value}"
-
-
-def _check_beam_flags(
-    flags: Sequence[str], command: Command, own: Sequence[str], together: Sequence[str]
-) -> None:
-    """Refuse flags that neither Beam nor the engine knows; Beam would only warn and ignore them."""
-    if not flags:
-        return
-    parser = _beams_parser(command)
-    _, unknown = parser.parse_known_args(list(flags))
-    engine: Mapping[str, bool] = {}
-    if unknown:
-        engine = known_flags(PipelineOptions(list(together)))
-        _refuse_twice(unknown, engine)
-        unknown = [word for word in unknown if word.split("=")[0] not in engine]
-    if unknown:
-        word = unknown[0].split("=")[0]
-        if word.removeprefix("--") in own:
-            raise UsageError(f"{word}: an option of {command.name} itself, not one of Beam's")
-        if word.removeprefix("--") in command.without:
-            raise UsageError(f"{word}: not an option of {command.name}, only of earmark classify")
-        if not word.startswith("-"):
-            said = masked_flags([unknown[0]])[0]
-            raise UsageError(f"{said!r} belongs to no option: give an engine's as --flag=value")
-        known = [f"--{name}" for name in ("config", *own)]
-        hint = nearest(word, [*known, *_flags_of(parser), *sorted(engine)])
-        raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
-
-
-def _refuse_twice(words: Iterable[str], engine: Mapping[str, bool]) -> None:
-    """Refuse a single-valued flag of the engine that is given twice."""
-    names = [word.split("=")[0] for word in words if word.startswith("--")]
-    for name in names:
-        if names.count(name) > 1 and not engine.get(name, True):
-            raise UsageError(f"{name}: given twice, but takes one value")
-
-
-def _beams_parser(command: Command) -> Parser:
-    """A parser of all flags of the installed Beam."""
-    # a notebook may have made a class of options twice
-    parser = Parser(prog=command.name, allow_abbrev=False, conflict_handler="resolve")
-    for kind in _subclasses(PipelineOptions):
-        if "_add_argparse_args" in vars(kind):
-            kind._add_argparse_args(parser)
-    return parser
-
-
-def _flags_of(parser: argparse.ArgumentParser) -> Iterable[str]:
-    return [flag for action in parser._actions for flag in action.option_strings]
-
-
-def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
-    for subclass in kind.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)

@@ -21,7 +21,8 @@ from earmark.pipelines.options.fields import (
 from earmark.transforms.audio import check_time_pattern
 from earmark.transforms.elements import Place
 from earmark.transforms.frames import SEGMENT_S
-from earmark.transforms.planning import parse_root, parse_source
+from earmark.transforms.sources import parse_source
+from earmark.transforms.storage import parse_root
 
 _T = TypeVar("_T")
 

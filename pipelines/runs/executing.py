@@ -41,25 +41,17 @@ from earmark.transforms.output import (
 )
 from earmark.transforms.planning import Planned, Planner
 from earmark.transforms.storage import (
-    STORE_ERRORS,
-    UNUSABLE_ERRORS,
     join,
     read_uri,
     reason,
     shown,
+    store_errors,
+    unusable_errors,
     write_whole,
 )
 from earmark.transforms.text import printable
 
-_EXPECTED: tuple[type[Exception], ...] = (ExpectedError, ModelError, *STORE_ERRORS)
-"""What a run may end with, besides bugs; troubles of recordings never get so far."""
-
-_TROUBLE: tuple[type[Exception], ...] = (RuntimeError, *_EXPECTED)
-"""The same; of a worker's Beam makes a RuntimeError."""
-
 _UNUSABLE_OUTPUT = (LockedError, ExpectedError)
-
-_UNREADABLE: tuple[type[Exception], ...] = (*UNUSABLE_ERRORS, JournalError)
 
 
 class Outcome(NamedTuple):
@@ -121,7 +113,7 @@ def holding_output(run: Run, say: Callable[[str], None] = lambda _: None) -> Ite
             raise UsageError(f"{named}: {advised(error, run.options)}") from error
         except _UNUSABLE_OUTPUT as error:
             raise UsageError(f"{named}: {error}") from error
-        except UNUSABLE_ERRORS as error:
+        except unusable_errors() as error:
             raise UsageError(f"{named}: cannot be written to: {reason(error)}") from error
         yield
 
@@ -137,11 +129,11 @@ def execute(run: Run) -> Outcome:
     try:
         with watch_signals(notice) as interrupts:
             return how(run, interrupts)
-    except _TROUBLE as error:
+    except _expected(RuntimeError) as error:
         message = _expected_trouble(error)
         if message is None:
             raise
-        with suppress(*_EXPECTED, ValueError):  # else the next run will
+        with suppress(*_expected(ValueError)):  # else the next run will
             _recover(run)
         raise RunError(f"{printable(message, 1000)}; {_committed(run)}") from None
 
@@ -215,7 +207,7 @@ def _committed(run: Run) -> str:
     """What there is of a run that did not come to its end, in words."""
     try:
         objects = committed_objects(run.options.output, run.settings.run_id)
-    except _UNREADABLE:
+    except unusable_errors(JournalError):
         return "the same command resumes from what is committed"
     if not objects:
         return "nothing was committed"
@@ -226,4 +218,12 @@ def _committed(run: Run) -> str:
 def _expected_trouble(error: Exception) -> str | None:
     """What an error says in a line, if it is no bug, of a worker's or of this thread's."""
     said = workers.told_by_worker(str(error))
-    return " ".join(str(error).split()) if said is None and isinstance(error, _EXPECTED) else said
+    return " ".join(str(error).split()) if said is None and isinstance(error, _expected()) else said
+
+
+def _expected(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What a run may end with, besides bugs, and others; troubles of recordings never get so far.
+
+    Of a worker's, Beam makes a RuntimeError.
+    """
+    return store_errors(ExpectedError, ModelError, *others)

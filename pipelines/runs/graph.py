@@ -12,7 +12,8 @@ from apache_beam.transforms.periodicsequence import PeriodicImpulse
 from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.timestamp import Timestamp
 
-from earmark.pipelines.options import ModelLoader, look_every_s
+from earmark.pipelines.options import look_every_s
+from earmark.pipelines.resolving import ModelLoader
 from earmark.pipelines.runs.preparing import Run
 from earmark.transforms.decoding.splitting import SplitLongClips
 from earmark.transforms.decoding.stage import DecodeFrames
@@ -29,8 +30,9 @@ from earmark.transforms.output import (
     staging_folder,
     superseded,
 )
-from earmark.transforms.planning import ReadNotifications, WatchAudio, parse_source
+from earmark.transforms.planning import ReadNotifications, WatchAudio
 from earmark.transforms.settings import Settings
+from earmark.transforms.sources import parse_source
 
 
 @dataclass

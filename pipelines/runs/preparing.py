@@ -18,8 +18,8 @@ from earmark.models.errors import ModelError
 from earmark.pipelines.engines import Engine, engine_of
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.limits import check_open_files
-from earmark.pipelines.options import (
-    ClassifyOptions,
+from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.resolving import (
     ModelLoader,
     filled,
     find_model,

@@ -16,7 +16,7 @@ from earmark.pipelines.runs.graph import ClassifyStream
 from earmark.pipelines.runs.moves import settle_moves
 from earmark.pipelines.runs.preparing import Run
 from earmark.pipelines.runs.rounds import announced, retry, run_in_rounds
-from earmark.transforms.planning import FAILED_LOOKS, Planner, Retry
+from earmark.transforms.planning import Planner, Retry, failed_looks
 from earmark.transforms.storage import reason
 
 
@@ -40,7 +40,7 @@ def _settle_before(run: Run) -> None:
     with closing(Planner(run.settings)) as planner:
         try:
             planner.look()
-        except FAILED_LOOKS:  # which the stream will try again
+        except failed_looks():  # which the stream will try again
             return
         settle_moves(run, planner)
 
@@ -67,7 +67,7 @@ def watch_in_rounds(run: Run, interrupts: Interrupts) -> None:
                 with interrupts.stopping(over.set):
                     over.wait(look_every_s(options))
                 planner.look(is_over)
-            except FAILED_LOOKS as error:
+            except failed_looks() as error:
                 say(f"looking for new recordings failed, and will be tried again: {reason(error)}")
             else:
                 if not is_settled and not is_over():

@@ -16,13 +16,11 @@ from earmark.pipelines.options import ClassifyOptions
 from earmark.pipelines.runs import Outcome, Run
 from earmark.transforms.output import BrokenTableError, Tables, read, written_tables
 from earmark.transforms.planning import Planned
-from earmark.transforms.storage import OTHERS, UNUSABLE_ERRORS
+from earmark.transforms.storage import OTHERS, unusable_errors
 from earmark.transforms.text import masked_flags, masked_value
 
 _LABELS_SHOWN = 12
 _KINDS_SHOWN = 10
-
-_UNREADABLE: tuple[type[Exception], ...] = (BrokenTableError, *UNUSABLE_ERRORS)
 
 
 def show_start(run: Run, console: Console) -> None:
@@ -192,7 +190,7 @@ def _show_folder(output: str, record: Mapping[str, Any], console: Console) -> No
         tables = read(output)
         counts = {name: rows.count() for name, rows in tables.items()}
         audio_s = _audio_s(tables) if "clips" in counts else 0.0
-    except _UNREADABLE:
+    except unusable_errors(BrokenTableError):
         return  # the run is over, and its own totals are shown
     totals = record.get("totals", {})
     of_run = totals.get("clips", 0) + sum(totals.get("failures", {}).values())

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils import retry
 
 from benchmarks.environments import MissingPeerError
-from earmark.transforms.storage import use_options
+from earmark.transforms.storage.beam_filesystems import use_options
 from tests.pipelines.conftest import classify, record  # noqa: F401 (fixtures)
 from tests.stores.azurite import Azurite
 from tests.stores.faults import SECRET, FaultyProxy, Store

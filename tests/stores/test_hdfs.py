@@ -18,9 +18,9 @@ from earmark.transforms.storage import (
     move_whole,
     read_uri,
     store_of,
-    use_options,
     write_whole,
 )
+from earmark.transforms.storage.beam_filesystems import use_options
 from tests.stores import hdfs
 
 FLAGS = ["--hdfs_host", "nobody", "--hdfs_port", "1", "--hdfs_user", "me"]

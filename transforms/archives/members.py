@@ -27,11 +27,11 @@ from earmark.transforms.errors import (
 )
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
-    STORE_ERRORS,
     file_kind,
     local_path,
     look_up,
     open_file,
+    store_errors,
     temporary_copy,
     without_signature,
 )
@@ -231,7 +231,7 @@ class _Scan:
                     yield member
         except AudioError as error:
             self._stop(error)
-        except STORE_ERRORS as error:
+        except store_errors() as error:
             self._stop(ReadError(_words(error)))
         except HOSTILE_ARCHIVE_ERRORS as error:
             self._stop(DamagedError(_words(error)))
@@ -272,7 +272,7 @@ def _content(archive: str, index: ArchiveIndex, member: Member) -> Iterator[byte
                 yield chunk
             if isinstance(source, GzipReader):
                 index.note(source.fresh)
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         raise ReadError(_words(error)) from error
     except HOSTILE_ARCHIVE_ERRORS as error:
         raise DamagedError(f"damaged in the archive: {_words(error)}") from error

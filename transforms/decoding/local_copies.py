@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from earmark.transforms.archives import member_copy, place_of
 from earmark.transforms.elements import AudioObject, ByteRange
 from earmark.transforms.errors import ReadError
-from earmark.transforms.storage import UNUSABLE_ERRORS, fetched, local_path, reason, shown
+from earmark.transforms.storage import fetched, local_path, reason, shown, unusable_errors
 
 
 @contextmanager
@@ -40,6 +40,6 @@ def local_copy(listed: AudioObject, parts: Sequence[ByteRange] | None = None) ->
     with ExitStack() as stack:
         try:
             copy = stack.enter_context(fetched(listed.source, listed.version, parts))
-        except UNUSABLE_ERRORS as error:
+        except unusable_errors() as error:
             raise ReadError(f"{shown(listed.uri)}: {reason(error)}") from error
         yield copy.name

@@ -84,6 +84,11 @@ class DecoderPool:
         self._all: set[_DecoderProcess] = set()
         self._gate = DecoderGate()
 
+    def start(self) -> None:
+        """Start a process, if there is none, to be ready when the first recording is decoded."""
+        if not self._all:
+            self._idle.append(self._started())
+
     def decode(self, span: Span, path: str, decoding: Decoding) -> Iterator[FrameBlock]:
         """Decode a span of a recording; errors are reported by the last block.
 
@@ -186,6 +191,15 @@ class DecoderPool:
                 process.end()
 
     def _take(self) -> _DecoderProcess:
+        process = self._idle_one() or self._started()
+        try:
+            process.await_ready()
+        except Exception:
+            self._all.discard(process)
+            raise
+        return process
+
+    def _idle_one(self) -> _DecoderProcess | None:
         with suppress(IndexError):
             while True:
                 process = self._idle.pop()
@@ -193,6 +207,9 @@ class DecoderPool:
                     return process
                 self._all.discard(process)
                 process.end()
+        return None
+
+    def _started(self) -> _DecoderProcess:
         process = _DecoderProcess(self._program)
         self._all.add(process)
         return process
@@ -232,10 +249,25 @@ class _DecoderProcess:
         self._pipe = _PatientPipe(cast(IO[bytes], self._process.stdout))
         self._first_limit_s = self._pipe.limit_s = START_LIMIT_S
         self._answers = io.BufferedReader(self._pipe)
-        self._await_ready()
+        self._is_ready = False
 
     def lives(self) -> bool:
         return self._process.poll() is None
+
+    def await_ready(self) -> None:
+        """Wait until it has started; raises as `answer` does, once the process is ended."""
+        if self._is_ready:
+            return
+        try:
+            self.answer()
+            self._is_ready = True
+        except KilledError:
+            self.end()
+            raise
+        except (AudioError, DecoderError) as error:
+            said = self._said()
+            self.end()
+            raise DecoderError(f"a decoder process did not start: {error}\n{said}") from error
 
     def ask(self, question: Question, skipped_s: int = 0) -> None:
         """Ask a question; some must be skipped before the first answer to it."""
@@ -286,17 +318,6 @@ class _DecoderProcess:
             self._process.wait(_END_LIMIT_S)
         for file in (self._questions, self._answers, self._complaints):
             file.close()
-
-    def _await_ready(self) -> None:
-        try:
-            self.answer()
-        except KilledError:
-            self.end()
-            raise
-        except (AudioError, DecoderError) as error:
-            said = self._said()
-            self.end()
-            raise DecoderError(f"a decoder process did not start: {error}\n{said}") from error
 
     def _cause_of_death(self) -> Exception:
         try:

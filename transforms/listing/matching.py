@@ -13,7 +13,6 @@ from earmark.transforms.elements import AudioObject, Found
 from earmark.transforms.listing.globs import Glob, is_glob, pattern_regex
 from earmark.transforms.storage import (
     APPLE_DOUBLE,
-    STORE_ERRORS,
     ListingError,
     Stored,
     absolute,
@@ -29,6 +28,7 @@ from earmark.transforms.storage import (
     remote_object,
     shown,
     status_of,
+    store_errors,
     without_signature,
 )
 from earmark.transforms.text import holds_credentials
@@ -194,5 +194,5 @@ def _list_below(pattern: Glob, all_files: bool) -> Iterator[Found]:
 def _stored_below(beginning: str) -> Iterator[Stored]:
     try:
         yield from list_below(beginning)
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         raise ListingError(f"{shown(beginning)} cannot be listed: {reason(error)}") from error

@@ -32,10 +32,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from earmark.shared import shared
 from earmark.transforms.output.folder import LOCKS, TURN, matching, remove_empty_folders
 from earmark.transforms.storage import (
-    STORE_ERRORS,
     StoreError,
     delete_files,
     exists,
+    ignoring_store_errors,
     is_run_id,
     join,
     local_path,
@@ -121,7 +121,7 @@ def locked(output: str, run_id: str, say: Callable[[str], None] = lambda _: None
         if is_ours:
             beating.join()
         if run_id not in shared(_Locks).left:
-            with suppress(*STORE_ERRORS):
+            with ignoring_store_errors():
                 delete_files([path])
                 if is_ours:  # else another run is about to use them
                     remove_empty_folders(output)
@@ -214,7 +214,7 @@ def _holding_token(path: str, run_id: str) -> Iterator[None]:
         yield
     finally:
         if is_there:
-            with suppress(*STORE_ERRORS):
+            with ignoring_store_errors():
                 delete_files([path])
 
 
@@ -231,7 +231,7 @@ def _is_locked(descriptor: int) -> bool:
 
 def _beat(path: str, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_S):
-        with suppress(*STORE_ERRORS):  # a store may fail now and then; the next time is soon
+        with ignoring_store_errors():  # a store may fail now and then; the next time is soon
             is_left = run_id in shared(_Locks).left
             if exists(path) and not is_left:  # else another has taken over
                 _renew(path, run_id)
@@ -330,7 +330,7 @@ def _is_renewed(lock: Lock, path: str) -> bool:
 
 def _changed_s(path: str) -> float:
     """When a file was written, by the filesystem's clock; 0 if it has been deleted."""
-    with suppress(*STORE_ERRORS):
+    with ignoring_store_errors():
         if local_path(path) is not None:
             return os.stat(path).st_mtime
         return store_of(path).look(path).changed_s

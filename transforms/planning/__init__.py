@@ -7,17 +7,14 @@ from earmark.transforms.planning.moves import (
     find_moves,
     move_rows,
     note_moves,
-    parse_root,
 )
-from earmark.transforms.planning.notifications import Kafka, PubSub, ReadNotifications, parse_source
+from earmark.transforms.planning.notifications import ReadNotifications
 from earmark.transforms.planning.plan import Plan, PlanError, Planned, Retry
 from earmark.transforms.planning.plan_files import ReadPlan, write_plan
-from earmark.transforms.planning.watching import FAILED_LOOKS, Planner, WatchAudio
+from earmark.transforms.planning.watching import Planner, WatchAudio, failed_looks
 
 __all__ = [
-    "FAILED_LOOKS",
     "SAMPLES",
-    "Kafka",
     "Kind",
     "Move",
     "MoveError",
@@ -25,17 +22,15 @@ __all__ = [
     "PlanError",
     "Planned",
     "Planner",
-    "PubSub",
     "ReadNotifications",
     "ReadPlan",
     "Retry",
     "WatchAudio",
+    "failed_looks",
     "find_moves",
     "kinds_of",
     "move_rows",
     "note_moves",
-    "parse_root",
-    "parse_source",
     "samples_first",
     "write_plan",
 ]

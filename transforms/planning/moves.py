@@ -13,14 +13,13 @@ from earmark.transforms.output import Known, relocate
 from earmark.transforms.planning.plan import Plan
 from earmark.transforms.settings import Settings
 from earmark.transforms.storage import (
-    UNUSABLE_ERRORS,
-    absolute,
     local_path,
-    local_uri,
     look_up,
     open_file,
+    parse_root,
     relative_path,
     shown,
+    unusable_errors,
 )
 
 LEAST_BYTES = 1000
@@ -69,20 +68,6 @@ def find_moves(plan: Plan) -> list[Move]:
         groups.setdefault((old_root, new_root), _Group(rest[:-1])).add(known, new, rest)
     moves = [_move(plan, *roots, group) for roots, group in groups.items()]
     return sorted(filter(None, moves), key=lambda move: (-move.objects, move))
-
-
-def parse_root(text: str) -> list[tuple[str, str]]:
-    """The roots that a text OLD=NEW may name, as URIs; several if paths contain the sign.
-
-    Raises:
-      ValueError: it names none.
-    """
-    places = [index for index, sign in enumerate(text) if sign == "="]
-    roots = [(text[:place], text[place + 1 :]) for place in places]
-    found = [(_root(old), _root(new)) for old, new in roots if old and new]
-    if not found:
-        raise ValueError("is written OLD=NEW, such as /media/card1=/media/card2")
-    return found
 
 
 def note_moves(plan: Plan, roots: Sequence[str]) -> list[tuple[str, str]]:
@@ -156,11 +141,6 @@ def _meant(plan: Plan, text: str) -> tuple[str, str] | None:
     raise MoveError(f"no clip is known under {shown(pairs[0][0])}")
 
 
-def _root(text: str) -> str:
-    path = local_path(text)
-    return (text if path is None else local_uri(absolute(path))).rstrip("/") or "/"
-
-
 def _is_below(uri: str, root: str) -> bool:
     return uri == root or (
         uri.startswith(root) and uri[len(root.rstrip("/")) :].startswith(("/", "!/"))
@@ -227,7 +207,7 @@ def _differ(known: str, new: str) -> bool:
         return False
     try:
         return _parts(known, old.size_bytes) != _parts(new, old.size_bytes)
-    except UNUSABLE_ERRORS:
+    except unusable_errors():
         return False
 
 

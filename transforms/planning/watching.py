@@ -28,7 +28,7 @@ from earmark.transforms.listing import list_audio, list_meant
 from earmark.transforms.output import provenance_of, read_history, without_own_files
 from earmark.transforms.planning.plan import Plan, Retry, new_plan
 from earmark.transforms.settings import Settings
-from earmark.transforms.storage import STORE_ERRORS, ListingError, find, reason, shown
+from earmark.transforms.storage import ListingError, find, reason, shown, store_errors
 from earmark.transforms.workers import marking
 
 AT_MOST = 20_000
@@ -38,7 +38,6 @@ PATIENCE_S = 3600.0
 """How long it is tried to look up what a stream was notified of."""
 
 _LOOK_UP_THREADS = 16
-FAILED_LOOKS: tuple[type[Exception], ...] = (*STORE_ERRORS, ListingError)
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +99,11 @@ class Planner:
         """See what has rows; raises as `look`."""
         output, known = self._settings.output, self._files_read
         self.plan.note(read_history(output, self._provenance, known=known))
+
+
+def failed_looks() -> tuple[type[Exception], ...]:
+    """What a look raises that may succeed another time."""
+    return store_errors(ListingError)
 
 
 class Missed(NamedTuple):
@@ -233,7 +237,7 @@ class _LookFn(beam.DoFn):  # type: ignore[misc]
                 found = self._look_up(under_way, notified)
             else:
                 found = self._list(under_way, is_listed)
-        except FAILED_LOOKS as error:
+        except failed_looks() as error:
             Metrics.counter(WatchAudio, "failed_looks").inc()
             _log.warning(
                 "looking for new recordings failed, and will be tried again: %s", reason(error)

@@ -1,11 +1,14 @@
-"""Paths, URIs and object stores: looking objects up, reading them, and writing files whole."""
+"""Paths, URIs and object stores: looking objects up, reading them, and writing files whole.
 
+What needs Beam is in beam_files and beam_filesystems, which are imported when a URI needs them.
+"""
+
+from earmark.transforms.errors import store_errors
 from earmark.transforms.storage.checking import (
     check_known,
     check_reachable,
     check_store,
 )
-from earmark.transforms.storage.clients import use_options
 from earmark.transforms.storage.lookup import (
     find,
     local_object,
@@ -25,6 +28,7 @@ from earmark.transforms.storage.paths import (
     local_path,
     local_uri,
     normal_path,
+    parse_root,
     relative_path,
     scheme,
     shown,
@@ -42,12 +46,12 @@ from earmark.transforms.storage.run_names import (
 )
 from earmark.transforms.storage.signed_urls import without_signature
 from earmark.transforms.storage.stored import (
-    STORE_ERRORS,
-    UNUSABLE_ERRORS,
     Stored,
     StoreError,
+    ignoring_store_errors,
     is_same_version,
     reason,
+    unusable_errors,
 )
 from earmark.transforms.storage.stores import (
     exists,
@@ -74,9 +78,7 @@ __all__ = [
     "ROUND",
     "RUN_ID",
     "STAGING_PREFIX",
-    "STORE_ERRORS",
     "TABLE_FILE",
-    "UNUSABLE_ERRORS",
     "ListingError",
     "StoreError",
     "Stored",
@@ -90,6 +92,7 @@ __all__ = [
     "fetched",
     "file_kind",
     "find",
+    "ignoring_store_errors",
     "is_round",
     "is_run_id",
     "is_same_version",
@@ -105,6 +108,7 @@ __all__ = [
     "move_whole",
     "normal_path",
     "open_file",
+    "parse_root",
     "persisting",
     "read_small",
     "read_uri",
@@ -115,11 +119,12 @@ __all__ = [
     "scheme",
     "shown",
     "status_of",
+    "store_errors",
     "store_of",
     "sync",
     "temporary_copy",
     "trouble_with",
-    "use_options",
+    "unusable_errors",
     "without_signature",
     "write_whole",
 ]

@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
 
 from earmark.transforms.elements import ByteRange
-from earmark.transforms.storage.clients import beam_filesystem
+from earmark.transforms.storage.beam_filesystems import beam_filesystem
 from earmark.transforms.storage.retrying import retrying
 from earmark.transforms.storage.stored import READ_BYTES, Reading, Stored, StoreError
 from earmark.transforms.storage.telling import told

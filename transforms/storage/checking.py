@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from apache_beam.io.filesystem import FileSystem
-
 from earmark.transforms.storage.clients import SCHEMES, is_object_store, probe, root_of
 from earmark.transforms.storage.paths import ListingError, is_web, local_path, scheme, shown
-from earmark.transforms.storage.stored import UNUSABLE_ERRORS, reason
+from earmark.transforms.storage.stored import reason, unusable_errors
 from earmark.transforms.text import holds_credentials
 
 _EXTRAS = {
@@ -46,15 +44,11 @@ def check_known(uri: str) -> None:
     module, extra = _EXTRAS.get(name, ("", ""))
     if module and not _is_installed(module):
         raise ListingError(f"{shown(uri)}: {name}:// needs an extra: pip install '{extra}'")
-    known = {*SCHEMES, *(each.scheme() for each in FileSystem.get_all_subclasses())}
-    if name not in known:
-        there = ", ".join(f"{each}://" for each in sorted({*_EXTRAS, *known} - _NO_STORES))
+    if name not in SCHEMES and name not in (others := _schemes_of_beam()):
+        there = ", ".join(f"{each}://" for each in sorted({*_EXTRAS, *SCHEMES, *others}))
         raise ListingError(
             f"{shown(uri)}: no filesystem is known for it; known are paths, file:///, {there}"
         )
-
-
-_NO_STORES = {None, "earmark-options"}
 
 
 def check_reachable(uri: str) -> None:
@@ -67,7 +61,7 @@ def check_reachable(uri: str) -> None:
     try:
         if is_object_store(root):
             probe(root)
-    except UNUSABLE_ERRORS as error:
+    except unusable_errors() as error:
         raise ListingError(f"{shown(uri)}: {reason(error)}") from error
 
 
@@ -75,6 +69,12 @@ def check_server(uri: str) -> None:
     """Ask a web server once whether it is there, if the URI is of one; raises as the above does."""
     if is_web(uri):
         check_reachable(uri)
+
+
+def _schemes_of_beam() -> set[str]:
+    from earmark.transforms.storage.beam_filesystems import beam_schemes
+
+    return beam_schemes()
 
 
 def _is_installed(module: str) -> bool:

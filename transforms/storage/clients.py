@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 from urllib.parse import quote, unquote, urlsplit
 
-from apache_beam.io.filesystem import FileSystem
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.io.localfilesystem import LocalFileSystem
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, S3Options
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
@@ -31,12 +27,6 @@ ANSWER_S = 5.0
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _WAITS: dict[str, str] = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "12h"}
 """A request lasts until its answer's last byte; of that, only standstill is a fault."""
-
-
-def use_options(options: PipelineOptions) -> None:
-    """Have stores, and Beam's own filesystems, go by Beam's options from now on."""
-    FileSystems.set_options(options)
-    forget_clients()
 
 
 def forget_clients() -> None:
@@ -205,7 +195,9 @@ def boto_client() -> tuple[Any, Any]:
 
 def _s3_flags() -> dict[str, Any]:
     """What Beam's options say of S3, as boto3 takes it."""
-    said = _beam_options().view_as(S3Options)
+    from earmark.transforms.storage.beam_filesystems import s3_options
+
+    said = s3_options()
     given = {
         "aws_access_key_id": said.s3_access_key_id,
         "aws_secret_access_key": said.s3_secret_access_key,
@@ -253,11 +245,13 @@ def _google_credentials() -> Any:
     from google.auth import impersonated_credentials
     from google.auth.exceptions import DefaultCredentialsError
 
+    from earmark.transforms.storage.beam_filesystems import google_options
+
     try:
         own, _ = google.auth.default(scopes=[_SCOPE])
     except DefaultCredentialsError:
         return None
-    accounts = _beam_options().view_as(GoogleCloudOptions).impersonate_service_account
+    accounts = google_options().impersonate_service_account
     if not accounts:
         return own
     *delegates, target = accounts.split(",")
@@ -309,35 +303,3 @@ def _manners(is_patient: bool, endpoint: str = "", verify: Any = None) -> dict[s
     options["timeout"] = f"{round(ANSWER_S * 1000)}ms"
     once = {"max_retries": 0, "retry_timeout": timedelta(seconds=ANSWER_S)}
     return {"client_options": options, "retry_config": once}
-
-
-class _AskedForOptions(LocalFileSystem):  # type: ignore[misc]
-    """Has Beam tell its options, which each plugin is given, in workers, too; no filesystem."""
-
-    SCHEME = "earmark-options"
-
-    @classmethod
-    def scheme(cls) -> str:
-        return cls.SCHEME
-
-    def __init__(self, pipeline_options: PipelineOptions | None) -> None:
-        super().__init__(pipeline_options)
-        self.options = pipeline_options
-
-
-def beam_filesystem(uri: str) -> FileSystem:
-    """Beam's filesystem for a URI; some can do nothing without options.
-
-    Raises:
-      ValueError: there is none.
-    """
-    _beam_options()
-    return FileSystems.get_filesystem(uri)
-
-
-def _beam_options() -> PipelineOptions:
-    told = FileSystems.get_filesystem(f"{_AskedForOptions.SCHEME}://").options
-    if isinstance(told, PipelineOptions):
-        return told
-    FileSystems.set_options(PipelineOptions([]))
-    return PipelineOptions([])

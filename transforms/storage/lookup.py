@@ -9,7 +9,7 @@ from earmark.transforms.elements import AudioObject
 from earmark.transforms.storage.checking import check_server
 from earmark.transforms.storage.paths import ListingError, local_path, local_uri, shown
 from earmark.transforms.storage.signed_urls import EXPIRED, has_expired, without_signature
-from earmark.transforms.storage.stored import UNUSABLE_ERRORS, Stored, is_missing, reason
+from earmark.transforms.storage.stored import Stored, is_missing, reason, unusable_errors
 from earmark.transforms.storage.stores import store_of
 from earmark.transforms.text import holds_credentials, masked
 
@@ -25,7 +25,7 @@ def look_up(uri: str) -> AudioObject:
     try:
         check_server(uri)
         return remote_object(store_of(uri).look(uri))._replace(address=address)
-    except UNUSABLE_ERRORS:
+    except unusable_errors():
         return AudioObject(key, None, "", address)
 
 
@@ -58,7 +58,7 @@ def _remote_trouble(uri: str) -> str:
         store_of(uri).look(uri)
     except ListingError as error:
         return str(error).removeprefix(f"{shown(uri)}: ")
-    except UNUSABLE_ERRORS as error:
+    except unusable_errors() as error:
         if not is_missing(error):
             return f"cannot be read: {reason(error)}"
     return "does not exist, or cannot be read"
@@ -68,7 +68,7 @@ def _is_missing(uri: str) -> bool:
     path = local_path(uri)
     try:
         _ = store_of(uri).look(uri) if path is None else os.lstat(path)
-    except UNUSABLE_ERRORS as error:
+    except unusable_errors() as error:
         return is_missing(error)
     return False
 

@@ -96,6 +96,25 @@ def _quoted(root: str) -> str:
     return root if root.startswith("file:") else f"file://{quote(root)}"
 
 
+def parse_root(text: str) -> list[tuple[str, str]]:
+    """The roots that a text OLD=NEW may name, as URIs; several if paths contain the sign.
+
+    Raises:
+      ValueError: it names none.
+    """
+    places = [index for index, sign in enumerate(text) if sign == "="]
+    roots = [(text[:place], text[place + 1 :]) for place in places]
+    found = [(_root(old), _root(new)) for old, new in roots if old and new]
+    if not found:
+        raise ValueError("is written OLD=NEW, such as /media/card1=/media/card2")
+    return found
+
+
+def _root(text: str) -> str:
+    path = local_path(text)
+    return (text if path is None else local_uri(absolute(path))).rstrip("/") or "/"
+
+
 def is_web(uri: str) -> bool:
     """Whether a URI is of a file on a web server, where there are no folders to be listed."""
     return scheme(uri) in ("http", "https")

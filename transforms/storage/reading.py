@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from earmark.transforms.elements import ByteRange
-from earmark.transforms.errors import ReadError
+from earmark.transforms.errors import ReadError, store_errors
 from earmark.transforms.storage.checking import check_known, check_reachable, check_server
 from earmark.transforms.storage.paths import ListingError, local_path, shown
 from earmark.transforms.storage.signed_urls import without_signature
-from earmark.transforms.storage.stored import STORE_ERRORS, Reading, is_same_version, reason
+from earmark.transforms.storage.stored import Reading, is_same_version, reason
 from earmark.transforms.storage.stores import store_of
 from earmark.transforms.storage.temporary_copies import TemporaryCopy, temporary_copy
 from earmark.transforms.text import holds_credentials
@@ -35,7 +35,7 @@ def read_uri(uri: str) -> bytes:
             return Path(copy.name).read_bytes()
     except ReadError as error:
         raise OSError(str(error)) from error
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         raise OSError(reason(error)) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -92,11 +93,18 @@ class Reading(NamedTuple):
     chunks: Iterator[bytes]
 
 
-STORE_ERRORS: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, *store_errors())
-"""What reading and writing objects raises."""
+def unusable_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What reading and writing objects raises, what a URI that no store can take, and others."""
+    return store_errors(ValueError, *others)
 
-UNUSABLE_ERRORS: tuple[type[Exception], ...] = (*STORE_ERRORS, ValueError)
-"""The same, and what a URI raises that no store can take."""
+
+@contextmanager
+def ignoring_store_errors() -> Iterator[None]:
+    """Go on where reading or writing an object fails."""
+    try:
+        yield
+    except store_errors():
+        pass
 
 
 def is_missing(error: BaseException) -> bool:

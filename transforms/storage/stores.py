@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import BinaryIO, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, Union
 
 from tenacity import Retrying
 
-from earmark.transforms.storage.beam_files import BeamFiles
+from earmark.transforms.errors import store_errors
 from earmark.transforms.storage.clients import is_object_store
 from earmark.transforms.storage.object_stores import ObjectStores
 from earmark.transforms.storage.paths import local_path, scheme
 from earmark.transforms.storage.retrying import TRIES, retrying
-from earmark.transforms.storage.stored import STORE_ERRORS, Stored
+from earmark.transforms.storage.stored import Stored
 from earmark.transforms.storage.telling import OddNameError
 
-Store: TypeAlias = ObjectStores | BeamFiles
+if TYPE_CHECKING:
+    from earmark.transforms.storage.beam_files import BeamFiles
+
+Store: TypeAlias = Union[ObjectStores, "BeamFiles"]
 """What reads and writes objects by URIs; its methods raise as `store_of(uri).look` does."""
 
 
@@ -33,7 +37,7 @@ def store_of(uri: str) -> Store:
       StoreError: the store cannot be reached, or refuses.
       ValueError: no filesystem is known for it.
     """
-    return _OBJECTS if is_object_store(uri) else _BEAM
+    return _OBJECTS if is_object_store(uri) else _beam_files()
 
 
 def exists(path: str) -> bool:
@@ -58,7 +62,7 @@ def list_below(beginning: str) -> Iterator[Stored]:
         if scheme(beginning) not in ("s3", "gs"):
             raise
         # these list by names, so what has come is known
-        for each in _BEAM.list_below(beginning):
+        for each in _beam_files().list_below(beginning):
             if last is None or each.uri > last.uri:
                 yield each
 
@@ -76,7 +80,15 @@ def persisting(path: str) -> Retrying:
     again finds nothing. What fails on this machine is not tried again.
     """
     tries = 1 if local_path(path) is not None else TRIES
-    return retrying(lambda error: isinstance(error, STORE_ERRORS), tries)
+    return retrying(lambda error: isinstance(error, store_errors()), tries)
 
 
-_OBJECTS, _BEAM = ObjectStores(), BeamFiles()
+_OBJECTS = ObjectStores()
+
+
+@cache
+def _beam_files() -> BeamFiles:
+    """Made when a URI needs it: Beam takes a second to import."""
+    from earmark.transforms.storage.beam_files import BeamFiles
+
+    return BeamFiles()

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from obstore.exceptions import BaseError, InvalidPathError
 
+from earmark.transforms.errors import store_errors
 from earmark.transforms.storage.signed_urls import refusal, without_signature
-from earmark.transforms.storage.stored import STORE_ERRORS, StoreError, is_missing, reason
+from earmark.transforms.storage.stored import StoreError, is_missing, reason
 from earmark.transforms.text import printable
 
 
@@ -28,15 +29,12 @@ def told(uri: str) -> Iterator[None]:
         raise
     except InvalidPathError as error:
         raise OddNameError(_line(error)) from error
-    except _ERRORS as error:
+    except store_errors(BaseError) as error:
         if is_missing(error):
             raise FileNotFoundError(_line(error)) from error
         failed = StoreError(refusal(uri, _line(error)))
         failed.uri = named
         raise failed from error
-
-
-_ERRORS: tuple[type[Exception], ...] = (BaseError, *STORE_ERRORS)
 
 
 def _line(error: Exception) -> str:

@@ -109,7 +109,7 @@ def move_whole(source: str, target: str, names: Iterable[str]) -> None:
 
     Raises:
       FileNotFoundError: a file is in neither folder.
-      STORE_ERRORS: one cannot be moved.
+      store_errors(): one cannot be moved.
     """
     make_folder(target)
     move = _move_locally if local_path(target) is not None else _move_remotely

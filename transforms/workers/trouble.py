@@ -6,12 +6,11 @@ with a traceback in it. The mark is found in any of these.
 
 from __future__ import annotations
 
-import http.client
 import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any, TypeVar, cast
 
 from earmark.transforms.errors import ExpectedError, store_errors
@@ -66,11 +65,5 @@ def told_by_worker(text: str) -> str | None:
 def _marked() -> Iterator[None]:
     try:
         yield
-    except _expected() as error:
+    except store_errors(ExpectedError) as error:
         raise WorkerError.of(error) from error
-
-
-@lru_cache(maxsize=1)
-def _expected() -> tuple[type[Exception], ...]:
-    """Found when they are needed: stores' libraries take long to import."""
-    return (ExpectedError, OSError, http.client.HTTPException, *store_errors())

@@ -24,11 +24,11 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from earmark.pipelines.engines.dataflow import DataflowEngine
 from earmark.pipelines.engines.remote import DealToWorkers
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.options import CLASSIFY, parse
 from earmark.pipelines.runs import Run, prepare
 from earmark.pipelines.runs.graph import ClassifyRound, ClassifyStream
 from earmark.transforms.elements import Listed
-from earmark.transforms.storage import use_options
+from earmark.transforms.storage.beam_filesystems import use_options
 
 apiclient = pytest.importorskip(
     "apache_beam.runners.dataflow.internal.apiclient", reason="earmark[gcp] is not installed"

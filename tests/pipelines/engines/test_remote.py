@@ -16,7 +16,7 @@ from earmark.pipelines.engines.flink import FlinkEngine
 from earmark.pipelines.engines.remote import RemoteEngine
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import Interrupts
-from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.options import CLASSIFY, parse
 
 
 @pytest.fixture(autouse=True)

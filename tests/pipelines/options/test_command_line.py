@@ -11,7 +11,7 @@ import pytest
 
 from earmark.pipelines.cli import main
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options.command_line import CLASSIFY, EMBED, parse
+from earmark.pipelines.options import CLASSIFY, EMBED, parse
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.options import CLASSIFY, parse
 from earmark.pipelines.options.config_files import LARGEST_BYTES, read_config
 
 HUSH = "hush-hush"

@@ -11,7 +11,7 @@ import pytest
 from earmark.models.builtin.synthesis import LABELS
 from earmark.models.running import Kernels
 from earmark.models.scores import ModelOptions
-from earmark.pipelines.options.command_line import EMBED
+from earmark.pipelines.options import EMBED
 from earmark.pipelines.options.model import ClassifyKeywords, ClassifyOptions, EmbedKeywords, told
 from earmark.pipelines.runs import configure
 from earmark.transforms.output import provenance_of

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import (
 
 from earmark.pipelines.cli import main
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options.command_line import CLASSIFY, parse
+from earmark.pipelines.options import CLASSIFY, parse
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from apache_beam.typehints.schemas import named_tuple_from_schema
 
 from earmark.pipelines.engines import kafka
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options.command_line import CLASSIFY, parse
-from earmark.transforms.planning.notifications import Kafka, consumer_config
+from earmark.pipelines.options import CLASSIFY, parse
+from earmark.transforms.planning.notifications import consumer_config
+from earmark.transforms.sources import Kafka
 
 KAFKA, PUBSUB = "kafka://localhost:9092/audio", "pubsub://project/new-audio"
 SERVICE = "sdks:java:io:expansion-service:shadowJar"

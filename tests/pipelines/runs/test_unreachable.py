@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture(params=["refused", "silent"])
 def endpoint(request, monkeypatch) -> Iterator[str]:
     """Where nothing listens, or somebody who takes connections and never answers."""
+    clients.forget_clients()
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         if request.param == "silent":

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -427,3 +428,24 @@ def test_a_decoder_process_imports_no_beam():
         "import sys, earmark.transforms.decoding.process\nsys.exit('apache_beam' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_process_that_was_started_beforehand_decodes_the_first_recording(tmp_path):
+    path = recording(tmp_path / "a.wav")
+    with closing(DecoderPool()) as pool:
+        pool.start()
+        pool.start()
+        [started] = pool._all
+        assert decode(pool, path)[0] == decode_here(path)[0]
+        assert pool._all == {started}
+
+
+def test_a_process_that_dies_before_the_first_recording_is_replaced(tmp_path):
+    path = recording(tmp_path / "a.wav")
+    with closing(DecoderPool()) as pool:
+        pool.start()
+        [started] = pool._all
+        started._process.kill()
+        started._process.wait()
+        assert decode(pool, path)[0] == decode_here(path)[0]
+        assert started not in pool._all

@@ -15,9 +15,9 @@ from earmark.transforms.planning import (
     find_moves,
     moves,
     note_moves,
-    parse_root,
 )
 from earmark.transforms.planning.plan import Plan, new_plan
+from earmark.transforms.storage import parse_root
 
 NAMES = [f"{site}/2024052{day}_100000.WAV" for site in ("north", "south") for day in range(5)]
 

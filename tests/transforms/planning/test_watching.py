@@ -359,7 +359,7 @@ def test_a_failed_listing_does_not_count_as_one(tmp_path, rows, monkeypatch):
     stream.write("a.wav")
     with monkeypatch.context() as patched:
         patched.setattr(watching, "list_audio", lambda *_, **__: iter([1 / 0]))
-        patched.setattr(watching, "FAILED_LOOKS", (ZeroDivisionError,))
+        patched.setattr(watching, "failed_looks", lambda: (ZeroDivisionError,))
         assert stream.tick(3) == []
     assert stream.tick() == []
     assert stream.names() == ["a.wav"]

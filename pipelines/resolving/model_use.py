@@ -16,7 +16,7 @@ from earmark.models.places import PlaceModel, load_places
 from earmark.models.running import Kernels
 from earmark.models.scores import DEFAULT_MIN_SCORE, ModelOptions, score_thresholds
 from earmark.models.sources import LARGEST_BYTES, ModelSource, places_of, resolve
-from earmark.pipelines.options.resolving import filled
+from earmark.pipelines.resolving.values import filled
 from earmark.transforms.errors import ExpectedError
 from earmark.transforms.storage import ListingError, check_store, read_small, read_uri
 from earmark.transforms.workers import marking

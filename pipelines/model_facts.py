@@ -14,7 +14,8 @@ from earmark.models.errors import ModelError
 from earmark.models.metadata import InputMetadata, OutputMetadata
 from earmark.models.scores import Head
 from earmark.pipelines.console import plain
-from earmark.pipelines.options import ClassifyOptions, ModelLoader, find_model, with_known_use
+from earmark.pipelines.options import ClassifyOptions
+from earmark.pipelines.resolving import ModelLoader, find_model, with_known_use
 from earmark.transforms.text import printable
 
 _LABELS_SHOWN = 20

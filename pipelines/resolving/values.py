@@ -12,9 +12,9 @@ from earmark.models.errors import ModelError
 from earmark.models.metadata import CalibrationMetadata
 from earmark.models.scores import parse_label_list, parse_thresholds
 from earmark.pipelines.errors import UsageError
-from earmark.pipelines.options.model import OWN_PLACE, ClassifyOptions, told
+from earmark.pipelines.options import OWN_PLACE, ClassifyOptions, told
 from earmark.transforms.elements import Place
-from earmark.transforms.storage import UNUSABLE_ERRORS, ListingError, read_small, reason, shown
+from earmark.transforms.storage import ListingError, read_small, reason, shown, unusable_errors
 
 _T = TypeVar("_T")
 
@@ -92,7 +92,7 @@ def read_text(option: str, path: str) -> str:
         raise UsageError(f"--{option} {shown(path)}: not UTF-8 text") from error
     except ListingError as error:
         raise UsageError(f"--{option} {error}") from error
-    except UNUSABLE_ERRORS as error:
+    except unusable_errors() as error:
         said = error.strerror if isinstance(error, OSError) else None
         raise UsageError(f"--{option} {shown(path)}: {said or reason(error)}") from error
 
