@@ -1,7 +1,7 @@
-"""FLAC: libsndfile decodes it up to the first damage, and libav goes on behind that.
+"""FLAC: libFLAC or libsndfile decodes it up to the first damage, and libav goes on behind that.
 
 Each frame of FLAC says which samples it has (RFC 9639, 9.1.5), and its checksum whether it is good.
-So both libraries, wherever they begin to read, give the same samples in the same places.
+So all libraries, wherever they begin to read, give the same samples in the same places.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.formats import Format
 from earmark.transforms.audio.libav_decoder import open_libav
+from earmark.transforms.audio.libflac_decoder import LibflacDecoder
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder
 from earmark.transforms.elements import Silence
 from earmark.transforms.errors import AudioError, DamagedError, TruncatedError
@@ -39,19 +40,20 @@ class FlacDecoder:
     ) -> None:
         self._content, self._format, self._declared = content, format_, declared
         self._sound = sound
+        self._fast = LibflacDecoder(content, sound.header.channels, sound.samples)
         self.header = sound.header
         self.can_seek = sound.can_seek
 
     @property
     def position(self) -> int:
-        """How much of the file libsndfile has read."""
-        return self._sound.position
+        """How much of the file has been read."""
+        return max(self._sound.position, self._content.start + self._fast.position)
 
     def chunks(self, wanted: int, start: int = 0) -> _Chunks:
         """Yields float32 [n, channels] in [-1, 1], n as it comes, and silence for damage.
 
         Args:
-          wanted: n of most chunks behind damage.
+          wanted: n of most chunks.
           start: the sample to begin with; not 0 only where can_seek.
 
         Raises:
@@ -61,11 +63,25 @@ class FlacDecoder:
         """
         reached = start
         try:
-            for chunk in self._sound.chunks(wanted, start):
+            for chunk in self._up_to_damage(wanted, start):
                 reached += len(chunk)
                 yield chunk
         except (DamagedError, TruncatedError) as trouble:
             yield from self._behind(trouble, reached, wanted)
+
+    def _up_to_damage(self, wanted: int, start: int) -> Iterator[NDArray[np.float32]]:
+        """Yields what libFLAC decodes, and from where it can't, what libsndfile does."""
+        reached = start
+        for chunk in self._fast.chunks(wanted, start):
+            reached += len(chunk)
+            yield chunk
+        if start < self._sound.samples <= reached:
+            self._sound.declared.check_end(reached, reached, self.header.sample_rate_hz)
+        else:
+            skipped = reached - start
+            for chunk in self._sound.chunks(wanted, start):
+                yield chunk[skipped:]
+                skipped = max(0, skipped - len(chunk))
 
     def _behind(self, trouble: AudioError, reached: int, wanted: int) -> _Chunks:
         with ExitStack() as stack:
