@@ -61,6 +61,8 @@ class AudioClassifier:
       labels: the labels of the classes, `class 17` for one without a label.
       embedding_size: how many values an embedding has; None where none were asked for.
       runs: a description of how the model is run, and why so.
+      together: how many frames, of any recordings, are best scored at once; 1 where the last bits
+        of a frame's scores depend on the frames beside it.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class AudioClassifier:
         self.labels = tuple(label for head in self.heads for label in head.labels)
         self.classes = len(self.labels)
         self._scorer, self.runs = fastest_scorer(model, self.interface, wanted, options.kernels)
+        self.together = self._scorer.together
 
     def __repr__(self) -> str:
         gives = f"{self.classes} classes" if self.heads else f"{self.embedding_size} values"

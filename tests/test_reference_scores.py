@@ -43,7 +43,7 @@ def test_clear_top_labels_are_the_task_librarys(shared, yamnet, name):
     grid = FrameGrid(yamnet.sample_rate_hz, yamnet.frame_samples, yamnet.frame_samples)
     span = Span(AudioObject(str(shared / "audio" / name), None, ""))
     scores = np.concatenate(
-        [score_block(block, yamnet).scores for block in decode_frames(span, Decoding(grid))]
+        [score_block(block, yamnet).scores for block in decode_frames([span], Decoding(grid))]
     )
     assert scores.shape == expected.shape
     ranked = np.sort(expected, axis=1)

@@ -428,7 +428,7 @@ class Detections:
 
     Times follow from the frames; they are computed where rows are made, since this crosses the
     shuffle. For that it is pickled packed: in the order of a ScoredClip's, where steps are small,
-    a detection takes one byte or two.
+    a detection takes one byte or two. A few are not worth the time that packing takes.
 
     Attributes:
       frame: int32 [n], the index of the frame in the clip.
@@ -455,13 +455,24 @@ class Detections:
             raw_score,
         )
 
-    def __reduce__(self) -> tuple[Callable[[bytes, int], Detections], tuple[bytes, int]]:
+    def __reduce__(self) -> tuple[Callable[..., Detections], tuple[Any, ...]]:
         counted = (self.frame, self.label_index, self.channel)
-        steps = [np.diff(column, prepend=np.int32(0)) for column in counted]
         scores = [self.score] if self.raw_score is None else [self.score, self.raw_score]
+        if len(self.frame) < _WORTH_PACKING:
+            return _as_they_are, tuple(column.tobytes() for column in (*counted, *scores))
+        steps = [np.diff(column, prepend=np.int32(0)) for column in counted]
         columns = [*steps, *scores]
         packed = zlib.compress(b"".join(column.tobytes() for column in columns))
         return _unpacked, (packed, len(columns))
+
+
+_WORTH_PACKING = 100
+
+
+def _as_they_are(*columns: bytes) -> Detections:
+    frame, label_index, channel = (np.frombuffer(each, np.int32) for each in columns[:3])
+    score, *raw_score = (np.frombuffer(each, np.float32) for each in columns[3:])
+    return Detections(frame, label_index, score, channel, *raw_score)
 
 
 def _unpacked(packed: bytes, columns: int) -> Detections:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -156,3 +157,12 @@ class Settings:
     def labels(self) -> tuple[str, ...]:
         """The labels of all heads, one after another."""
         return all_labels(self.heads)
+
+    @cached_property
+    def classes(self) -> tuple[tuple[str, str, int], ...]:
+        """Each class of all heads, one after another: its label, its head, its column in that."""
+        return tuple(
+            (label, head.name, column)
+            for head in self.heads
+            for column, label in enumerate(head.labels)
+        )

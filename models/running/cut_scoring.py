@@ -19,7 +19,13 @@ _TOLERANCE = 1e-6
 
 
 class CutScorer:
-    """Runs a cut model: a faster `Scorer` with the results of the uncut model."""
+    """Runs a cut model: a faster `Scorer` with the results of the uncut model.
+
+    Attributes:
+      together: see `Scorer`.
+    """
+
+    together = 1
 
     def __init__(self, parts: CutModel, outputs: Sequence[Output], kernels: Kernels) -> None:
         self._front_end = parts.front_end
@@ -65,6 +71,9 @@ def cut_scorer(
         patch = Output(0, log_mel[0].size)
         (patches,) = InterpreterPool(parts.front(), [patch], kernels).run(frames)
         got, expected = scorer.run_patches(patches.reshape(log_mel.shape)), run_whole(frames)
+        alone = joined([scorer.run(frame[None]) for frame in frames])
+        if all(map(np.array_equal, scorer.run(frames), alone)):
+            scorer.together = BATCH
     except FAILURES as error:
         raise CannotCutError(f"its parts cannot be run: {one_line(error)}") from error
     if not np.allclose(log_mel.reshape(patches.shape), patches, rtol=0, atol=_LOG_MEL_TOLERANCE):

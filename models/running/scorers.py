@@ -28,6 +28,10 @@ _TOLERANCE = 1e-4
 class Scorer(Protocol):
     """Runs a model on frames; any number of threads may use one at once."""
 
+    @property
+    def together(self) -> int:
+        """How many frames to run at once; 1 where those beside it change a frame's last bits."""
+
     def run(self, frames: NDArray[np.float32]) -> Outputs:
         """Run the model on frames, float32 [n, values]."""
 
@@ -106,6 +110,11 @@ class BatchScorer:
         self._batch = interface.batch
         self._pool = InterpreterPool(model, outputs, kernels, interface.input_shape)
 
+    @property
+    def together(self) -> int:
+        """How many frames to run at once: see `Scorer`."""
+        return 1 if self.singles is None else self._batch
+
     def run(self, frames: NDArray[np.float32]) -> Outputs:
         """Run the model on frames: see `Scorer`."""
         n = len(frames)
@@ -125,6 +134,8 @@ class StretchScorer:
 
     Frames that follow each other at the model's own hop run together, all others one by one.
     """
+
+    together = 1
 
     def __init__(
         self, model: bytes, interface: Interface, outputs: Sequence[Output], kernels: Kernels

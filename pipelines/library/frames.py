@@ -251,7 +251,7 @@ def _decoded(uri: str, decoding: Decoding) -> Iterator[FrameBlock]:
         span = Span(look_up(anywhere(uri)))
     except UnicodeEncodeError as error:
         raise ReadError(f"{shown(uri)}: no name of a file: {error}") from error
-    for block in decode_frames(span, decoding):
+    for block in decode_frames([span], decoding):
         yield block
         if block.ending is None:
             continue

@@ -105,7 +105,7 @@ def _process(
 ) -> Iterator[tuple[float, bool]]:
     """Process a recording; yields how much of it has been processed, and whether that is all."""
     heard_s = 0.0
-    for block in decode_frames(Span(each), decoding):
+    for block in decode_frames([Span(each)], decoding):
         score_block(block, classifier)
         heard_s += len(block.frames) // block.channels * decoding.grid.hop_s
         ending = block.ending

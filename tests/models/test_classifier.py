@@ -73,6 +73,15 @@ def test_scores_are_the_task_librarys(yamnet: AudioClassifier, shared: Path) -> 
         np.testing.assert_array_equal(scores[name].argmax(1), expected[name].argmax(1), name)
 
 
+def test_frames_taken_together_have_the_bits_that_each_has_alone(yamnet: AudioClassifier) -> None:
+    assert yamnet.together == 16
+    frames = noise(37, yamnet.frame_samples)
+    alone = np.concatenate([yamnet.score(frame[None]) for frame in frames])
+    for together in (2, 5, 16, 37):
+        parts = [yamnet.score(frames[i : i + together]) for i in range(0, 37, together)]
+        assert np.array_equal(np.concatenate(parts), alone)
+
+
 def test_a_real_model_of_other_sizes_and_without_metadata_works(shared: Path) -> None:
     other = AudioClassifier.from_path(shared / "models" / "no_metadata_5360x527.tflite")
     assert (other.frame_samples, other.classes) == (5_360, 527)

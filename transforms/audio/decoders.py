@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
 from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.flac_decoder import FlacDecoder
 from earmark.transforms.audio.formats import Decoder, Format
-from earmark.transforms.audio.joined import JoinedDecoder
-from earmark.transforms.audio.libav_decoder import LibavDecoder, open_libav
-from earmark.transforms.audio.ogg_chains import OggDecoder, open_ogg
 from earmark.transforms.audio.pieces import PiecedDecoder, pieced_decoder
 from earmark.transforms.audio.plain_sound import PlainDecoder, plain_decoder
 from earmark.transforms.audio.sniffing import Sniffed, sniff, sniff_samples
@@ -29,11 +26,16 @@ from earmark.transforms.errors import (
     UnsupportedError,
 )
 
+if TYPE_CHECKING:  # what needs libav is imported where it is used: most wav files do without
+    from earmark.transforms.audio.joined import JoinedDecoder
+    from earmark.transforms.audio.libav_decoder import LibavDecoder
+    from earmark.transforms.audio.ogg_chains import OggDecoder
+
 _Single: TypeAlias = (
-    SoundfileDecoder | FlacDecoder | LibavDecoder | OggDecoder | PiecedDecoder | PlainDecoder
+    "SoundfileDecoder | FlacDecoder | LibavDecoder | OggDecoder | PiecedDecoder | PlainDecoder"
 )
 
-OpenDecoder: TypeAlias = _Single | JoinedDecoder
+OpenDecoder: TypeAlias = "_Single | JoinedDecoder"
 """One library's view of a recording: chunks of about the size wanted, then an AudioError."""
 
 
@@ -42,10 +44,14 @@ def open_decoder(stack: ExitStack, file: BinaryIO, sniffed: Sniffed) -> OpenDeco
     decoder, followed_by = _open_first(stack, file, sniffed)
     content, find = sniffed.content, sniffed.format.find_next
     if followed_by:
+        from earmark.transforms.audio.joined import JoinedDecoder
+
         return JoinedDecoder(
             decoder, lambda: False, lambda: followed_by, partial(_open_later, file)
         )
     if find and isinstance(decoder, FlacDecoder):
+        from earmark.transforms.audio.joined import JoinedDecoder
+
         before = os.fstat(file.fileno()).st_size - content.size
         behind = partial(_behind, find, content, before, decoder)
         is_single = partial(sniffed.format.is_single, content)
@@ -108,8 +114,12 @@ def _open_first(
             return _Opened(_plainest(stack, content, format_, sound), followed_by)
         except AudioError as verdict:
             verdicts.append(verdict)
+    from earmark.transforms.audio.libav_decoder import open_libav
+
     try:
         if format_.decoder is Decoder.OGG_CHAINS:
+            from earmark.transforms.audio.ogg_chains import open_ogg
+
             return _Opened(stack.enter_context(open_ogg(content, format_)), None)
         opened = stack.enter_context(open_libav(content, format_, declared))
         return _Opened(_plainest(stack, content, format_, opened), followed_by)
@@ -133,6 +143,8 @@ def _plainest(
 
 def _open_bitstream(stack: ExitStack, bitstream: Sniffed, format_: Format) -> LibavDecoder:
     """Opens a compressed stream whose bytes stand as samples in a file of another format."""
+    from earmark.transforms.audio.libav_decoder import open_libav
+
     kind = replace(bitstream.format, name=format_.name)
     try:
         return stack.enter_context(open_libav(bitstream.content, kind, DeclaredLength()))

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.formats import Format
-from earmark.transforms.audio.libav_decoder import open_libav
 from earmark.transforms.audio.libflac_decoder import LibflacDecoder
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder
 from earmark.transforms.elements import Silence
@@ -84,6 +83,8 @@ class FlacDecoder:
                 skipped = max(0, skipped - len(chunk))
 
     def _behind(self, trouble: AudioError, reached: int, wanted: int) -> _Chunks:
+        from earmark.transforms.audio.libav_decoder import open_libav
+
         with ExitStack() as stack:
             try:
                 opened = open_libav(self._content, self._format, self._declared)

@@ -7,20 +7,22 @@ where the same comes out here, to the bit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earmark.transforms.audio.declared_length import pcm_sample_bytes
 from earmark.transforms.audio.file_parts import FilePart
-from earmark.transforms.audio.libav_decoder import LibavDecoder
 from earmark.transforms.audio.sniffing import HEAD_BYTES
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder
 from earmark.transforms.elements import PlainSound
 from earmark.transforms.errors import ReadError
 
-Opened: TypeAlias = SoundfileDecoder | LibavDecoder
+if TYPE_CHECKING:
+    from earmark.transforms.audio.libav_decoder import LibavDecoder
+
+Opened: TypeAlias = "SoundfileDecoder | LibavDecoder"
 
 
 def plain_decoder(content: FilePart, opened: Opened) -> PlainDecoder | None:

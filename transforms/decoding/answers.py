@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
 from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
@@ -103,7 +102,7 @@ def _of_ending(ending: Ending) -> list[Any]:
         ],
         ending.samples,
         ending.frames,
-        [*astuple(level)],
+        [*vars(level).values()],
         time and time.isoformat(),
         ending.recorded_at_source,
         ending.place,

@@ -14,9 +14,10 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, Any, TypeVar, cast
+from itertools import islice
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ SKIPPING_SPEED = 20
 START_LIMIT_S = 300.0
 """How long a decoder may take to start; a longer start is not the recording's fault."""
 
-_PIPE_BYTES = 1 << 20  # a block of frames
+_PIPE_BYTES = 1 << 20  # a block of frames, or several short recordings
 _TICK_S = 0.25
 _END_LIMIT_S = 5.0
 _SPARE_S = 60
@@ -89,30 +90,36 @@ class DecoderPool:
         if not self._all:
             self._idle.append(self._started())
 
-    def decode(self, span: Span, path: str, decoding: Decoding) -> Iterator[FrameBlock]:
-        """Decode a span of a recording; errors are reported by the last block.
+    def decode(
+        self, recordings: Sequence[tuple[Span, str]], decoding: Decoding
+    ) -> Iterator[FrameBlock]:
+        """Decode spans of recordings one after another; errors are reported by a span's last block.
 
-        If the decoder itself fails, frames received before that are kept. If it is killed from
-        outside, decoding starts again, and frames already yielded are not repeated.
+        A process is asked for all of them at once, and works on the next while what it has decoded
+        is being used. If the decoder itself fails, frames received before that are kept, and the
+        next span is decoded by another. If it is killed from outside, decoding of the span starts
+        again, and frames already yielded are not repeated.
 
         Args:
-          span: the part of a recording.
-          path: the local file with its content.
-          decoding: how it becomes frames.
+          recordings: parts of recordings, each with the path of the local file with its content.
+          decoding: how they become frames.
 
         Yields:
-          Blocks of frames, then one without frames that holds the Ending.
+          For each span blocks of frames, then one without frames that holds the Ending.
 
         Raises:
           DecoderError: there is a bug in the decoder.
         """
-        decoded = DecodedSpan(span, decoding, _most_s(path))
-        question = DecodeSpan(span, path, decoding)
-        try:
-            yield from self._twice_if_killed(lambda: self._blocks(question, decoded))
-        except AudioError as error:
-            decoded.break_off(error)
-        yield decoded.last_block()
+        left = deque(_Asked.of(span, path, decoding) for span, path in recordings)
+        while left:
+            try:
+                yield from self._twice_if_killed(
+                    lambda alone: self._blocks(left, 1 if alone else len(left))
+                )
+            except AudioError as error:
+                decoded = left.popleft().decoded
+                decoded.break_off(error)
+                yield decoded.last_block()
 
     def length(self, path: str) -> Length:
         """The length of a recording.
@@ -123,7 +130,7 @@ class DecoderPool:
           DecoderError: there is a bug in the decoder.
         """
         try:
-            [length] = self._twice_if_killed(lambda: self._length(path))
+            [length] = self._twice_if_killed(lambda _: self._length(path))
         except AudioError:
             return Length()
         return length
@@ -135,41 +142,31 @@ class DecoderPool:
             while True:
                 self._all.pop().end()
 
-    def _twice_if_killed(self, attempt: Callable[[], Iterator[_Given]]) -> Iterator[_Given]:
+    def _twice_if_killed(self, attempt: Callable[[bool], Iterator[_Given]]) -> Iterator[_Given]:
         """The result of an attempt; of a second one if the first decoder is killed from outside.
 
-        The second attempt runs alone, while no other decoder of this process is working.
+        The second attempt runs alone, while no other decoder of this process is working, and is
+        told so.
         """
         with suppress(KilledError), self._gate.with_others():
-            yield from attempt()
+            yield from attempt(False)
             return
         with self._gate.by_oneself():
             self._end_idle()
-            yield from attempt()
+            yield from attempt(True)
 
-    def _blocks(self, question: DecodeSpan, decoded: DecodedSpan) -> Iterator[FrameBlock]:
-        """Blocks of frames that were not received before."""
-        decoded.begin()
+    def _blocks(self, left: deque[_Asked], count: int) -> Iterator[FrameBlock]:
+        """Blocks of frames that were not received before, of so many spans; takes them off."""
         with self._taken() as process:
-            process.ask(question, skipped_s=question.span.start_s)
-            while not isinstance(answer := process.answer(), Ended):
-                if isinstance(answer, Frames):
-                    decoded_s = decoded.check(answer)
-                    frames = process.frames(answer.shape)
-                    process.has_decoded(decoded_s)
-                    if decoded.is_new(answer):
-                        at, channels = answer.first_frame, answer.channels
-                        yield FrameBlock(question.span, at, frames, channels=channels)
-                elif isinstance(answer, Reached):
-                    decoded.check_reached(answer.seconds)
-                    process.has_decoded(answer.seconds)
-                else:
-                    raise nonsense()
-            decoded.finish(answer.ending)
+            process.ask(*(each.question for each in islice(left, count)))
+            for _ in range(count):
+                yield from _blocks_of(left[0], process)
+                yield left.popleft().decoded.last_block()
 
     def _length(self, path: str) -> Iterator[Length]:
         with self._taken() as process:
             process.ask(FindLength(path))
+            process.begin()
             answer = process.answer()
             if not isinstance(answer, Length):
                 raise nonsense()
@@ -222,6 +219,38 @@ class DecoderPool:
                 process.end()
 
 
+class _Asked(NamedTuple):
+    """A span that is asked for."""
+
+    question: DecodeSpan
+    decoded: DecodedSpan
+
+    @classmethod
+    def of(cls, span: Span, path: str, decoding: Decoding) -> _Asked:
+        decoded = DecodedSpan(span, decoding, _most_s(path))
+        return cls(DecodeSpan(span, path, decoding), decoded)
+
+
+def _blocks_of(asked: _Asked, process: _DecoderProcess) -> Iterator[FrameBlock]:
+    """The blocks of a span that a process decodes now."""
+    span, decoded = asked.question.span, asked.decoded
+    decoded.begin()
+    process.begin(skipped_s=span.start_s)
+    while not isinstance(answer := process.answer(), Ended):
+        if isinstance(answer, Frames):
+            decoded_s = decoded.check(answer)
+            frames = process.frames(answer.shape)
+            process.has_decoded(decoded_s)
+            if decoded.is_new(answer):
+                yield FrameBlock(span, answer.first_frame, frames, channels=answer.channels)
+        elif isinstance(answer, Reached):
+            decoded.check_reached(answer.seconds)
+            process.has_decoded(answer.seconds)
+        else:
+            raise nonsense()
+    decoded.finish(answer.ending)
+
+
 def _most_s(path: str) -> float | None:
     """More seconds than a file can contain, with some margin; None if its size is unknown."""
     with suppress(OSError, ValueError):
@@ -248,7 +277,7 @@ class _DecoderProcess:
         self._questions = cast(IO[bytes], self._process.stdin)
         self._pipe = _PatientPipe(cast(IO[bytes], self._process.stdout))
         self._first_limit_s = self._pipe.limit_s = START_LIMIT_S
-        self._answers = io.BufferedReader(self._pipe)
+        self._answers = io.BufferedReader(self._pipe, _PIPE_BYTES)
         self._is_ready = False
 
     def lives(self) -> bool:
@@ -269,16 +298,19 @@ class _DecoderProcess:
             self.end()
             raise DecoderError(f"a decoder process did not start: {error}\n{said}") from error
 
-    def ask(self, question: Question, skipped_s: int = 0) -> None:
-        """Ask a question; some must be skipped before the first answer to it."""
+    def ask(self, *questions: Question) -> None:
+        """Ask questions, which are answered in their order."""
         if self._complaints.seek(0, os.SEEK_END):
             self._complaints.seek(0)
             self._complaints.truncate()
+        pickled = [pickle.dumps(question, pickle.HIGHEST_PROTOCOL) for question in questions]
+        with suppress(BrokenPipeError):  # it is gone, as will show
+            self._questions.write(b"".join(struct.pack("<I", len(p)) + p for p in pickled))
+
+    def begin(self, skipped_s: int = 0) -> None:
+        """Begin to wait for the answer to the next question; some must be skipped before it."""
         self._pipe.waited_s = 0
         self._first_limit_s = self._pipe.limit_s = LIMIT_S + skipped_s / SKIPPING_SPEED
-        pickled = pickle.dumps(question, pickle.HIGHEST_PROTOCOL)
-        with suppress(BrokenPipeError):  # it is gone, as will show
-            self._questions.write(struct.pack("<I", len(pickled)) + pickled)
 
     def has_decoded(self, seconds: float) -> None:
         """Extend the time limit by the seconds decoded so far."""

@@ -164,6 +164,10 @@ class SpanDecoding:
         self, first: int, frames: NDArray[np.float32]
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yields blocks of those frames of which anything was decoded."""
+        if not self._gaps:
+            self._frames += len(frames) // self.channels
+            yield first, frames
+            return
         each = frames.reshape(self.channels, -1, frames.shape[1])
         for begin, end in _runs(self._has_sound(first, each.shape[1])):
             self._frames += end - begin

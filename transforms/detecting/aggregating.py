@@ -181,12 +181,15 @@ class Tally:
     ) -> None:
         """Add a block; its embeddings, where they are wanted, to those that wait in the spool."""
         self.last = block.span
+        part = self._part(block.span.index)
+        if not len(block.scores):
+            part.merge(Part(ending=block.ending))
+            return
         scored = _all_numbers(block.scores)
         if block.embeddings is not None:
             scored &= _all_numbers(block.embeddings)
         not_scored = ~scored.reshape(block.channels, -1).all(axis=0)
         hits = find_hits(block, settings)
-        part = self._part(block.span.index)
         part.merge(
             Part(
                 [hits] if len(hits.frame) else [],
@@ -386,24 +389,17 @@ def label_summaries(
         order = (detections.channel, detections.frame, detections.label_index)
         detections = detections.take(np.lexsort(order))
     index = detections.label_index
-    labels = settings.labels
-    heads = [head.name for head in settings.heads for _ in head.labels]
-    columns = [column for head in settings.heads for column in range(len(head.labels))]
     begins = run_starts(np.diff(index) != 0, len(index))
     best = each_run(np.maximum, detections.score, begins)
     total = each_run(np.add, detections.score, begins)
     seconds = each_run(np.add, _new_seconds(detections, settings.grid, duration_s), begins)
     counts = np.diff(np.append(begins, len(index)))
+    mean = (total / counts).astype(np.float32)
+    columns = (index[begins], best, mean, seconds)
+    by_score = np.argsort(-best, kind="stable")
     return tuple(
-        LabelSummary(
-            labels[index[begins[i]]],
-            heads[index[begins[i]]],
-            columns[index[begins[i]]],
-            float(best[i]),
-            float(np.float32(total[i] / counts[i])),
-            float(seconds[i]),
-        )
-        for i in np.argsort(-best, kind="stable")
+        LabelSummary(*settings.classes[i], *values)
+        for i, *values in zip(*(column[by_score].tolist() for column in columns), strict=True)
     )
 
 

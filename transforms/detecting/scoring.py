@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import BoundedWindow
+from apache_beam.utils.windowed_value import WindowedValue
 from numpy.typing import NDArray
 
 from earmark.transforms.elements import FrameBlock, FrameScores
+
+_MOST_BLOCKS = 64
+"""So many blocks wait at most to be scored together, since there are some without frames."""
 
 
 class Prediction(Protocol):
@@ -32,6 +37,10 @@ class Prediction(Protocol):
 
 class Classifier(Protocol):
     """What scores frames; models.classifier.AudioClassifier is one."""
+
+    @property
+    def together(self) -> int:
+        """How many frames of several recordings to score at once; 1 where they must not mix."""
 
     def predict(self, frames: NDArray[np.float32]) -> Prediction:
         """Score frames, float32 [n, values]."""
@@ -54,6 +63,8 @@ class ScoreFrames(beam.PTransform):  # type: ignore[misc]
 
 
 class _ScoreFn(beam.DoFn):  # type: ignore[misc]
+    """Scores as many blocks at once as make up the frames that the classifier takes together."""
+
     def __init__(self, load: Callable[[], Classifier]) -> None:
         self._load = load
         self._frames = Metrics.counter(ScoreFrames, "frames")
@@ -61,16 +72,46 @@ class _ScoreFn(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         self._classifier = self._load()
 
-    def process(self, block: FrameBlock) -> Iterator[FrameScores]:
-        self._frames.inc(len(block.frames))
-        yield score_block(block, self._classifier)
+    def start_bundle(self) -> None:
+        self._waiting: list[tuple[FrameBlock, BoundedWindow]] = []
+        self._waiting_frames = 0
+
+    def process(
+        self, block: FrameBlock, window: BoundedWindow = beam.DoFn.WindowParam
+    ) -> Iterator[WindowedValue]:
+        self._waiting.append((block, window))
+        self._waiting_frames += len(block.frames)
+        is_enough = self._waiting_frames >= self._classifier.together
+        if is_enough or len(self._waiting) >= _MOST_BLOCKS:
+            yield from self._score()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        yield from self._score()
+
+    def _score(self) -> Iterator[WindowedValue]:
+        waiting, frames = self._waiting, self._waiting_frames
+        self._waiting, self._waiting_frames = [], 0
+        self._frames.inc(frames)
+        scored = score_blocks([block for block, _ in waiting], self._classifier)
+        for scores, (_, window) in zip(scored, waiting, strict=True):
+            yield WindowedValue(scores, window.max_timestamp(), (window,))
 
 
 def score_block(block: FrameBlock, classifier: Classifier) -> FrameScores:
     """Score the frames of a block, except frames with a sample that is not finite."""
-    heard = np.asarray(np.isfinite(block.frames).all(axis=1))
+    (scored,) = score_blocks([block], classifier)
+    return scored
+
+
+def score_blocks(blocks: Sequence[FrameBlock], classifier: Classifier) -> Iterator[FrameScores]:
+    """Score the frames of blocks all at once: see `score_block`."""
+    if not blocks:
+        return
+    of_blocks = [block.frames for block in blocks if len(block.frames)] or [blocks[0].frames]
+    frames = of_blocks[0] if len(of_blocks) == 1 else np.concatenate(of_blocks)
+    heard = np.asarray(np.isfinite(frames).all(axis=1))
     whole = bool(heard.all())
-    predicted = classifier.predict(block.frames if whole else block.frames[heard])
+    predicted = classifier.predict(frames if whole else frames[heard])
 
     def in_place(values: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         if whole or values is None:
@@ -79,13 +120,19 @@ def score_block(block: FrameBlock, classifier: Classifier) -> FrameScores:
         spread[heard] = values
         return spread
 
-    return FrameScores(
-        block.span,
-        block.first_frame,
-        cast("NDArray[np.float32]", in_place(predicted.scores)),
-        int(np.count_nonzero(~heard.reshape(block.channels, -1).all(axis=0))),
-        block.ending,
-        block.channels,
-        in_place(predicted.raw_scores),
-        in_place(predicted.embeddings),
-    )
+    scores = cast("NDArray[np.float32]", in_place(predicted.scores))
+    raw_scores, embeddings = in_place(predicted.raw_scores), in_place(predicted.embeddings)
+    start = 0
+    for block in blocks:
+        its = slice(start, start + len(block.frames))
+        start = its.stop
+        yield FrameScores(
+            block.span,
+            block.first_frame,
+            scores[its],
+            int(np.count_nonzero(~heard[its].reshape(block.channels, -1).all(axis=0))),
+            block.ending,
+            block.channels,
+            None if raw_scores is None else raw_scores[its],
+            None if embeddings is None else embeddings[its],
+        )

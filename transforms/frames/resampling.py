@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 import soxr
@@ -58,6 +59,9 @@ def resample(
       float32 [any]; in all, round(samples * to_hz / from_hz) samples for the samples from start_s
       on, but of a whole signal at least one.
     """
+    if from_hz == to_hz:
+        yield from _numbers(seconds, start_s)
+        return
     segment = _Segment(from_hz, to_hz, first=start_s == 0)
     upcoming: _Segment | None = None
     boundary_s, second = start_s + SEGMENT_S, max(0, start_s - LEAD_IN_S)
@@ -74,6 +78,15 @@ def resample(
     yield from segment.finish()
     if upcoming:
         yield from upcoming.finish()
+
+
+def _numbers(seconds: Iterable[NDArray[np.float32]], start_s: int) -> Iterator[NDArray[np.float32]]:
+    """A signal that has the rate wanted: what soxr gives, and NaN for what is no number."""
+    seconds = iter(seconds)
+    first = next(seconds, np.zeros(1, np.float32))
+    for chunk in chain([] if start_s else [first], seconds):
+        finite = np.isfinite(chunk)
+        yield chunk if finite.all() else np.where(finite, chunk, np.float32(np.nan))
 
 
 class _Segment:

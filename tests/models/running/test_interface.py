@@ -53,6 +53,7 @@ def test_a_batch_that_is_not_full_is_padded(
     model = layered_model([layer(FIVE, shape=scores_shape)], port([4, SAMPLES]))
     classifier = AudioClassifier(model)
     assert (classifier.interface.batch, classifier.runs) == (4, "in batches of 4 frames")
+    assert classifier.together == 1
     assert_scores(classifier, noise(frames), noise(frames) @ FIVE.T)
 
 
@@ -61,6 +62,7 @@ def test_a_batch_of_any_size_is_used(layered_model, layer, port, frames) -> None
     takes = port([1, SAMPLES], signature=[-1, SAMPLES])
     classifier = AudioClassifier(layered_model([layer(FIVE)], takes))
     assert classifier.runs == "in batches of 16 frames"
+    assert classifier.together == 16
     assert_scores(classifier, noise(frames), noise(frames) @ FIVE.T)
 
 
@@ -165,6 +167,7 @@ def test_a_model_of_any_length_cuts_frames_itself(new_graph, port, window, hop, 
     model = of_any_length(new_graph, port, weights, hop, rank)
     classifier = AudioClassifier(model)
     assert classifier.interface.framing == Framing(window, hop, window)
+    assert classifier.together == 1
     signal = noise(1, window + 40 * hop)[0]
     frames = np.lib.stride_tricks.sliding_window_view(signal, window)[::hop]
     assert len(frames) == 41

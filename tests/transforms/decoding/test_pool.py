@@ -17,7 +17,7 @@ import soundfile as sf
 from earmark.transforms.decoding import pool as decoder_pool
 from earmark.transforms.decoding.pool import DecoderError, DecoderPool
 from earmark.transforms.decoding.spans import SpanDecoding
-from earmark.transforms.elements import AudioObject, Ending, Span
+from earmark.transforms.elements import AudioObject, Ending, FrameBlock, Span
 from earmark.transforms.errors import PASSING_REASONS
 from earmark.transforms.settings import ChannelUse, Decoding, FrameGrid
 
@@ -45,7 +45,7 @@ def decode(
 ) -> tuple[list[tuple[int, bytes]], Ending]:
     """The first frame of each block and its bytes, and the ending."""
     span = span or Span(AudioObject(str(path), 1, "v"))
-    *blocks, last = pool.decode(span, str(path), Decoding(grid))
+    *blocks, last = pool.decode([(span, str(path))], Decoding(grid))
     assert all(block.ending is None and block.span is span for block in blocks)
     assert all(block.frames.dtype == np.float32 for block in blocks)
     assert last.frames.shape == (0, grid.frame_samples)
@@ -171,7 +171,7 @@ def test_nor_where_each_channel_is_heard(pool, tmp_path, use):
     span = Span(AudioObject("a.wav", 1, "v"))
     decoding = SpanDecoding(span, Decoding(GRID, use))
     expected = [(at, frames.tobytes()) for at, frames in decoding.blocks(str(path))]
-    *blocks, last = pool.decode(span, str(path), Decoding(GRID, use))
+    *blocks, last = pool.decode([(span, str(path))], Decoding(GRID, use))
     assert [(block.first_frame, block.frames.tobytes()) for block in blocks] == expected
     assert last.ending == decoding.ending()
     assert path.with_suffix(".killed").exists()
@@ -192,6 +192,50 @@ def test_one_that_is_killed_again_is_told_with_a_reason_that_is_tried_again(pool
     assert (ending.header, ending.trouble.reason) == (None, "killed")
 
 
+IN_TURN = {
+    "a.wav": None,
+    "segfault_open.wav": "crashed",
+    "b.wav": None,
+    "killedonce_open.wav": None,
+    "corruption_1.wav": "crashed",
+    "hang_1.wav": "timeout",
+    "killed_open.wav": "killed",
+    "takeover_1.wav": "crashed",
+    "killedonce_1.wav": None,
+    "exit_open.wav": "crashed",
+}
+
+
+def test_recordings_asked_for_together_come_as_if_each_was_asked_for_alone(
+    pool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(decoder_pool, "LIMIT_S", 2.0)
+    monkeypatch.chdir(tmp_path)
+    whole = decode_here(recording(tmp_path / "whole.wav", 3))
+    paths = [recording(tmp_path / name, 3) for name in IN_TURN]
+    spans = [Span(AudioObject(str(path), 1, "v")) for path in paths]
+    asked = zip(spans, map(str, paths), strict=True)
+    got: dict[str, list[FrameBlock]] = {}
+    for block in pool.decode(list(asked), Decoding(GRID)):
+        got.setdefault(Path(block.span.clip.uri).name, []).append(block)
+    assert list(got) == list(IN_TURN)
+    for (*blocks, last), reason in zip(got.values(), IN_TURN.values(), strict=True):
+        ending = last.ending
+        assert (ending.trouble and ending.trouble.reason) == reason
+        frames = [(block.first_frame, block.frames.tobytes()) for block in blocks]
+        assert (frames, ending) == whole if reason is None else frames == []
+
+
+def test_the_next_recording_is_decoded_while_what_came_of_the_last_is_used(pool, tmp_path):
+    paths = [recording(tmp_path / name, 3) for name in ("a.wav", "killedonce_open.wav")]
+    asked = [(Span(AudioObject(str(path), 1, "v")), str(path)) for path in paths]
+    blocks = pool.decode(asked, Decoding(GRID))
+    next(blocks)
+    while not paths[1].with_suffix(".killed").exists():
+        time.sleep(0.01)
+    assert [block.ending.trouble for block in blocks if block.ending] == [None, None]
+
+
 def test_a_length_is_looked_for_again_where_the_decoder_was_killed(pool, tmp_path):
     path = recording(tmp_path / "killedonce_open.flac", 40.1)
     assert pool.length(str(path)).seconds == 41
@@ -208,7 +252,7 @@ def test_a_decoder_that_was_killed_works_alone_when_it_tries_again(tmp_path):
 
     pool = Pool(FAULTY)
     path, other = recording(tmp_path / "killedonce_3.wav", 5), recording(tmp_path / "a.wav")
-    blocks = pool.decode(Span(AudioObject(str(other), 1, "v")), str(other), Decoding(GRID))
+    blocks = pool.decode([(Span(AudioObject(str(other), 1, "v")), str(other))], Decoding(GRID))
     next(blocks)
     with ThreadPoolExecutor(1) as thread:
         retried = thread.submit(decode, pool, path)
@@ -261,7 +305,7 @@ def test_only_time_in_which_the_decoder_is_waited_for_counts(pool, tmp_path, mon
     span = Span(AudioObject(str(path), 1, "v"))
     monkeypatch.setattr(decoder_pool, "LIMIT_S", 1.0)
     last = None
-    for block in pool.decode(span, str(path), Decoding(FrameGrid(16_000, 15_600, 8000))):
+    for block in pool.decode([(span, str(path))], Decoding(FrameGrid(16_000, 15_600, 8000))):
         time.sleep(0.7)
         last = block
     assert last.ending.trouble is None
@@ -329,7 +373,7 @@ def test_who_stops_in_the_midst_leaves_nothing_to_the_next(tmp_path):
     pool = DecoderPool()
     path = recording(tmp_path / "a.wav", 300)
     before = processes_of(os.getpid())
-    blocks = pool.decode(Span(AudioObject(str(path), 1, "v")), str(path), Decoding(GRID))
+    blocks = pool.decode([(Span(AudioObject(str(path), 1, "v")), str(path))], Decoding(GRID))
     next(blocks)
     (process,) = processes_of(os.getpid()) - before
     blocks.close()
@@ -373,7 +417,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 pool = DecoderPool(sys.argv[1])
 atexit.register(pool.close)
 span, grid = Span(AudioObject(sys.argv[2], 1, "v")), FrameGrid(16_000, 15_600, 15_600)
-blocks = pool.decode(span, sys.argv[2], Decoding(grid))
+blocks = pool.decode([(span, sys.argv[2])], Decoding(grid))
 for block in blocks:
     print("a block", flush=True)
     if sys.argv[3] == "first":

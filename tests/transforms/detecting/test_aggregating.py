@@ -442,9 +442,11 @@ def test_the_place_that_the_first_span_names_is_that_of_all():
             *[st.floats(width=32)] * 2,
         )
     ),
+    st.sampled_from([1, 100]),
     st.booleans(),
 )
-def test_detections_come_through_a_shuffle_as_they_were(hits, is_calibrated):
+def test_detections_come_through_a_shuffle_as_they_were(hits, times, is_calibrated):
+    hits *= times
     columns = zip(*hits, strict=True) if hits else [()] * 5
     frame, label_index, channel, score, raw_score = columns
     sent = Detections(

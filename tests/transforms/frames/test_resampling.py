@@ -47,14 +47,14 @@ def test_a_tone_stays_that_tone(rate):
 
 
 @pytest.mark.parametrize("seconds", [1.5, 59.0, 60.0, 60.2, 61.0, 61.3, 119.99, 120.0, 183.7])
-@pytest.mark.parametrize("rate", [8000, 44100])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
 def test_segments_together_are_the_signal_resampled_as_a_whole(rate, seconds):
     signal = np.random.default_rng(3).uniform(-1, 1, round(rate * seconds)).astype(np.float32)
     expected = soxr.resample(signal.astype(np.float64), rate, 16_000, quality="VHQ")
     np.testing.assert_allclose(resampled(signal, rate), expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 def test_a_segment_is_the_same_to_the_last_bit_wherever_reading_began(rate):
     signal = np.random.default_rng(3).uniform(-1, 1, rate * 190).astype(np.float32)
     whole = resampled(signal, rate)

@@ -167,7 +167,7 @@ def test_an_object_elsewhere_that_is_too_large_is_a_failure_of_its_own(remote, r
 
 def test_it_has_an_ending_that_says_so(remote, room):
     room(3 * MB)
-    (block,) = decode_frames(Span(remote), Decoding(FrameGrid(16_000, 15_600, 15_600)))
+    (block,) = decode_frames([Span(remote)], Decoding(FrameGrid(16_000, 15_600, 15_600)))
     assert block.ending.trouble[:2] == ("read", "io")
 
 
