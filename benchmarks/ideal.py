@@ -26,7 +26,7 @@ import soundfile as sf
 from benchmarks.pairing import in_rounds
 from earmark.models.classifier import AudioClassifier
 from earmark.models.graphs.cutting import cut
-from earmark.models.running.cut_scoring import BATCH, CutScorer
+from earmark.models.running.cut_scoring import BATCHES, CutScorer
 from earmark.models.running.interpreters import Kernels
 
 _TRIALS = 3
@@ -91,7 +91,7 @@ def hear(model: Path, way: str, paths: list[str]) -> Effort:
     started = time.process_time(), time.perf_counter()
     frames = [math.ceil(WAYS[way](path) / frame_s) for path in paths]
     decoded_at = time.perf_counter()
-    for _ in range(math.ceil(sum(frames) / BATCH)):
+    for _ in range(math.ceil(sum(frames) / BATCHES[0])):
         run_network()
     cpu_s, ended_at = time.process_time() - started[0], time.perf_counter()
     return Effort(decoded_at - started[1], ended_at - decoded_at, cpu_s, sum(frames))
@@ -100,7 +100,7 @@ def hear(model: Path, way: str, paths: list[str]) -> Effort:
 def _network(model: Path, classifier: AudioClassifier) -> Callable[[], object]:
     """What runs the network behind the log-mel patch on a batch of noise."""
     parts = cut(model.read_bytes())
-    shape = BATCH, classifier.frame_samples
+    shape = BATCHES[0], classifier.frame_samples
     noise = np.random.default_rng(0).normal(0, 0.05, shape).astype(np.float32)
     outputs = [head.output for head in classifier.heads]
     scorer = CutScorer(parts, outputs, Kernels())

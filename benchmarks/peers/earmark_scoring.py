@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.peers.rounds import Task, serve
 from earmark.models.classifier import AudioClassifier
-from earmark.models.running.cut_scoring import BATCH
+from earmark.models.running.cut_scoring import BATCHES
 
 
 def make_scorer(task: Task) -> Callable[[NDArray[np.float32]], None]:
@@ -17,8 +17,8 @@ def make_scorer(task: Task) -> Callable[[NDArray[np.float32]], None]:
     classifier = AudioClassifier.from_path(task.model)
 
     def score(frames: NDArray[np.float32]) -> None:
-        for start in range(0, len(frames), BATCH):
-            classifier.score(frames[start : start + BATCH])
+        for start in range(0, len(frames), BATCHES[0]):
+            classifier.score(frames[start : start + BATCHES[0]])
 
     return score
 

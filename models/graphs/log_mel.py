@@ -6,26 +6,32 @@ spectrum are summed into mel bands, and the logarithms of those are the rows of 
     patch = log(|rfft(window * samples)| @ mel + offset)
 
 All constants are the model's own. Inside the graph this takes half of a frame's time. Here the
-transform is numpy's, in float64 as TensorFlow Lite's own is; the sums, of which each frequency is
-in two at most, are a sparse product; and what is shared by frames that overlap is computed once. A
-row is the same to the last bit, whatever rows are computed beside it.
+transform is numpy's, or ducc0's where that is installed, in float64 as TensorFlow Lite's own is;
+the sums, each of a few neighbouring frequencies, are products of small matrices; and what is shared
+by frames that overlap is computed once. A row is the same to the last bit, whatever rows are
+computed beside it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+try:
+    from ducc0.fft import r2c
+except ImportError:  # it is optional, as its licence is the GPL
+    r2c = None
 
 _ROWS_AT_ONCE = 192
 """How many windows are transformed together, so that their spectra stay in the CPU's cache."""
+
+_BANDS_AT_ONCE = 8
+"""How many bands are summed in one product: few, so that they have few frequencies in all."""
 
 
 @dataclass(frozen=True)
@@ -55,50 +61,108 @@ class LogMel:
         """
         hop = frames.strides[0] // frames.itemsize
         if len(frames) > 1 and _overlap(frames) and hop % self.hop_samples == 0:
-            rows = self._rows(self._windows(_signal_under(frames)))
+            rows = self._rows(self._windows(_signal_under(frames)[None]))
             step = hop // self.hop_samples
             patches = sliding_window_view(rows, self.rows, axis=0)[::step]
             return np.ascontiguousarray(patches.swapaxes(1, 2))
-        windows = sliding_window_view(frames, len(self.window), axis=1)
-        windows = windows[:, :: self.hop_samples][:, : self.rows]
-        rows = self._rows(windows.reshape(-1, len(self.window)))
+        rows = self._rows(self._windows(frames)[:, : self.rows])
         return rows.reshape(len(frames), self.rows, self.mel.shape[1])
 
-    def _windows(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
-        return sliding_window_view(signal, len(self.window))[:: self.hop_samples]
+    def _windows(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The windows of signals, float32 [k, samples] to a view [k, m, window_samples]."""
+        return sliding_window_view(signals, len(self.window), axis=1)[:, :: self.hop_samples]
 
     def _rows(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The rows of windows: float32 [m, window_samples] to float32 [m, bands]."""
-        rows = np.empty((len(windows), self.mel.shape[1]), np.float32)
-        at_once = min(_ROWS_AT_ONCE, len(windows))
-        padded = np.zeros((at_once, self.fft_length))
-        spectra = np.empty((at_once, len(self.mel)), np.complex128)
-        for start in range(0, len(windows), _ROWS_AT_ONCE):
-            part = windows[start : start + _ROWS_AT_ONCE]
-            n = len(part)
-            np.multiply(part, self.window, out=padded[:n, : len(self.window)])
-            # reuses memory: allocating new pages costs more than the transform
-            np.fft.rfft(padded[:n], axis=1, out=spectra[:n])
-            rows[start : start + n] = self._log_bands(spectra[:n]).T
+        """The rows of windows: float32 [k, m, window_samples] to float32 [k * m, bands]."""
+        signals, each = windows.shape[:2]
+        rows = np.empty((signals * each, self.mel.shape[1]), np.float32)
+        together, along = max(1, _ROWS_AT_ONCE // max(1, each)), min(each, _ROWS_AT_ONCE)
+        memory = _Memory.of(self)
+        for i in range(0, signals, together):
+            for j in range(0, each, _ROWS_AT_ONCE):
+                part = windows[i : i + together, j : j + along]
+                n, at = part.shape[0] * part.shape[1], i * each + j
+                rows[at : at + n] = self._log_bands(part, memory).T
         return rows
 
-    def _log_bands(self, spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
-        """The logarithms of the bands of spectra, complex128 [m, bins], as float64 [bands, m]."""
-        first, weights = self._weights
+    def _log_bands(self, windows: NDArray[np.float32], memory: _Memory) -> NDArray[np.float64]:
+        """The logarithms of the bands of windows [k, m, samples], as float64 [bands, k * m]."""
+        signals, each, samples = windows.shape
+        n, used = signals * each, self._sums.used
+        padded, spectra = memory.padded[:n], memory.spectra[:n]
+        tapered = padded.reshape(signals, each, -1)[:, :, :samples]
+        np.multiply(windows, self.window, out=tapered)
+        _transform(padded, spectra)
         # magnitudes are rounded to float32, as the graph's are
-        magnitudes = np.abs(spectra[:, first : first + weights.shape[1]]).astype(np.float32)
-        bands: NDArray[np.float64] = weights @ magnitudes.T.astype(np.float64, order="C")
-        bands += self.offset[:, None]
-        return np.log(bands, out=bands)
+        magnitudes = np.abs(spectra[:, used], out=memory.magnitudes[:n]).astype(np.float32)
+        memory.by_bin[:, :n] = magnitudes.T
+        # all columns, so that a product has one shape, and a row one way to be computed
+        for first, weights, of_bins in self._sums.products:
+            bands = memory.bands[first : first + len(weights)]
+            np.matmul(weights, memory.by_bin[of_bins], out=bands)
+        logarithms = memory.bands[:, :n]
+        logarithms += self.offset[:, None]
+        return np.log(logarithms, out=logarithms)
 
     @cached_property
-    def _weights(self) -> tuple[int, csr_array]:
-        """The first frequency that any band uses, and the weights from there on, [bands, bins]."""
-        from scipy.sparse import csr_array  # takes 0.1 s, and is only needed to score frames
+    def _sums(self) -> _Sums:
+        """How magnitudes are summed into bands."""
+        used = _extent(np.any(self.mel, axis=1))
+        by_band = self.mel[used].T
+        products = []
+        for first in range(0, len(by_band), _BANDS_AT_ONCE):
+            weights = by_band[first : first + _BANDS_AT_ONCE]
+            of_bins = _extent(np.any(weights, axis=0))
+            products.append((first, np.ascontiguousarray(weights[:, of_bins]), of_bins))
+        return _Sums(used, tuple(products))
 
-        used = np.flatnonzero(self.mel.any(axis=1))
-        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
-        return first, csr_array(self.mel[first : last + 1].T)
+
+class _Sums(NamedTuple):
+    """How magnitudes are summed into bands.
+
+    Attributes:
+      used: the frequencies of which any is in a band.
+      products: for some neighbouring bands the first of them, float64 [bands, bins], the weights of
+        the frequencies that they have, and which of those used these are.
+    """
+
+    used: slice
+    products: tuple[tuple[int, NDArray[np.float64], slice], ...]
+
+
+class _Memory(NamedTuple):
+    """What rows are computed in, used again and again: new pages cost more than the transform."""
+
+    padded: NDArray[np.float64]
+    spectra: NDArray[np.complex128]
+    magnitudes: NDArray[np.float64]
+    by_bin: NDArray[np.float64]
+    bands: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, front_end: LogMel) -> _Memory:
+        used = front_end._sums.used
+        bins = used.stop - used.start
+        return cls(
+            np.zeros((_ROWS_AT_ONCE, front_end.fft_length)),
+            np.empty((_ROWS_AT_ONCE, len(front_end.mel)), np.complex128),
+            np.empty((_ROWS_AT_ONCE, bins)),
+            np.zeros((bins, _ROWS_AT_ONCE)),
+            np.empty((front_end.mel.shape[1], _ROWS_AT_ONCE)),
+        )
+
+
+def _extent(wanted: NDArray[np.bool_]) -> slice:
+    """From the first true value to the last."""
+    at = np.flatnonzero(wanted)
+    return slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0, 1)
+
+
+def _transform(padded: NDArray[np.float64], spectra: NDArray[np.complex128]) -> None:
+    if r2c is None:
+        np.fft.rfft(padded, axis=1, out=spectra)
+    else:
+        r2c(padded, axes=(1,), out=spectra)
 
 
 def _overlap(frames: NDArray[np.float32]) -> bool:

@@ -11,9 +11,10 @@ from earmark.models.errors import one_line
 from earmark.models.graphs import CannotCutError, CutModel, cut
 from earmark.models.running.interpreters import FAILURES, InterpreterPool, Kernels, Output, Outputs
 
-BATCH = 16
-"""How many frames the network takes at once; the rest of a block runs one by one."""
+BATCHES = (32, 8, 1)
+"""How many frames the network takes at once: what is left by one size is for the next."""
 
+_TRIAL_FRAMES = 17
 _LOG_MEL_TOLERANCE = 1e-5
 _TOLERANCE = 1e-6
 
@@ -29,19 +30,26 @@ class CutScorer:
 
     def __init__(self, parts: CutModel, outputs: Sequence[Output], kernels: Kernels) -> None:
         self._front_end = parts.front_end
-        self._batches = InterpreterPool(parts.network(BATCH), outputs, kernels)
-        self._singles = InterpreterPool(parts.network(1), outputs, kernels)
+        self._networks = {
+            batch: InterpreterPool(parts.network(batch), outputs, kernels) for batch in BATCHES
+        }
 
     def run(self, frames: NDArray[np.float32]) -> Outputs:
         """Run the model on frames, float32 [n, frame_samples]."""
-        blocks = [frames[i : i + BATCH] for i in range(0, max(len(frames), 1), BATCH)]
+        step = BATCHES[0]
+        blocks = [frames[i : i + step] for i in range(0, max(len(frames), 1), step)]
         return joined([self.run_patches(self._front_end.patches(block)) for block in blocks])
 
     def run_patches(self, patches: NDArray[np.float32]) -> Outputs:
         """Run the network on log-mel patches, float32 [n, rows, bands]."""
-        whole = len(patches) // BATCH * BATCH
-        batches = patches[:whole].reshape(-1, BATCH, *patches.shape[1:])
-        return joined([self._batches.run(batches, BATCH), self._singles.run(patches[whole:])])
+        parts: list[Outputs] = []
+        for batch, network in self._networks.items():
+            whole = len(patches) // batch * batch
+            if whole or (batch == 1 and not parts):
+                batches = patches[:whole].reshape(-1, batch, *patches.shape[1:])
+                parts.append(network.run(batches, batch))
+                patches = patches[whole:]
+        return joined(parts)
 
 
 def cut_scorer(
@@ -64,16 +72,19 @@ def cut_scorer(
       CannotCutError: the model cannot be cut, or its parts give other results.
     """
     parts = cut(model)
-    frames = trial_frames(frame_values, BATCH + 1)
+    frames = trial_frames(frame_values, _TRIAL_FRAMES)
     log_mel = parts.front_end.patches(frames)
+    repeated = np.arange(sum(BATCHES)) % _TRIAL_FRAMES  # enough for a batch of each size
     try:
         scorer = CutScorer(parts, outputs, kernels)
         patch = Output(0, log_mel[0].size)
         (patches,) = InterpreterPool(parts.front(), [patch], kernels).run(frames)
-        got, expected = scorer.run_patches(patches.reshape(log_mel.shape)), run_whole(frames)
-        alone = joined([scorer.run(frame[None]) for frame in frames])
-        if all(map(np.array_equal, scorer.run(frames), alone)):
-            scorer.together = BATCH
+        log_mels = patches.reshape(log_mel.shape)
+        got = scorer.run_patches(log_mels[repeated])
+        expected = [each[repeated] for each in run_whole(frames)]
+        alone = joined([scorer.run_patches(each[None]) for each in log_mels])
+        if all(map(np.array_equal, got, [each[repeated] for each in alone])):
+            scorer.together = BATCHES[0]
     except FAILURES as error:
         raise CannotCutError(f"its parts cannot be run: {one_line(error)}") from error
     if not np.allclose(log_mel.reshape(patches.shape), patches, rtol=0, atol=_LOG_MEL_TOLERANCE):

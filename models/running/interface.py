@@ -14,13 +14,15 @@ import numpy as np
 from earmark.models import graphs
 from earmark.models.errors import ModelError, one_line
 from earmark.models.metadata import ModelMetadata
-from earmark.models.running.cut_scoring import BATCH
 from earmark.models.running.interpreters import FAILURES, Output, new_interpreter, port_details
 
 _LONGEST_FRAME = 1 << 21
 """Samples, 43 s at 48 kHz: a model that gives one row for more does not score frames."""
 
 _BATCH_VALUES = 1 << 20
+
+BATCH = 16
+"""The most frames at once for a model that takes frames itself, or cuts them."""
 
 _QUANTISED = (np.uint8, np.int8)
 _WITH_A_SCALE = ", and of 8 bits with a scale"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from earmark.models.errors import ModelError
 from earmark.models.graphs import CannotCutError
-from earmark.models.running.cut_scoring import BATCH, are_close, cut_scorer, joined, trial_frames
-from earmark.models.running.interface import Interface
+from earmark.models.running.cut_scoring import BATCHES, are_close, cut_scorer, joined, trial_frames
+from earmark.models.running.interface import BATCH, Interface
 from earmark.models.running.interpreters import (
     CANNOT_RUN,
     InterpreterPool,
@@ -64,7 +64,7 @@ def _fastest_alone(
     _check_stateless(plain, frame_values)
     try:
         scorer = cut_scorer(model, plain.run, outputs, kernels, frame_values)
-        return scorer, f"cut at its log-mel patch, {BATCH} frames at a time"
+        return scorer, f"cut at its log-mel patch, {BATCHES[0]} frames at a time"
     except CannotCutError as error:
         reason = str(error)
     if interface.batch > 1:

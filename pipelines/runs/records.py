@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from earmark import __version__
@@ -16,10 +18,11 @@ _LIBRARIES = (
     "av",
     "numpy",
     "pyarrow",
-    "scipy",
     "soundfile",
     "soxr",
 )
+
+_OPTIONAL_LIBRARIES = ("ducc0", "flacarray")
 
 
 def run_record(run: Run) -> dict[str, Any]:
@@ -47,5 +50,12 @@ def run_record(run: Run) -> dict[str, Any]:
             "earmark": __version__,
             "python": platform.python_version(),
             **{library: version(library) for library in _LIBRARIES},
+            **dict(_installed(_OPTIONAL_LIBRARIES)),
         },
     }
+
+
+def _installed(libraries: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for library in libraries:
+        with suppress(PackageNotFoundError):
+            yield library, version(library)

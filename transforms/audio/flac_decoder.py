@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.formats import Format
@@ -20,8 +17,9 @@ from earmark.transforms.audio.libflac_decoder import LibflacDecoder
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder
 from earmark.transforms.elements import Silence
 from earmark.transforms.errors import AudioError, DamagedError, TruncatedError
+from earmark.transforms.samples import Samples
 
-_Chunks: TypeAlias = Iterator[NDArray[np.float32] | Silence]
+_Chunks: TypeAlias = Iterator[Samples | Silence]
 
 
 class FlacDecoder:
@@ -49,7 +47,7 @@ class FlacDecoder:
         return max(self._sound.position, self._content.start + self._fast.position)
 
     def chunks(self, wanted: int, start: int = 0) -> _Chunks:
-        """Yields float32 [n, channels] in [-1, 1], n as it comes, and silence for damage.
+        """Yields samples [n, channels], n as it comes, and silence for damage.
 
         Args:
           wanted: n of most chunks.
@@ -68,7 +66,7 @@ class FlacDecoder:
         except (DamagedError, TruncatedError) as trouble:
             yield from self._behind(trouble, reached, wanted)
 
-    def _up_to_damage(self, wanted: int, start: int) -> Iterator[NDArray[np.float32]]:
+    def _up_to_damage(self, wanted: int, start: int) -> Iterator[Samples]:
         """Yields what libFLAC decodes, and from where it can't, what libsndfile does."""
         reached = start
         for chunk in self._fast.chunks(wanted, start):

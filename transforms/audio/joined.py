@@ -10,13 +10,13 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.layout import AudioLayout
-from numpy.typing import NDArray
 
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.libav_frames import Shape, alike, joined
 from earmark.transforms.audio.timeline import Hole
 from earmark.transforms.elements import AudioHeader, Silence
 from earmark.transforms.errors import AudioError, DamagedError, ReadError
+from earmark.transforms.samples import Samples, as_float32
 
 
 class Decoder(Protocol):
@@ -26,8 +26,8 @@ class Decoder(Protocol):
     library: str
     can_seek: bool
 
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32] | Silence]:
-        """Yields float32 [n, channels], then raises an AudioError if anything is wrong."""
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[Samples | Silence]:
+        """Yields samples [n, channels], then raises an AudioError if anything is wrong."""
 
 
 class JoinedDecoder:
@@ -66,8 +66,8 @@ class JoinedDecoder:
         """Whether chunks() can start anywhere: that is, where nothing seems to follow."""
         return self._first.can_seek and self._is_single()
 
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32] | Silence]:
-        """Yields float32 [n, channels] in [-1, 1]: n is `wanted` for most chunks.
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[Samples | Silence]:
+        """Yields samples [n, channels]: n is `wanted` for most chunks.
 
         Raises:
           AudioError: that of the first recording, behind which nothing is heard.
@@ -86,7 +86,7 @@ class JoinedDecoder:
             except AudioError as error:
                 raise DamagedError(f"recording {count} of those joined in it: {error}") from error
 
-    def _like_first(self, decoder: Decoder, wanted: int) -> Iterator[NDArray[np.float32] | Silence]:
+    def _like_first(self, decoder: Decoder, wanted: int) -> Iterator[Samples | Silence]:
         shape, own = _shape(self.header), _shape(decoder.header)
         chunks = decoder.chunks(wanted)
         if own[::2] == shape[::2]:
@@ -101,14 +101,12 @@ def _shape(header: AudioHeader) -> Shape:
     return Shape(header.sample_rate_hz, layout, header.channels)
 
 
-def _frames(
-    chunks: Iterator[NDArray[np.float32] | Silence], shape: Shape
-) -> Iterator[AudioFrame | Hole]:
+def _frames(chunks: Iterator[Samples | Silence], shape: Shape) -> Iterator[AudioFrame | Hole]:
     for chunk in chunks:
         if isinstance(chunk, Silence):
             yield Hole(chunk.samples / shape.sample_rate_hz, chunk.why)
             continue
-        values = np.ascontiguousarray(chunk).reshape(1, -1)
+        values = np.ascontiguousarray(as_float32(chunk)).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(values, format="flt", layout=shape.layout.name)
         frame.sample_rate = shape.sample_rate_hz
         yield frame

@@ -24,7 +24,7 @@ from earmark.transforms.audio.declared_length import DeclaredLength
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.formats import Duration, Format
 from earmark.transforms.audio.libav_clock import clock_of
-from earmark.transforms.audio.libav_frames import Shape, alike, as_float32, joined
+from earmark.transforms.audio.libav_frames import Shape, alike, joined, samples_of
 from earmark.transforms.audio.libav_packets import Packets
 from earmark.transforms.audio.timeline import Hole
 from earmark.transforms.elements import AudioHeader, Silence
@@ -36,6 +36,7 @@ from earmark.transforms.errors import (
     ReadError,
     UnsupportedError,
 )
+from earmark.transforms.samples import Samples, as_float32
 
 
 @contextmanager
@@ -114,12 +115,12 @@ class LibavDecoder:
     @property
     def first(self) -> NDArray[np.float32]:
         """The first of the recording, float32 [n, channels]."""
-        return as_float32(self._first)
+        return as_float32(samples_of(self._first))
 
     def chunks(
         self, wanted: int, start: int = 0, like: LibavDecoder | None = None
-    ) -> Iterator[NDArray[np.float32] | Silence]:
-        """Yields float32 [n, channels] in [-1, 1], and silence where sound is missing.
+    ) -> Iterator[Samples | Silence]:
+        """Yields samples [n, channels], and silence where sound is missing.
 
         Args:
           wanted: n, for most chunks.

@@ -21,6 +21,7 @@ from earmark.transforms.errors import (
     DamagedError,
     UnsupportedError,
 )
+from earmark.transforms.samples import Samples
 
 
 class Shape(NamedTuple):
@@ -85,8 +86,8 @@ def _resample(resampler: AudioResampler, frame: AudioFrame | None) -> list[Audio
 
 def joined(
     frames: Iterable[AudioFrame | Hole], samples: int, rate_hz: int
-) -> Iterator[NDArray[np.float32] | Silence]:
-    """Yields the samples of frames that are alike, float32 [n, channels] in [-1, 1], and holes.
+) -> Iterator[Samples | Silence]:
+    """Yields the samples of frames that are alike, [n, channels], and holes.
 
     Frames are short, and to look into each would cost more than to decode it: libav's own buffer
     joins them. n is `samples`, but for the last one and where the format of samples changes. What
@@ -118,14 +119,14 @@ def joined(
         raise trouble
 
 
-def _taken(fifo: AudioFifo, samples: int = 0) -> Iterator[NDArray[np.float32]]:
+def _taken(fifo: AudioFifo, samples: int = 0) -> Iterator[Samples]:
     """Takes so many samples out of a buffer, or with 0 what is left."""
     if (frame := fifo.read(samples)) is not None:
-        yield as_float32(frame)
+        yield samples_of(frame)
 
 
-def as_float32(frame: AudioFrame) -> NDArray[np.float32]:
-    """Returns float32 [n, channels] in [-1, 1] of any format of samples.
+def samples_of(frame: AudioFrame) -> Samples:
+    """Returns samples [n, channels] of any format that libav has.
 
     In memory they lie channel beside channel, or channel after channel, as the decoder had them.
     """
@@ -134,6 +135,8 @@ def as_float32(frame: AudioFrame) -> NDArray[np.float32]:
     # [channels, n], or [1, n * channels] where interleaved
     planes: NDArray[Any] = frame.to_ndarray()
     samples = planes.T if frame.format.is_planar else planes.reshape(-1, frame.layout.nb_channels)
+    if samples.dtype == np.int16:
+        return samples
     zero, full_scale = _SCALES.get(samples.dtype, (0, 1))
     with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 become infinite
         values = samples.astype(np.float32, copy=False)
@@ -143,6 +146,5 @@ def as_float32(frame: AudioFrame) -> NDArray[np.float32]:
 # The value that is silence, and the distance from it to full scale.
 _SCALES = {
     np.dtype(np.uint8): (128, 128),
-    np.dtype(np.int16): (0, 1 << 15),
     np.dtype(np.int32): (0, 1 << 31),
 }

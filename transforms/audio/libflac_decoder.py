@@ -14,12 +14,10 @@ from typing import Any
 
 import cffi
 import numpy as np
-from numpy.typing import NDArray
 
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.errors import DamagedError, ReadError
-
-_Samples = NDArray[np.float32]
+from earmark.transforms.samples import Samples
 
 
 class LibflacDecoder:
@@ -42,11 +40,12 @@ class LibflacDecoder:
         self._shape = channels, (int.from_bytes(info, "big") >> 4 & 31) + 1
         self.position = 0
         self._at = 0
+        self._ahead, self._ahead_at = b"", 0  # libFLAC itself reads little at a time
         self._is_damaged = self._is_odd = False
         self._failure: BaseException | None = None
 
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[_Samples]:
-        """Yields float32 [n, channels] in [-1, 1], n being `wanted` for most.
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[Samples]:
+        """Yields samples [n, channels], n being `wanted` for most: int16 of up to 16 bits.
 
         It ends, without a word, before what another library should decode: frames that
         don't fit the header, or can't be reached.
@@ -68,7 +67,8 @@ class LibflacDecoder:
             if self._next:
                 self._enter(decoder)
             while self._next < self._samples and self._process(decoder):
-                yield from self._blocks.take()
+                if self._blocks.full:
+                    yield from self._blocks.take()
         yield from self._blocks.take_rest()
         if self._is_damaged or (self._next < self._samples and not self._is_odd):
             raise DamagedError("the flac decoder lost synchronisation")
@@ -81,16 +81,16 @@ class LibflacDecoder:
 
     def _process(self, decoder: Any) -> bool:
         """Decodes a frame, and tells whether another may follow."""
-        is_alive = (
-            not (self._is_damaged or self._is_odd)
-            and _LIBRARY.FLAC__stream_decoder_process_single(decoder)
-            and _LIBRARY.FLAC__stream_decoder_get_state(decoder) < _END_OF_STREAM
-        )
+        reached = self._next
+        is_alive = _LIBRARY.FLAC__stream_decoder_process_single(decoder)
+        if self._next > reached:  # a good frame: nothing else is to be asked for
+            return True
         if isinstance(self._failure, OSError):
             raise ReadError(self._failure.strerror or str(self._failure))
         if self._failure:
             raise self._failure
-        return bool(is_alive)
+        is_over = _LIBRARY.FLAC__stream_decoder_get_state(decoder) >= _END_OF_STREAM
+        return bool(is_alive) and not (is_over or self._is_damaged or self._is_odd)
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -116,9 +116,15 @@ class LibflacDecoder:
             _LIBRARY.FLAC__stream_decoder_delete(decoder)
 
     def _read(self, decoder: Any, buffer: Any, size: Any, own: Any) -> int:
-        size[0] = self._content.read_into(memoryview(_FFI.buffer(buffer, size[0])), self._at)
-        self._at += size[0]
-        return 0 if size[0] else _NOTHING_TO_READ
+        begin = self._at - self._ahead_at
+        if not 0 <= begin < len(self._ahead):
+            self._ahead, self._ahead_at = self._content.read_at(self._at, _READ_BYTES), self._at
+            begin = 0
+        piece = self._ahead[begin : begin + size[0]]
+        _FFI.memmove(buffer, piece, len(piece))
+        size[0] = len(piece)
+        self._at += len(piece)
+        return 0 if piece else _NOTHING_TO_READ
 
     def _seek(self, decoder: Any, offset: int, own: Any) -> int:
         self._at = offset
@@ -133,13 +139,16 @@ class LibflacDecoder:
         return 0
 
     def _write(self, decoder: Any, frame: Any, planes: Any, own: Any) -> int:
-        first = frame.first_sample
-        is_as_declared = (frame.channels, frame.bits_per_sample) == self._shape
-        self._is_odd |= first != self._next or not is_as_declared
-        if self._is_damaged or self._is_odd:
+        first, samples = frame.first_sample, frame.blocksize
+        if (
+            first != self._next
+            or (frame.channels, frame.bits_per_sample) != self._shape
+            or self._is_damaged
+        ):
+            self._is_odd = self._is_odd or not self._is_damaged
             return _ABORT
-        self._blocks.add(first, frame.blocksize, planes)
-        self._next += frame.blocksize
+        self._blocks.add(first, samples, planes)
+        self._next += samples
         self.position = self._at
         return 0
 
@@ -151,16 +160,16 @@ class LibflacDecoder:
 
 
 class _Blocks:
-    """Blocks of float32 [n, channels] that are filled from frames of integers."""
+    """Blocks of samples [n, channels], channel after channel, that are filled from frames."""
 
     def __init__(self, wanted: int, start: int, stop: int, channels: int, bits: int) -> None:
         self._size = min(wanted, max(0, stop - start), max(1, _MOST_VALUES // channels))
         self._at, self._stop = start, stop
         self._integers = np.empty((channels, self._size), np.int32)
         self._places = [_FFI.from_buffer("int32_t[]", channel) for channel in self._integers]
-        self._scale = np.float32(2.0 ** (1 - bits))
+        self._bits = bits
         self._filled = 0
-        self._full: list[_Samples] = []
+        self.full: list[Samples] = []
 
     def add(self, first: int, samples: int, planes: Any) -> None:
         """Take a frame, by its first sample's number; what isn't wanted of it is left out."""
@@ -169,38 +178,44 @@ class _Blocks:
             count = min(end - self._at, self._size - self._filled)
             for channel, place in enumerate(self._places):
                 source = planes[channel] + (self._at - first)
-                _FFI.memmove(place + self._filled, source, count * 4)
+                _copy(place + self._filled, source, count * 4)
             self._at += count
             self._filled += count
             if self._filled == self._size:
-                self._full.append(self._converted())
+                self.full.append(self._converted())
 
-    def take(self) -> list[_Samples]:
+    def take(self) -> list[Samples]:
         """The blocks that are full."""
-        full, self._full = self._full, []
+        full, self.full = self.full, []
         return full
 
-    def take_rest(self) -> list[_Samples]:
+    def take_rest(self) -> list[Samples]:
         """What the last block holds."""
         return [*self.take(), self._converted()]
 
-    def _converted(self) -> _Samples:
-        block = np.empty((self._filled, len(self._integers)), np.float32)
-        for channel, integers in enumerate(self._integers[:, : self._filled]):
-            np.multiply(
-                integers, self._scale, block[:, channel], dtype=np.float32, casting="unsafe"
-            )
-        self._filled = 0
+    def _converted(self) -> Samples:
+        integers, self._filled = self._integers[:, : self._filled], 0
+        by_channel: Samples
+        if self._bits > 16:
+            by_channel = integers.astype(np.float32)
+            by_channel *= np.float32(2.0 ** (1 - self._bits))
+        else:
+            by_channel = integers.astype(np.int16)
+            if self._bits < 16:
+                by_channel <<= 16 - self._bits
+        block: Samples = by_channel.T
         return block
 
 
 _MOST_VALUES = 1 << 18
 _LONGEST_FRAME = 1 << 16
+_READ_BYTES = 1 << 17
 _END_OF_STREAM = 4
 _NOTHING_TO_READ, _ABORT_READING = 1, 2
 _ABORT = _FAILED = 1
 
 _FFI = cffi.FFI()
+_copy = _FFI.memmove
 _FFI.cdef(
     """
     typedef struct {

@@ -12,9 +12,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import replace
 from itertools import chain
 
-import numpy as np
-from numpy.typing import NDArray
-
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.formats import Format
 from earmark.transforms.audio.libav_decoder import LibavDecoder, open_libav
@@ -26,6 +23,7 @@ from earmark.transforms.errors import (
     ReadError,
     TruncatedError,
 )
+from earmark.transforms.samples import Samples
 
 
 @contextmanager
@@ -112,8 +110,8 @@ class OggDecoder:
         is_whole = self._second is None and trouble is None
         self.header = first.header if is_whole else replace(first.header, declared_samples=None)
 
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32] | Silence]:
-        """Yields float32 [n, channels] in [-1, 1]: n is `wanted` for most chunks, `start` always 0.
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[Samples | Silence]:
+        """Yields samples [n, channels]: n is `wanted` for most chunks, `start` always 0.
 
         Each stream is heard as far as it goes; what was wrong is told behind the last of them.
 
@@ -130,7 +128,7 @@ class OggDecoder:
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
 
-    def _chain(self, wanted: int) -> Iterator[NDArray[np.float32] | Silence]:
+    def _chain(self, wanted: int) -> Iterator[Samples | Silence]:
         trouble = self._trouble
         for link in self._links():
             try:

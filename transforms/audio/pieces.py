@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.harp import RawFile, raw_files
 from earmark.transforms.audio.plain_sound import PlainDecoder
 from earmark.transforms.audio.timeline import TOLERANCE_S
 from earmark.transforms.elements import Silence
+from earmark.transforms.samples import Samples
 
 
 class Piece(NamedTuple):
@@ -71,8 +71,8 @@ class PiecedDecoder:
         self.header = replace(plain.header, declared_samples=declared)
         self.can_seek = plain.can_seek and end <= _MOST_PAUSED * plain.samples
 
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32] | Silence]:
-        """Yields float32 [n, channels] in [-1, 1], n being `wanted` for most, and pauses.
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[Samples | Silence]:
+        """Yields samples [n, channels], n being `wanted` for most, and pauses.
 
         Raises:
           TruncatedError: fewer samples are there than the header declares.

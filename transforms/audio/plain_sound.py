@@ -18,6 +18,7 @@ from earmark.transforms.audio.sniffing import HEAD_BYTES
 from earmark.transforms.audio.soundfile_decoder import SoundfileDecoder
 from earmark.transforms.elements import PlainSound
 from earmark.transforms.errors import ReadError
+from earmark.transforms.samples import Samples, as_float32
 
 if TYPE_CHECKING:
     from earmark.transforms.audio.libav_decoder import LibavDecoder
@@ -76,10 +77,10 @@ class PlainDecoder:
 
     def agrees(self, first: NDArray[np.float32]) -> bool:
         """Whether the recording begins with these float32 [n, channels], to the bit."""
-        return self.read(0, len(first)).tobytes() == first.tobytes()
+        return as_float32(self.read(0, len(first))).tobytes() == first.tobytes()
 
-    def chunks(self, wanted: int, start: int = 0) -> Iterator[NDArray[np.float32]]:
-        """Yields float32 [n, channels] in [-1, 1]: n is `wanted` but for the last chunk.
+    def chunks(self, wanted: int, start: int = 0) -> Iterator[Samples]:
+        """Yields samples [n, channels]: n is `wanted` but for the last chunk.
 
         Raises:
           TruncatedError: fewer samples are there than the header declares.
@@ -99,8 +100,8 @@ class PlainDecoder:
         """The number of the sample that begins at an offset of the file."""
         return (offset - (self.declared.sound_start or 0)) // self._sample_bytes
 
-    def read(self, start: int, samples: int) -> NDArray[np.float32]:
-        """The samples from one on, float32 [n, channels]: as many as are wanted, or as there are.
+    def read(self, start: int, samples: int) -> Samples:
+        """The samples from one on, [n, channels]: as many as are wanted, or as there are.
 
         Raises:
           ReadError: the file could not be read.
@@ -112,12 +113,14 @@ class PlainDecoder:
         except OSError as error:
             raise ReadError(error.strerror or str(error)) from error
         content = content[: there - there % self._sample_bytes + 1]
-        values = _as_float32(content, self.header.codec, self._byte_order)
+        values = _values(content, self.header.codec, self._byte_order)
         return values.reshape(-1, self.header.channels)
 
 
-def _as_float32(content: NDArray[np.uint8], codec: str, byte_order: str) -> NDArray[np.float32]:
+def _values(content: NDArray[np.uint8], codec: str, byte_order: str) -> Samples:
     """The values of samples of a codec, which a byte more follows."""
+    if codec == "pcm_s16":
+        return content[:-1].view(byte_order + "i2").astype(np.int16, copy=False)
     if codec == "pcm_s24":
         numbers = _three_bytes(content, byte_order)
     else:

@@ -26,6 +26,7 @@ from earmark.transforms.errors import (
     ReadError,
     UnsupportedError,
 )
+from earmark.transforms.samples import Samples, as_float32, joined
 
 if TYPE_CHECKING:
     from earmark.transforms.audio.decoders import OpenDecoder
@@ -118,10 +119,11 @@ class AudioReader:
 
     def blocks_and_silences(
         self, block_samples: int, start: int = 0, stop: int | None = None
-    ) -> Iterator[NDArray[np.float32] | Silence]:
-        """Yields what `blocks` does, but a Silence in place of blocks that lie wholly in a gap.
+    ) -> Iterator[Samples | Silence]:
+        """Yields what `blocks` does, but as the decoder has it, and a Silence for blocks in a gap.
 
-        Its length is a multiple of block_samples.
+        A Silence stands for blocks that lie wholly in a gap, so its length is a multiple of
+        block_samples. Samples of 16 bits are int16.
         """
         block_samples, start = operator.index(block_samples), operator.index(start)
         if block_samples < 1 or start < 0:
@@ -146,7 +148,7 @@ class AudioReader:
                 for _ in range(part.samples // block_samples):
                     yield np.zeros((block_samples, self.header.channels), np.float32)
             else:
-                yield part
+                yield as_float32(part)
 
     def _noting_gaps(self, chunks: Iterator[_Chunk], start: int) -> Iterator[_Chunk]:
         for chunk in chunks:
@@ -169,7 +171,7 @@ class AudioReader:
         raise ValueError("the recording is closed")
 
 
-_Chunk: TypeAlias = NDArray[np.float32] | Silence
+_Chunk: TypeAlias = Samples | Silence
 
 _MOST_GAPS = 100_000
 """So many gaps a recording may have; no recorder is known to make as many."""
@@ -193,7 +195,7 @@ def _up_to(chunks: Iterator[_Chunk], samples: int, is_end: bool) -> Iterator[_Ch
 
 def _regroup(chunks: Iterator[_Chunk], block_samples: int, channels: int) -> Iterator[_Chunk]:
     """Cuts [n, channels] chunks into blocks; what was read before an AudioError comes before it."""
-    parts: list[NDArray[np.float32]] = []
+    parts: list[Samples] = []
     missing = block_samples
     trouble: AudioError | None = None
     try:
@@ -205,7 +207,7 @@ def _regroup(chunks: Iterator[_Chunk], block_samples: int, channels: int) -> Ite
                 at = 0
                 while len(piece) - at >= missing:
                     parts.append(piece[at : at + missing])
-                    yield _joined(parts)
+                    yield joined(parts)
                     parts, at, missing = [], at + missing, block_samples
                 if at < len(piece):
                     parts.append(piece[at:])
@@ -213,7 +215,7 @@ def _regroup(chunks: Iterator[_Chunk], block_samples: int, channels: int) -> Ite
     except AudioError as error:
         trouble = error
     if parts:
-        yield _joined(parts)
+        yield joined(parts)
     if trouble:
         raise trouble
 
@@ -229,10 +231,6 @@ def _pieces(chunk: _Chunk, missing: int, block_samples: int, channels: int) -> I
     if whole := chunk.samples - first - last:
         yield chunk._replace(samples=whole)
     yield np.zeros((last, channels), np.float32)
-
-
-def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _open_file(path: str | os.PathLike[str]) -> BinaryIO:

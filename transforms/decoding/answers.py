@@ -2,7 +2,8 @@
 
 A crafted recording that takes a decoder over can write anything there. So answers are numbers and
 text, never pickled objects, and are checked when they are read. An answer is one byte for its kind,
-four for the length of what follows, and JSON; Frames are followed by their samples as in memory.
+four for the length of what follows, and JSON; Frames are followed by their samples as in memory,
+if these are not in memory that is shared.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeVar
 
 from earmark.transforms.decoding.messages import Answer, Ended, Frames, Length, Reached, Ready
+from earmark.transforms.decoding.slots import SLOTS
 from earmark.transforms.elements import (
     WHYS,
     AudioHeader,
@@ -85,7 +87,8 @@ def _exactly(pipe: BinaryIO, size: int) -> bytes:
 
 
 def _of_frames(answer: Frames) -> list[Any]:
-    return [answer.first_frame, *answer.shape, answer.channels, _of_ending(answer.so_far)]
+    so_far = _of_ending(answer.so_far)
+    return [answer.first_frame, *answer.shape, answer.channels, so_far, answer.slot]
 
 
 def _of_ending(ending: Ending) -> list[Any]:
@@ -112,12 +115,13 @@ def _of_ending(ending: Ending) -> list[Any]:
 
 
 def _frames(fields: object) -> Frames:
-    first, rows, values, channels, so_far = _list(fields, 5)
+    first, rows, values, channels, so_far, slot = _list(fields, 6)
     return Frames(
         _integer(first, 0, _MOST_FRAMES),
         (_integer(rows, 1, _MOST_FRAMES), _integer(values, 1, _MOST_FRAMES)),
         _integer(channels, 1, MAX_CHANNELS),
         _ending(so_far),
+        _if_any(slot, lambda each: _integer(each, 0, SLOTS - 1)),
     )
 
 

@@ -44,7 +44,7 @@ class Ready(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """Frames of a span; followed by their float32 values as in memory.
+    """Frames of a span; without a slot, followed by their float32 values as in memory.
 
     Attributes:
       first_frame: the index of the first of them in the clip.
@@ -52,12 +52,14 @@ class Frames(NamedTuple):
       channels: how many give frames of their own: see FrameBlock.
       so_far: the Ending if decoding stopped after them, but of the gaps only the last that has come
         before, which may have grown, and new ones. The Ending of Ended is so, too.
+      slot: of shared memory, where their values are; None for the pipe.
     """
 
     first_frame: int
     shape: tuple[int, int]
     channels: int
     so_far: Ending
+    slot: int | None = None
 
 
 class Reached(NamedTuple):

@@ -38,6 +38,7 @@ from earmark.transforms.decoding.messages import (
     endless_s,
 )
 from earmark.transforms.decoding.received import DecodedSpan
+from earmark.transforms.decoding.slots import OwnSlots
 from earmark.transforms.elements import FrameBlock, Span
 from earmark.transforms.errors import AudioError, CrashedError, KilledError, TooSlowError
 from earmark.transforms.settings import Decoding
@@ -239,10 +240,13 @@ def _blocks_of(asked: _Asked, process: _DecoderProcess) -> Iterator[FrameBlock]:
     while not isinstance(answer := process.answer(), Ended):
         if isinstance(answer, Frames):
             decoded_s = decoded.check(answer)
-            frames = process.frames(answer.shape)
+            frames = process.frames(answer)
             process.has_decoded(decoded_s)
             if decoded.is_new(answer):
-                yield FrameBlock(span, answer.first_frame, frames, channels=answer.channels)
+                block = FrameBlock(span, answer.first_frame, frames, channels=answer.channels)
+                del frames  # else its memory would be in use while the next are waited for
+                yield block
+                del block
         elif isinstance(answer, Reached):
             decoded.check_reached(answer.seconds)
             process.has_decoded(answer.seconds)
@@ -263,8 +267,12 @@ class _DecoderProcess:
 
     def __init__(self, program: str) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (end() closes it)
+        self._slots = OwnSlots()
+        inherited = [] if self._slots.descriptor is None else [self._slots.descriptor]
+        program = f"import sys; sys.path[:] = {sys.path!r}; {program}"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {program}"],
+            [sys.executable, "-c", program, *map(str, inherited)],
+            pass_fds=inherited,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -272,6 +280,7 @@ class _DecoderProcess:
             bufsize=0,
             start_new_session=True,  # Ctrl-C goes to the terminal's session: it is ours to end this
         )
+        self._slots.close()
         self._is_ended = False
         self._owner = os.getpid()
         self._questions = cast(IO[bytes], self._process.stdin)
@@ -330,14 +339,22 @@ class _DecoderProcess:
                 "a recording is decoded to its end in the process that has begun it, not in one "
                 "that was forked meanwhile"
             )
+        if freed := self._slots.freed():
+            with suppress(BrokenPipeError):
+                self._questions.write(struct.pack(f"<{len(freed)}I", *freed))
         try:
             return read_answer(self._answers)
         except EOFError as error:
             raise self._cause_of_death() from error
 
-    def frames(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """The frames, float32 of a shape, that follow an answer; raises as `answer` does."""
-        frames = np.empty(shape, np.float32)
+    def frames(self, answer: Frames) -> NDArray[np.float32]:
+        """The frames that an answer tells of, float32; raises as `answer` does."""
+        if answer.slot is not None:
+            taken = self._slots.take(answer.slot, answer.shape)
+            if taken is None:
+                raise nonsense()
+            return taken
+        frames = np.empty(answer.shape, np.float32)
         if self._answers.readinto(frames.data.cast("B")) < frames.nbytes:
             raise self._cause_of_death()
         return frames

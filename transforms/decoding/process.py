@@ -35,6 +35,7 @@ from earmark.transforms.decoding.messages import (
     Reached,
     Ready,
 )
+from earmark.transforms.decoding.slots import SLOTS, SharedSlots
 from earmark.transforms.decoding.spans import SpanDecoding
 from earmark.transforms.errors import AudioError
 
@@ -45,8 +46,9 @@ MEMORY_LIMIT_BYTES = 4 << 30
 def main() -> None:
     """Answer questions that come on stdin, on stdout, until stdin ends."""
     sys.excepthook = _end_with_last_words
-    questions = _questions(_own(0))
-    answers = _Answers(_own(1))
+    slots = SharedSlots(int(sys.argv[1]) if len(sys.argv) > 1 else None)
+    questions = _questions(_own(0), slots)
+    answers = _Answers(_own(1), slots)
     _limit_memory()
     answers.send(Ready())
     while True:
@@ -62,7 +64,7 @@ def _decode(question: DecodeSpan, answers: _Answers) -> None:
     settled_gaps = 0  # those that can't grow any more, since others have come behind them
     for at, frames in decoding.blocks(question.path):
         so_far = decoding.ending(settled_gaps)
-        answers.send(Frames(at, frames.shape, decoding.channels, so_far), frames)
+        answers.send_frames(Frames(at, frames.shape, decoding.channels, so_far), frames)
         settled_gaps += max(0, len(so_far.gaps) - 1)
     answers.send(Ended(decoding.ending(settled_gaps)))
 
@@ -79,18 +81,27 @@ def _length(question: FindLength) -> Length:
 
 
 class _Answers:
-    """The output stream for answers."""
+    """The output stream for answers, and shared memory for frames."""
 
-    def __init__(self, pipe: BinaryIO) -> None:
+    def __init__(self, pipe: BinaryIO, slots: SharedSlots) -> None:
         self._pipe = pipe
+        self._slots = slots
         self._sent = time.monotonic()
 
-    def send(self, answer: Answer, frames: NDArray[np.float32] | None = None) -> None:
+    def send(self, answer: Answer) -> None:
         self._pipe.write(packed(answer))
-        if frames is not None:
-            self._pipe.write(np.ascontiguousarray(frames).data)
         self._pipe.flush()
         self._sent = time.monotonic()
+
+    def send_frames(self, answer: Frames, frames: NDArray[np.float32]) -> None:
+        answer = answer._replace(slot=self._slots.fill(frames))
+        if answer.slot is None:
+            self._pipe.write(packed(answer))
+            self._pipe.write(np.ascontiguousarray(frames).data)
+            self._pipe.flush()
+            self._sent = time.monotonic()
+        else:
+            self.send(answer)
 
     def go_on(self, seconds: int) -> None:
         """Say how many seconds have been decoded, where nothing else was sent for a while."""
@@ -105,16 +116,21 @@ def _own(descriptor: int) -> BinaryIO:
     return own
 
 
-def _questions(pipe: BinaryIO) -> SimpleQueue[bytes]:
+def _questions(pipe: BinaryIO, slots: SharedSlots) -> SimpleQueue[bytes]:
     """Reads questions in a thread of their own, which ends this process when there are no more.
 
-    So it ends as well where it would decode forever, and the one who asked is gone.
+    So it ends as well where it would decode forever, and the one who asked is gone. What is too
+    short for the length of a question is a slot that is free again.
     """
     questions: SimpleQueue[bytes] = SimpleQueue()
 
     def read() -> None:
-        while len(length := pipe.read(4)) == 4:
-            questions.put(pipe.read(*struct.unpack("<I", length)))
+        while len(head := pipe.read(4)) == 4:
+            (length,) = struct.unpack("<I", head)
+            if length < SLOTS:
+                slots.free(length)
+            else:
+                questions.put(pipe.read(length))
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()

@@ -76,7 +76,7 @@ class DecodedSpan:
             and values == self._values
             and rest == 0
             and self._has_channels(so_far.header, answer.channels)
-            and frames <= frames_in_block(max(self._use.in_frame, answer.channels))
+            and frames <= frames_in_block(self._grid, max(self._use.in_frame, answer.channels))
             and so_far.frames == self._frames + frames
             and 0 <= decoded_s <= self._most_s
             and self._frames * self._grid.hop_s <= self._most_s

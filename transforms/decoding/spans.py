@@ -32,6 +32,7 @@ from earmark.transforms.frames import (
     full_scale,
     measure,
 )
+from earmark.transforms.samples import Samples
 from earmark.transforms.settings import Decoding, FrameGrid
 
 
@@ -187,9 +188,7 @@ class SpanDecoding:
                 has_sound &= (start < gap.start * ours) | (end > gap.stop * ours)
         return has_sound
 
-    def _seconds(
-        self, reader: AudioReader, endless_s: int
-    ) -> Iterator[NDArray[np.float32] | Silence]:
+    def _seconds(self, reader: AudioReader, endless_s: int) -> Iterator[Samples | Silence]:
         """Read second by second, from some before the span to some behind it.
 
         What lies in the span is measured. Where the decoder gives up, the signal ends; that this
@@ -221,7 +220,7 @@ class SpanDecoding:
             if self._position < stop_s * rate:
                 self._stop(error)
 
-    def _without_gaps(self, second: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _without_gaps(self, second: Samples) -> Samples:
         """What was decoded of the second that comes next."""
         begin, end = self._position, self._position + len(second)
         if not self._gaps or self._gaps[-1].stop <= begin:

@@ -15,10 +15,14 @@ from earmark.transforms.errors import UnsupportedError
 from earmark.transforms.frames.grid import cut_frames
 from earmark.transforms.frames.resampling import mix_down, resample
 from earmark.transforms.frames.stretches import stretches
+from earmark.transforms.samples import Samples, as_float32
 from earmark.transforms.settings import MIXED, ChannelUse, FrameGrid
 
-BLOCK_FRAMES = 16
-"""Frames per block: 1 MB of samples at YAMNet's frame length."""
+BLOCK_FRAMES = 32
+"""Frames per block at most: 2 MB of samples at YAMNet's frame length."""
+
+_BLOCK_VALUES = 1 << 22
+"""Samples per block at most: fewer frames where they are long."""
 
 _BLOCK_SIGNALS = 8
 """How many parallel signals a block of that many frames may have; with more, blocks are shorter."""
@@ -29,13 +33,15 @@ def channels_heard(use: ChannelUse, channels: int) -> int:
     return channels if use.each else 1
 
 
-def frames_in_block(signals: int) -> int:
-    """How many frames a block has for this number of parallel signals."""
-    return max(1, BLOCK_FRAMES * _BLOCK_SIGNALS // max(_BLOCK_SIGNALS, signals))
+def frames_in_block(grid: FrameGrid, signals: int) -> int:
+    """How many frames a block has for this number of parallel signals: a power of two, mostly."""
+    fit = max(1, _BLOCK_VALUES // grid.frame_samples)
+    frames = min(BLOCK_FRAMES, 1 << fit.bit_length() - 1)
+    return max(1, frames * _BLOCK_SIGNALS // max(_BLOCK_SIGNALS, signals))
 
 
 def frames_of(
-    seconds: Iterable[NDArray[np.float32] | Silence],
+    seconds: Iterable[Samples | Silence],
     channels: int,
     rate_hz: int,
     grid: FrameGrid,
@@ -46,7 +52,7 @@ def frames_of(
     """Mix down, resample and cut a recording, or the part of it that begins at start_s.
 
     Args:
-      seconds: float32 [n, channels] each, second by second, and a Silence in place of several; the
+      seconds: [n, channels] each, second by second, and a Silence in place of several; the
         first of them is the one before start_s, or, where that is 0, the recording's first.
       channels: of the recording.
       rate_hz: of the recording.
@@ -72,13 +78,13 @@ def frames_of(
         resampled = channel_signals(part, use, channels, rates_hz, begin_s)
         chunks = _without_first(resampled, first * grid.hop_samples - begin_s * rates_hz[1])
         for at, frames in cut_channel_frames(
-            chunks, grid, signals, frames_in_block(signals), first, stop_frame
+            chunks, grid, signals, frames_in_block(grid, signals), first, stop_frame
         ):
             yield at, by_channel(frames, heard)
 
 
 def channel_signals(
-    seconds: Iterable[NDArray[np.float32]],
+    seconds: Iterable[Samples],
     use: ChannelUse,
     channels: int,
     rates_hz: tuple[int, int],
@@ -87,7 +93,7 @@ def channel_signals(
     """Resample the channels of a recording, mixed or separately as they are used.
 
     Args:
-      seconds: float32 [n, channels] each, the recording second by second.
+      seconds: [n, channels] each, the recording second by second.
       use: how channels become frames.
       channels: of the recording.
       rates_hz: its rate, and the one wanted.
@@ -166,9 +172,9 @@ def by_channel(frames: NDArray[np.float32], channels: int) -> NDArray[np.float32
     return np.ascontiguousarray(apart).reshape(len(frames) * channels, -1)
 
 
-def _channel(seconds: Iterable[NDArray[np.float32]], index: int) -> Iterator[NDArray[np.float32]]:
+def _channel(seconds: Iterable[Samples], index: int) -> Iterator[NDArray[np.float32]]:
     for samples in seconds:
-        yield np.ascontiguousarray(samples[:, index])
+        yield np.ascontiguousarray(as_float32(samples[:, index]))
 
 
 def _without_first(

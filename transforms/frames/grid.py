@@ -36,21 +36,26 @@ def cut_frames(
     if grid.hop_samples > grid.frame_samples:
         chunks = _without_gaps(chunks, grid)
         grid = replace(grid, hop_samples=grid.frame_samples)
-    step = block_frames * grid.hop_samples
     first, stop = first_frame, sys.maxsize if stop_frame is None else stop_frame
-    pending = np.empty(0, np.float32)
-    for signal in _joined(chunks, step):
-        pending = np.concatenate([pending, signal]) if first < stop else pending[:0]
-        while first < stop and len(pending) >= _reach(grid, n := min(block_frames, stop - first)):
-            yield first, _windows(pending, grid, n)
-            first += n
-            pending = pending[n * grid.hop_samples :]
-    stop = min(stop, grid.count(first * grid.hop_samples + len(pending)))
-    for start in range(first, stop, block_frames):
-        n = min(block_frames, stop - start)
-        rest = pending[(start - first) * grid.hop_samples :]
-        padding = max(_reach(grid, n) - len(rest), 0)
-        yield start, _windows(np.pad(rest, (0, padding)), grid, n)
+    block, filled = np.empty(_reach(grid, block_frames), np.float32), 0
+    for chunk in chunks:
+        taken = 0
+        while first < stop and taken < len(chunk):
+            n = min(block_frames, stop - first)
+            size = _reach(grid, n)
+            part = chunk[taken : taken + size - filled]
+            block[filled : filled + len(part)] = part
+            taken, filled = taken + len(part), filled + len(part)
+            if filled == size:
+                yield first, _windows(block, grid, n)
+                first += n
+                shared = block[n * grid.hop_samples : size]
+                block, filled = np.empty_like(block), len(shared)
+                block[:filled] = shared
+    stop = min(stop, grid.count(first * grid.hop_samples + filled))
+    if first < stop:
+        block[filled:] = 0
+        yield first, _windows(block, grid, stop - first)
 
 
 def _without_gaps(
@@ -73,15 +78,3 @@ def _windows(signal: NDArray[np.float32], grid: FrameGrid, frames: int) -> NDArr
     if grid.hop_samples == grid.frame_samples:
         return signal.reshape(frames, grid.frame_samples)
     return sliding_window_view(signal, grid.frame_samples)[:: grid.hop_samples]
-
-
-def _joined(chunks: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
-    """Join chunks until they hold a block's worth, so that the rest is copied once a block."""
-    held: list[NDArray[np.float32]] = []
-    for chunk in chunks:
-        held.append(chunk)
-        if sum(map(len, held)) >= samples:
-            yield np.concatenate(held)
-            held = []
-    if held:
-        yield np.concatenate(held)

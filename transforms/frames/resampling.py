@@ -10,6 +10,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from earmark.transforms.samples import INT16_STEP, Samples
+
 QUALITY = "VHQ"
 """soxr's double-precision engine: as fast as HQ."""
 
@@ -20,20 +22,36 @@ LEAD_IN_S = 1
 """How much the resampler must see before and after a segment: its filter spans half a second."""
 
 
-def mix_down(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of the channels: float32 [n, channels] to float32 [n].
+def mix_down(block: Samples) -> NDArray[np.float32]:
+    """The mean of the channels: [n, channels] to float32 [n] in [-1, 1].
 
     Channel by channel: an order of magnitude faster than a mean over the short axis, and, unlike a
-    matrix product, the same to the last bit wherever a block begins.
+    matrix product, the same to the last bit wherever a block begins. Integers and the same numbers
+    as float32 give the same mean, to the bit.
     """
-    channels = block.shape[1]
-    mono: NDArray[np.float32] = block[:, 0].copy()
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no number, and counted
-        for channel in range(1, channels):
-            mono += block[:, channel]
-    if channels > 1:
-        mono *= np.float32(1 / channels)
+    is_integer, channels = block.dtype == np.int16, block.shape[1]
+    if is_integer and channels == 2 and block.flags.c_contiguous:
+        mono = _sum_of_pairs(block)
+    else:
+        mono = block[:, 0].astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is counted as no number
+            for channel in range(1, channels):
+                mono += block[:, channel]
+    if is_integer or channels > 1:
+        mono *= np.float32(1 / channels) * np.float32(INT16_STEP if is_integer else 1)
     return mono
+
+
+def _sum_of_pairs(block: Samples) -> NDArray[np.float32]:
+    """The sums of two channels that lie beside each other, int16 [n, 2] to float32 [n].
+
+    Both samples of a pair are read as one number of 32 bits, which takes half the time.
+    """
+    pairs = block.view(np.int32)[:, 0]
+    sums = pairs << 16
+    sums >>= 16
+    sums += pairs >> 16
+    return sums.astype(np.float32)
 
 
 def resample(

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 
-import numpy as np
-from numpy.typing import NDArray
-
 from earmark.transforms.elements import Silence
 from earmark.transforms.frames.resampling import LEAD_IN_S, SEGMENT_S
+from earmark.transforms.samples import Samples
 
 
 def stretches(
-    seconds: Iterable[NDArray[np.float32] | Silence],
-    silent_second: NDArray[np.float32],
+    seconds: Iterable[Samples | Silence],
+    silent_second: Samples,
     frame_s: int,
     start_s: int,
-) -> Iterator[tuple[int, Iterator[NDArray[np.float32]]]]:
+) -> Iterator[tuple[int, Iterator[Samples]]]:
     """Divide a recording where it is silent for so long that no frame needs all of the silence.
 
     A stretch ends when the last frame that begins before a silence is complete. The next begins at
@@ -25,7 +23,7 @@ def stretches(
     reaches beyond the silence. Silences that are too short for that become samples.
 
     Args:
-      seconds: float32 [n, channels] each, second by second; a Silence for several of them.
+      seconds: [n, channels] each, second by second; a Silence for several of them.
       silent_second: what a second of silence is.
       frame_s: the length of a frame, rounded up.
       start_s: where the frames that are wanted begin.
@@ -38,7 +36,7 @@ def stretches(
     upcoming: list[tuple[int, int]] = [(start_s, 0)]
     tail_s = frame_s + LEAD_IN_S
 
-    def stretch(leading_s: int) -> Iterator[NDArray[np.float32]]:
+    def stretch(leading_s: int) -> Iterator[Samples]:
         nonlocal at_s
         yield from repeat(silent_second, leading_s)
         for part in source:

@@ -17,8 +17,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from earmark.models.builtin.synthesis import LABELS, synthesise
 from earmark.models.classifier import AudioClassifier
 from earmark.models.graphs import flatbuffers as graphs
+from earmark.models.graphs import log_mel
 from earmark.models.graphs.cutting import CannotCutError, cut
-from earmark.models.running.cut_scoring import BATCH, cut_scorer
+from earmark.models.running.cut_scoring import cut_scorer
 from earmark.models.running.interpreters import InterpreterPool, Kernels, Output
 
 FRAME = 15_600
@@ -69,7 +70,7 @@ SIGNALS = {
 }
 
 
-@pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH, 3 * BATCH + 5])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 31, 32, 33, 41, 96, 109])
 def test_any_number_of_frames_gets_the_uncut_models_scores(builtin, count):
     scorer, whole = builtin
     frames = sounds(11, count)
@@ -92,6 +93,25 @@ def test_on_real_recordings_hardly_a_score_differs_and_no_top_label(yamnet, shar
     print(f"{np.mean(got != expected):.4%} of {got.size} scores differ")
     assert np.mean(got != expected) <= 1e-4
     np.testing.assert_array_equal(got.argmax(axis=1), expected.argmax(axis=1))
+
+
+def test_either_transform_gives_the_same_scores(builtin, monkeypatch):
+    pytest.importorskip("ducc0")
+    scorer, _ = builtin
+    frames = sounds(13, 300)
+    by_ducc0 = scorer(frames)
+    monkeypatch.setattr(log_mel, "r2c", None)
+    np.testing.assert_array_equal(scorer(frames), by_ducc0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_a_row_is_the_same_whatever_is_computed_beside_it(builtin, count):
+    frames = sounds(14, 51)
+    front_end = cut(BUILTIN).front_end
+    patches = front_end.patches(frames)
+    for start in (0, 1, 51 - count):
+        alone = front_end.patches(frames[start : start + count])
+        assert alone.tobytes() == patches[start : start + count].tobytes()
 
 
 @pytest.mark.parametrize("hop", [160, 800, 7840, 7800, 161, 15_440])

@@ -14,6 +14,7 @@ from earmark.transforms.audio.mp4 import mp4_length
 from earmark.transforms.audio.reading import open_audio
 from earmark.transforms.audio.timeline import STEP_S, TOLERANCE_S, Hole, Timeline
 from earmark.transforms.elements import Gap, Silence, gaps_with
+from earmark.transforms.samples import as_float32
 from tests.transforms.audio.files import mux_parts, saved, write
 
 RATE_HZ = 48_000
@@ -62,7 +63,7 @@ def heard_beeps(path: Path) -> tuple[list[float], list[tuple[float, float, str]]
             if isinstance(block, Silence):
                 at += block.samples
                 continue
-            is_loud = bool(np.abs(block).max() > 0.2)
+            is_loud = bool(np.abs(as_float32(block)).max() > 0.2)
             if is_loud and not was_loud:
                 found.append(at / rate_hz)
             was_loud, at = is_loud, at + len(block)

@@ -14,8 +14,7 @@ from earmark.transforms.audio.file_parts import FilePart
 from earmark.transforms.audio.libflac_decoder import LibflacDecoder
 from earmark.transforms.audio.reading import open_audio
 from earmark.transforms.errors import DamagedError, ReadError
-
-Samples = NDArray[np.float32]
+from earmark.transforms.samples import Samples, as_float32
 
 RATE_HZ = 44_100
 SAMPLES = 200_000
@@ -38,8 +37,8 @@ def written(path: Path, channels: int = 2, subtype: str = "PCM_16") -> Path:
     return path
 
 
-def by_libsndfile(path: Path) -> Samples:
-    samples: Samples = soundfile.read(path, dtype="float32", always_2d=True)[0]
+def by_libsndfile(path: Path) -> NDArray[np.float32]:
+    samples: NDArray[np.float32] = soundfile.read(path, dtype="float32", always_2d=True)[0]
     return samples
 
 
@@ -57,7 +56,9 @@ def test_samples_are_those_of_libsndfile_to_the_bit(
     tmp_path: Path, channels: int, subtype: str, start: int
 ) -> None:
     path = written(tmp_path / "clip.flac", channels, subtype)
-    decoded = np.concatenate(by_libflac(path, channels, 10_000, start))
+    chunks = by_libflac(path, channels, 10_000, start)
+    assert {chunk.dtype for chunk in chunks} == {np.dtype("f4" if "24" in subtype else "i2")}
+    decoded = np.concatenate([as_float32(chunk) for chunk in chunks])
     assert decoded.tobytes() == by_libsndfile(path)[start:].tobytes()
 
 
@@ -76,7 +77,7 @@ def test_decoding_stops_before_a_damaged_frame(tmp_path: Path) -> None:
     chunks: list[Samples] = []
     with path.open("rb") as file, pytest.raises(DamagedError):
         chunks.extend(LibflacDecoder(FilePart(file), 2, SAMPLES).chunks(10_000))
-    decoded = np.concatenate(chunks)
+    decoded = as_float32(np.concatenate(chunks))
     assert 0 < len(decoded) < SAMPLES
     assert len(decoded) % BLOCK == 0
     expected = np.round(noise(2)[: len(decoded)] * 2**15) / 2**15
@@ -109,14 +110,14 @@ def test_a_file_that_cannot_be_read_on_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "clip.flac")
-    read_into = FilePart.read_into
+    read_at = FilePart.read_at
 
-    def failing(self: FilePart, buffer: memoryview, offset: int) -> int:
+    def failing(self: FilePart, offset: int, size: int) -> bytes:
         if offset > 100_000:
             raise OSError(5, "Input/output error")
-        return read_into(self, buffer, offset)
+        return read_at(self, offset, size)
 
-    monkeypatch.setattr(FilePart, "read_into", failing)
+    monkeypatch.setattr(FilePart, "read_at", failing)
     with pytest.raises(ReadError, match="Input/output error"):
         by_libflac(path, 2, 10_000)
 
@@ -127,12 +128,14 @@ def test_what_interrupts_a_callback_goes_on_to_the_caller(
 ) -> None:
     path = written(tmp_path / "clip.flac")
 
-    def interrupted(self: FilePart, buffer: memoryview, offset: int) -> int:
+    def interrupted(self: FilePart, offset: int, size: int) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FilePart, "read_into", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        by_libflac(path, 2, 10_000)
+    with path.open("rb") as file:
+        decoder = LibflacDecoder(FilePart(file), 2, SAMPLES)
+        monkeypatch.setattr(FilePart, "read_at", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(decoder.chunks(10_000))
 
 
 @pytest.mark.parametrize("start", [0, 90_000])

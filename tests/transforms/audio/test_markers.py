@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from earmark.transforms.audio.reading import open_audio
 from earmark.transforms.elements import LOST, Gap, Silence
 from earmark.transforms.errors import AudioError
+from earmark.transforms.samples import as_float32
 from tests.transforms.audio.files import SOUNDFILE, Samples, encode, saved, write
 
 FILES = int(os.environ.get("EARMARK_FUZZ_MARKERS", "60"))
@@ -128,7 +129,9 @@ def hear(path: Path) -> Heard:
                     continue
                 at += len(block)
                 if len(block) == step:
-                    powers.append(np.abs(window @ np.nan_to_num(block.mean(axis=1))) / step * 2)
+                    powers.append(
+                        np.abs(window @ np.nan_to_num(as_float32(block).mean(axis=1))) / step * 2
+                    )
     except AudioError as trouble:
         error = trouble
     levels = np.array(powers).reshape(-1, len(PITCHES_HZ))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from earmark.transforms.decoding.answers import packed, read_answer
 from earmark.transforms.decoding.messages import Ended, Frames, Length, Reached, Ready
+from earmark.transforms.decoding.slots import SLOTS
 from earmark.transforms.elements import (
     WHYS,
     AudioHeader,
@@ -77,12 +78,13 @@ places = st.tuples(counts, counts, counts, st.integers(1, LARGE)).map(
     lambda of: PlainSound(max(of[:2]), min(of[:2]), max(min(of[:2]), of[2]), of[3])
 )
 small = st.integers(1, 1024)
+slots = st.none() | st.integers(0, SLOTS - 1)
 answers = (
     st.just(Ready())
     | st.builds(Reached, counts)
     | st.builds(Length, st.none() | st.integers(0, 1 << 25), st.none() | places)
     | st.builds(Ended, endings)
-    | st.builds(Frames, st.integers(0, 1 << 30), st.tuples(small, small), small, endings)
+    | st.builds(Frames, st.integers(0, 1 << 30), st.tuples(small, small), small, endings, slots)
 )
 
 
@@ -217,11 +219,11 @@ SENSELESS = [
     *(message(b"E", fields) for fields in (None, 5, {}, "text", *SENSELESS_ENDINGS)),
     *(message(b"F", [0, 16, 15600, 1, fields]) for fields in SENSELESS_ENDINGS),
     *(
-        message(b"F", with_([0, 16, 15600, 1, ENDING], place, value))
+        message(b"F", with_([0, 16, 15600, 1, ENDING, None], place, value))
         for place in range(4)
         for value in (-1, 1 << 31, 1.0, None, "1", True, [])
     ),
-    *(message(b"F", with_([0, 16, 15600, 1, ENDING], place, 0)) for place in (1, 2, 3)),
+    *(message(b"F", with_([0, 16, 15600, 1, ENDING, None], place, 0)) for place in (1, 2, 3)),
 ]
 
 
@@ -240,4 +242,4 @@ def test_junk_is_never_a_bug_of_ours(kind, junk, as_json):
 
 def test_the_sensible_ending_of_these_tests_is_one():
     assert read(message(b"E", ENDING)).ending.trouble.message == "gone"
-    assert read(message(b"F", [0, 16, 15600, 1, ENDING])).shape == (16, 15600)
+    assert read(message(b"F", [0, 16, 15600, 1, ENDING, None])).shape == (16, 15600)

@@ -78,7 +78,7 @@ def test_a_recording_that_is_another_in_the_next_attempt_could_not_be_read(again
     [
         frames(61, 16),
         frames(63, 16),
-        frames(62, 17),
+        frames(62, 33),
         frames(62, 8, channels=2),
         frames(62, 16)._replace(shape=(16, 15_601)),
         frames(62, 16)._replace(so_far=ending(15)),
@@ -124,7 +124,7 @@ def test_frames_may_be_left_out_where_gaps_are():
 
 
 @pytest.mark.parametrize(
-    "answer", [frames(62, 16), frames(62, 17, channels=2), frames(62, 3, channels=3)]
+    "answer", [frames(62, 32), frames(62, 33, channels=2), frames(62, 3, channels=3)]
 )
 def test_nor_do_frames_of_other_channels(answer):
     with pytest.raises(CrashedError, match="an invalid answer"):

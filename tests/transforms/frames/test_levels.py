@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from earmark.transforms.elements import SignalLevel
+from earmark.transforms.elements import ENERGY_BITS, SignalLevel
 from earmark.transforms.frames.levels import full_scale, measure
 
 
@@ -97,3 +97,23 @@ def test_one_channel_and_silence_lose_nothing_that_can_be_told():
     assert measure(np.ones((1000, 1), np.float32)).mix_loss_db is None
     assert measure(np.zeros((1000, 2), np.float32)).mix_loss_db is None
     assert measure(np.full((1000, 2), np.nan, np.float32)).mix_loss_db is None
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_integers_are_measured_exactly_and_like_the_same_numbers_as_float32(channels, order):
+    integers = np.random.default_rng(5).integers(-(2**15), 2**15, (30_000, channels), np.int16)
+    integers[7], integers[8:11] = -(2**15), 2**15 - 1
+    level = measure(np.asarray(integers, order=order))
+    squares = sum(value * value for value in map(int, integers.flat))
+    assert level.energy == squares << (ENERGY_BITS - 30)
+    assert level.clipped == np.count_nonzero(np.abs(integers.astype(np.int32)) >= 2**15 - 1)
+    assert level.peak == 1.0
+    assert level == measure(np.asarray(integers.astype(np.float32) / 2**15, order=order))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_levels_do_not_depend_on_the_order_in_memory(dtype):
+    second = (np.random.default_rng(6).uniform(-1, 1, (44_100, 3)) * 20_000).astype(dtype)
+    second = second if dtype == np.int16 else second / np.float32(2**15)
+    assert measure(second) == measure(np.asfortranarray(second))

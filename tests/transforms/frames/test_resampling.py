@@ -93,3 +93,16 @@ def test_a_last_sample_that_is_no_number_is_found():
     signal = np.zeros(44_101, np.float32)
     signal[-1] = np.nan
     assert np.isnan(resampled(signal, 44_100)[-1])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+def test_integers_are_mixed_down_like_the_same_numbers_as_float32(channels, order):
+    integers = np.random.default_rng(3).integers(-(2**15), 2**15, (2001, channels), np.int16)
+    integers[:3] = [[-(2**15)] * channels, [2**15 - 1] * channels, [0] * channels]
+    block = np.asarray(integers, order=order)
+    sums = [sum(map(int, row)) for row in integers]  # exact
+    expected = np.float32(sums) * np.float32(1 / channels) * np.float32(2.0**-15)
+    np.testing.assert_array_equal(mix_down(block), expected)
+    as_numbers = np.asarray(integers.astype(np.float32) / 2**15, order=order)
+    np.testing.assert_array_equal(mix_down(as_numbers), expected)
