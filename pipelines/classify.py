@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
+from earmark.pipelines.collecting import uncollected
+
 if TYPE_CHECKING:
     from earmark.pipelines.options import Command
     from earmark.pipelines.runs import Outcome, Run
@@ -31,6 +33,15 @@ def process(arguments: Sequence[str], asked: Command) -> None:
       UsageError: the options, the input, the model or the output cannot be used.
       RunError: the run failed.
     """
+    with uncollected():
+        run = _prepared(arguments, asked)
+    if run.options.dry_run:
+        _look_ahead(run)
+    else:
+        _check_heard(show_run(run), run)
+
+
+def _prepared(arguments: Sequence[str], asked: Command) -> Run:
     from earmark.pipelines.console import quiet_libraries
     from earmark.pipelines.options import parse
     from earmark.shared import shared
@@ -42,11 +53,7 @@ def process(arguments: Sequence[str], asked: Command) -> None:
         shared(DecoderPool).start()  # it gets ready on another core while Beam is imported here
     from earmark.pipelines.runs import prepare
 
-    run = prepare(options, beam_flags)
-    if options.dry_run:
-        _look_ahead(run)
-    else:
-        _check_heard(show_run(run), run)
+    return prepare(options, beam_flags)
 
 
 def _look_ahead(run: Run) -> None:

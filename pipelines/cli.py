@@ -12,6 +12,7 @@ from typing import NoReturn, cast
 
 from earmark import __version__
 from earmark.models.errors import nearest
+from earmark.pipelines.collecting import uncollected
 from earmark.pipelines.console import UnshownError, quiet_libraries, say, show, show_bug
 from earmark.pipelines.errors import RunError, UsageError
 from earmark.pipelines.interrupts import StoppedError, end_on_signals
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     name, *rest = arguments or ["--help"]
     if "--verbose" not in rest:
         quiet_libraries(True)
-    _one_thread_for_each_worker()
+    _settle_libraries()
     try:
         _carry_out(name, rest)
     except UsageError as error:
@@ -118,7 +119,9 @@ def _carry_out(name: str, rest: Sequence[str]) -> None:
         show(f"earmark {__version__}\n")
     else:
         check_open_files(LEAST_FILES)
-        _command(name)(rest)
+        with uncollected():
+            command = _command(name)
+        command(rest)
 
 
 def _command(name: str) -> Callable[[Sequence[str]], None]:
@@ -130,9 +133,12 @@ def _command(name: str) -> Callable[[Sequence[str]], None]:
     return cast(Callable[[Sequence[str]], None], module.command)
 
 
-def _one_thread_for_each_worker() -> None:
-    """Limit BLAS to a thread for each worker, unless the user has set another number."""
-    for name, value in ONE_BLAS_THREAD.items():
+def _settle_libraries() -> None:
+    """Limit BLAS to a thread for each worker, and spare a search of all packages for plugins.
+
+    What the user has set stays.
+    """
+    for name, value in {**ONE_BLAS_THREAD, "PYDANTIC_DISABLE_PLUGINS": "__all__"}.items():
         os.environ.setdefault(name, value)
 
 

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile as sf
 from numpy.typing import NDArray
 from rich.table import Table
 
 from earmark.models.builtin import synthesise
 from earmark.pipelines.classify import show_run
+from earmark.pipelines.collecting import uncollected
 from earmark.pipelines.console import plain, screen
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.options import ClassifyOptions, Parser
-from earmark.pipelines.runs import prepare
-from earmark.transforms.output import read
 from earmark.transforms.text import printable
 
 _MARKER = ".made-by-earmark-demo"
@@ -89,7 +87,11 @@ def command(arguments: Sequence[str]) -> None:
     shown = f"--input {printable(archive)} --output {printable(labels)}"
     console.print(f"  earmark classify {shown} --model builtin\n", markup=False, soft_wrap=True)
     options = ClassifyOptions(input=(str(archive),), output=str(labels), model="builtin")
-    show_run(prepare(options, []))
+    with uncollected():
+        from earmark.pipelines.runs import prepare
+
+        run = prepare(options, [])
+    show_run(run)
     console.print(_comparison(archive, labels))
     console.print(
         "\n[dim]builtin is a small model of synthetic sounds, for trying earmark out. "
@@ -99,6 +101,8 @@ def command(arguments: Sequence[str]) -> None:
 
 def make_archive(folder: Path) -> None:
     """Write the demo's files, recordings and others; they are the same every time."""
+    import soundfile as sf
+
     for index, recording in enumerate(RECORDINGS):
         path = folder / recording.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,6 +163,8 @@ def _cut(path: Path, kept: float) -> None:
 
 def _comparison(archive: Path, labels: Path) -> Table:
     """A row for each file of the archive: its content, and the labels detected."""
+    from earmark.transforms.output import read
+
     tables = read(labels)
     clips, failures = (
         {row["clip"]: row for row in tables[name].arrow().to_pylist()}

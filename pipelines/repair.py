@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from earmark.pipelines.collecting import uncollected
 from earmark.pipelines.console import counted, say, show
 from earmark.pipelines.options import Parser
-from earmark.pipelines.outputs import new_run_id, used_output
-from earmark.transforms.output import SET_ASIDE, Damage, find_damage, locked, repair
 from earmark.transforms.storage import join, shown
 from earmark.transforms.text import printable
+
+if TYPE_CHECKING:
+    from earmark.transforms.output import Damage
 
 _SHOWN = 20
 
@@ -23,11 +26,16 @@ def command(arguments: Sequence[str]) -> None:
       RunError: a file cannot be moved.
     """
     asked = _parser().parse_args(arguments)
+    with uncollected():
+        from earmark.pipelines.outputs import used_output
+
     with used_output(asked.output) as output:
         show("".join(_look(output) if asked.dry_run else _repair(output)))
 
 
 def _look(output: str) -> Iterator[str]:
+    from earmark.transforms.output import find_damage
+
     found = list(find_damage(output))
     yield from _told(found)
     if found:
@@ -35,6 +43,9 @@ def _look(output: str) -> Iterator[str]:
 
 
 def _repair(output: str) -> Iterator[str]:
+    from earmark.pipelines.outputs import new_run_id
+    from earmark.transforms.output import SET_ASIDE, locked, repair
+
     run_id = new_run_id()
     with locked(output, run_id, say):
         found = repair(output, run_id)

@@ -49,6 +49,7 @@ MODELS = {
     "builtin": "classifier metadata",
 }
 PIPELINES = {
+    "collecting": "",
     "console": "",
     "errors": "",
     "interrupts": "",
@@ -60,15 +61,16 @@ PIPELINES = {
     "runs": "console engines errors interrupts limits options resolving",
     "screen": "console options runs",
     "library": "console errors interrupts options runs screen",
-    "cli": "console errors interrupts limits streams",
-    "classify": "cli console errors options runs screen streams",
+    "cli": "collecting console errors interrupts limits streams",
+    "classify": "cli collecting console errors options runs screen streams",
     "embed": "classify options",
-    "demo": "classify console errors options runs",
+    "demo": "classify collecting console errors options runs",
     "model_facts": "console options resolving",
     "model": "console errors model_facts options resolving",
     "outputs": "errors",
-    "rederive": "console errors options outputs resolving runs",
-    "repair": "console options outputs",
+    "rederive": "collecting errors options rederiving",
+    "rederiving": "console errors options outputs resolving runs",
+    "repair": "collecting console options outputs",
 }
 WITHIN = {"transforms": TRANSFORMS, "models": MODELS, "pipelines": PIPELINES}
 

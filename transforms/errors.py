@@ -6,7 +6,6 @@ an AudioError is a bug, and stops the run.
 
 from __future__ import annotations
 
-import http.client
 import sys
 from typing import ClassVar
 
@@ -130,6 +129,7 @@ _OF_LIBRARIES = (
     ("google.cloud.storage.exceptions", "InvalidResponse"),
     ("google.api_core.exceptions", "GoogleAPIError"),
     ("google.auth.exceptions", "GoogleAuthError"),
+    ("http.client", "HTTPException"),
 )
 
 
@@ -141,4 +141,4 @@ def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """
     modules = ((sys.modules.get(module), name) for module, name in _OF_LIBRARIES)
     kinds = (getattr(module, name, None) for module, name in modules)
-    return (OSError, http.client.HTTPException, *filter(None, kinds), *others)
+    return (OSError, *filter(None, kinds), *others)

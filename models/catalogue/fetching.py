@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import io
 import logging
 import os
 import re
 import tarfile
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -165,11 +163,13 @@ def _locale_path(model: PublishedModel, folder: Path, locale: str) -> Path:
 
 
 def _download(model: PublishedModel, folder: Path, role: Role) -> _Found:
+    from http.client import HTTPException
+
     failures = []
     for url in model.urls:
         try:
             return _get(url, model)
-        except (OSError, http.client.HTTPException, ModelError) as error:
+        except (OSError, HTTPException, ModelError) as error:
             failures.append(f"{url}: {error}")
     raise ModelError(
         f"the model {model.name} could not be downloaded; without a network, put the file whose"
@@ -180,6 +180,8 @@ def _download(model: PublishedModel, folder: Path, role: Role) -> _Found:
 
 def _get(url: str, model: PublishedModel) -> _Found:
     """Download a model's files; no more is read than an archive of them can hold."""
+    import urllib.request  # not above: it takes longer than all else that a known model needs
+
     largest = 2 * sum(file.size_bytes for file in _all_files(model)) + 1_000_000
     size_bytes = model.files["model"][0].size_bytes
     with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response:

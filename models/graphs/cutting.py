@@ -8,6 +8,7 @@ gets a batch dimension. Any other graph stays whole.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,29 +35,29 @@ class CutModel:
     """A model in two parts.
 
     Attributes:
-      model: the .tflite file.
+      whole: the model's objects, which stay as they are.
       front_end: computes the patches of frames.
       first_operators: how many of the graph's operators the front end replaces.
       patch: the tensor where both parts meet, of shape [1, ...].
     """
 
-    model: bytes
+    whole: Any
     front_end: LogMel
     first_operators: int
     patch: int
 
     def front(self) -> bytes:
         """The .tflite file of the front end: a frame's samples to its patch."""
-        model = flatbuffers.parse(self.model)
-        graph = _bare(model)
+        model = _bare(self.whole)
+        graph = model.subgraphs[0]
         graph.operators = graph.operators[: self.first_operators]
         graph.outputs = np.array([self.patch], np.int32)
         return flatbuffers.serialise(model)
 
     def network(self, batch: int) -> bytes:
         """The .tflite file of the network: patches [batch, ...] to scores [batch, classes]."""
-        model = flatbuffers.parse(self.model)
-        graph = _bare(model)
+        model = _bare(self.whole)
+        graph = model.subgraphs[0]
         graph.operators = graph.operators[self.first_operators :]
         graph.inputs = np.array([self.patch], np.int32)
         for tensor in {self.patch, *_outputs_of(graph.operators)}:
@@ -102,7 +103,7 @@ def _cut(model: bytes) -> CutModel:
     chain.skip("RESHAPE")
     front_end = LogMel(window.reshape(-1), hop, rows, fft_length, mel, offset)
     _check_network(chain, rows * mel.shape[1])
-    return CutModel(model, front_end, chain.position, chain.tensor)
+    return CutModel(chain.model, front_end, chain.position, chain.tensor)
 
 
 class _Chain:
@@ -227,10 +228,18 @@ def _outputs_of(operators: list[Any]) -> list[int]:
 
 
 def _bare(model: Any) -> Any:
-    """The model's graph, without metadata and signatures, which may name lost tensors."""
-    model.metadata = []
-    model.signatureDefs = []
-    return model.subgraphs[0]
+    """A copy that may be changed, without metadata and signatures, which may name lost tensors.
+
+    It is of objects, not of what they hold: parsing the file again would take longer.
+    """
+    model, graph = copy(model), copy(model.subgraphs[0])
+    model.metadata, model.signatureDefs, model.subgraphs = [], [], [graph]
+    model.buffers = [copy(each) for each in model.buffers]
+    graph.tensors = [copy(each) for each in graph.tensors]
+    graph.operators = [copy(each) for each in graph.operators]
+    for operator in graph.operators:
+        operator.builtinOptions = copy(operator.builtinOptions)
+    return model
 
 
 def _set_batch(tensor: Any, batch: int) -> None:

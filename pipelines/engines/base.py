@@ -57,7 +57,7 @@ class Dealt(NamedTuple):
     Attributes:
       planned: its members.
       spans: the parts of those, each for a worker.
-      listed: how much was begun, a PCollection of one.
+      listed: how much was begun, in one part or several, of which each says what was skipped.
     """
 
     planned: beam.PCollection[PlannedObject]

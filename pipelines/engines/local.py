@@ -6,23 +6,29 @@ all addresses of the machine without asking who calls, and serves any file that 
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from inspect import Signature
+from types import MethodType
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
+from apache_beam.transforms import core
+from apache_beam.typehints.decorators import get_signature
 
 from earmark.pipelines.engines.base import Dealt, Engine, Graph, Round, RoundSize, cores
 from earmark.pipelines.engines.memory import give_back, share_arenas
 from earmark.pipelines.errors import UsageError
 from earmark.pipelines.interrupts import Interrupts
 from earmark.shared import is_inherited, shared
-from earmark.transforms.decoding.splitting import SplitLongClips
+from earmark.transforms.decoding.splitting import SplitLongClips, is_small
 from earmark.transforms.elements import Listed
 from earmark.transforms.storage import normal_path
 from earmark.transforms.workers import sharing
@@ -36,6 +42,8 @@ ROUND_OBJECTS = 2000
 _FILES_FOR_A_RUN = 64
 _FILES_FOR_A_WORKER = 8
 """Pipes of its decoder, the recording, files that it writes."""
+
+_View = TypeVar("_View", bound=PipelineOptions)
 
 _IN_MEMORY = "in_memory"
 _THREADS = (_IN_MEMORY, "multi_threading")
@@ -57,7 +65,7 @@ class LocalEngine(Engine):
     num_shards = 1
 
     def __init__(self, flags: Sequence[str], is_stream: bool = False) -> None:
-        self.options = PipelineOptions(list(flags))
+        self.options = _Options(list(flags))
         self.is_left = False
         self.first_size = RoundSize(ROUND_OBJECTS, float("inf"))
         use_all_cores(self.options, flags)
@@ -96,11 +104,22 @@ class LocalEngine(Engine):
         with sharing.queue(this.run_id, this.seconds) as left, interrupts.stopping(stop):
             if interrupts.number is not None:
                 return None
-            pipeline = beam.Pipeline(runner=local_runner(), options=self.options)
+            pipeline = beam.Pipeline(runner=local_runner(), options=self._options_for(this))
             _ = pipeline | graph(DealToThreads(this))
             pipeline.run().wait_until_finish()
         give_back()
         return left
+
+    def _options_for(self, this: Round) -> PipelineOptions:
+        """Beam's options for a round, with no more threads than there may be spans.
+
+        Each takes part in each stage of the pipeline, even if it has nothing to do there.
+        """
+        options = copy.deepcopy(self.options)
+        if all(is_small(each.object) for each in this.members):
+            threads = min(self.threads, len(this.members))
+            options.view_as(DirectOptions).direct_num_workers = threads
+        return options
 
     def next_size(self, last: RoundSize, took_s: float, seconds: float) -> RoundSize:
         """As much as may be begun: what more is listed beforehand only waits in memory."""
@@ -122,12 +141,23 @@ class DealToThreads(beam.PTransform):  # type: ignore[misc]
             | SplitLongClips(self.this.span_s)
             | sharing.ShareAmongThreads(self.this.run_id)
         )
-        listed = (
-            shared.clips
-            | "CountClips" >> beam.CombineGlobally(sum)
-            | "Listed" >> beam.Map(Listed, self.this.skipped)
-        )
+        listed = shared.clips | "Listed" >> beam.Map(Listed, self.this.skipped)
         return Dealt(planned, shared.spans, listed)
+
+
+class _Options(PipelineOptions):  # type: ignore[misc]
+    """Beam's options, of which each view is made once.
+
+    Beam asks for hundreds while it builds a pipeline, and would make a parser for each.
+    """
+
+    def view_as(self, cls: type[_View]) -> _View:
+        """Return a view of these options, which changes with them."""
+        views = self.__dict__.setdefault("_views", {})  # Beam refuses other attributes to be set
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        view: _View = views[cls]
+        return view
 
 
 def use_all_cores(options: PipelineOptions, flags: Sequence[str]) -> None:
@@ -147,6 +177,25 @@ def use_all_cores(options: PipelineOptions, flags: Sequence[str]) -> None:
         mode = direct.direct_running_mode
         raise UsageError(f"--direct_running_mode {mode}: a local run has threads of one process")
     direct.direct_running_mode = _IN_MEMORY
+
+
+def _signature(function: Any) -> Signature:
+    """The signature of a function; of a method, it is found out only once."""
+    if isinstance(function, MethodType):
+        return _signature_of_method(function.__func__)
+    signature: Signature = get_signature(function)
+    return signature
+
+
+@lru_cache(maxsize=1024)
+def _signature_of_method(function: Any) -> Signature:
+    signature: Signature = get_signature(MethodType(function, object()))
+    return signature
+
+
+# Beam looks at each method of each DoFn for parameters that hold state, again and again while it
+# builds a pipeline and in each stage and worker: a fifth of what a round of few recordings takes.
+core.get_signature = _signature
 
 
 def local_runner() -> FnApiRunner:

@@ -7,12 +7,11 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from earmark.models.errors import nearest
 from earmark.pipelines.engines import known_flags
 from earmark.pipelines.errors import UsageError
+from earmark.pipelines.options.beam_source import unknown_flag
 from earmark.pipelines.options.commands import Command
 from earmark.pipelines.options.parser import Parser, flags_of, with_underscores
-from earmark.transforms.text import masked_flags
 
 
 def sorted_out(words: Sequence[str], command: Command) -> tuple[list[str], list[str]]:
@@ -41,17 +40,7 @@ def check_flags(
         _refuse_twice(unknown, engine)
         unknown = [word for word in unknown if word.split("=")[0] not in engine]
     if unknown:
-        word = unknown[0].split("=")[0]
-        if word.removeprefix("--") in own:
-            raise UsageError(f"{word}: an option of {command.name} itself, not one of Beam's")
-        if word.removeprefix("--") in command.without:
-            raise UsageError(f"{word}: not an option of {command.name}, only of earmark classify")
-        if not word.startswith("-"):
-            said = masked_flags([unknown[0]])[0]
-            raise UsageError(f"{said!r} belongs to no option: give an engine's as --flag=value")
-        known = [f"--{name}" for name in ("config", *own)]
-        hint = nearest(word, [*known, *flags_of(parser), *sorted(engine)])
-        raise UsageError(f"unknown argument {masked_flags([unknown[0]])[0]}{hint}")
+        raise unknown_flag(unknown[0], command, own, [*flags_of(parser), *sorted(engine)])
 
 
 def _refuse_twice(words: Iterable[str], engine: Mapping[str, bool]) -> None:

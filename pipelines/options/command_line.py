@@ -47,6 +47,8 @@ def parse(arguments: Sequence[str], command: Command) -> tuple[ClassifyOptions, 
     words = with_underscores(arguments, [HELP_ALL, *(f"--{name}" for name in known)])
     own = _parser(command, known, is_full=HELP_ALL in words)
     given, others = own.parse_known_args(words)
+    if given.config is None:  # else that may name an engine, which may know other flags
+        _check_known(others, command, known)
     recordings, beam_flags = _sorted_out(others, command)
     flags = {name: value for name, value in vars(given).items() if value is not None}
     if recordings:
@@ -109,6 +111,13 @@ def _together(
         _check_beam_flags(each, command, known, config_beam_flags + beam_flags)
     values = {**command.defaults, **config, **given, **command.fixed}
     return validated(values, from_flags), config_beam_flags + beam_flags
+
+
+def _check_known(words: Sequence[str], command: Command, own: Sequence[str]) -> None:
+    if any(word.startswith("-") for word in words):
+        from earmark.pipelines.options.beam_source import check_some_are_beams
+
+        check_some_are_beams(words, command, own)
 
 
 def _sorted_out(words: Sequence[str], command: Command) -> tuple[list[str], list[str]]:

@@ -33,7 +33,10 @@ def imported_by(command: str) -> tuple[int, str, set[str]]:
         ("classify --help", "--min_score"),
         ("classify --help_all", "--commit_every_s"),
         ("embed --help", "--embeddings"),
+        ("demo --help", "small archive"),
         ("model --help", "info"),
+        ("rederive --help", "--min_score"),
+        ("repair --help", "--dry_run"),
         ("model list", "yamnet"),
     ],
 )
@@ -53,10 +56,15 @@ def test_model_info_imports_no_slow_library():
     "command",
     [
         "clasify",
+        "rederive labels",
+        "repair",
+        "demo --no_such_flag",
         "model inform",
         "model info no_such_model",
         "classify",
         "classify a --output",
+        "classify a --output b --no_such_flag",
+        "embed a --output=b --min_score 0.5",
         "classify a --output b --min_score x",
         "classify a --output b --time_zone Mars",
         "classify a --output b --watch --notifications carrier://pigeon",
@@ -67,7 +75,7 @@ def test_wrong_usage_is_told_without_a_slow_library(command):
     assert (status, slow) == (2, set())
 
 
-def test_flags_that_may_be_beams_are_looked_up_in_beam():
-    status, _, slow = imported_by("classify a --output b --no_such_flag")
+def test_beside_flags_of_beam_unknown_ones_may_be_the_engines_and_are_looked_up_in_beam():
+    status, _, slow = imported_by("classify a --output b --runner=DirectRunner --no_such_flag")
     assert status == 2
     assert "apache_beam" in slow

@@ -18,7 +18,7 @@ from earmark.transforms.audio.recording_time import (
 from earmark.transforms.audio.time_names import check_time_pattern
 
 if TYPE_CHECKING:
-    from earmark.transforms.audio.reading import AudioReader, open_audio
+    from earmark.transforms.audio.reading import AudioReader, load_decoders, open_audio
 
 __all__ = [
     "AUDIO_EXTENSIONS",
@@ -28,6 +28,7 @@ __all__ = [
     "RecordedAt",
     "UntoldError",
     "check_time_pattern",
+    "load_decoders",
     "open_audio",
     "origin_of",
     "recorded_anew",
@@ -37,7 +38,7 @@ __all__ = [
 if not TYPE_CHECKING:  # else checkers would take every name for one that there is
 
     def __getattr__(name):
-        if name not in ("AudioReader", "open_audio"):
+        if name not in ("AudioReader", "load_decoders", "open_audio"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from earmark.transforms.audio import reading
 

@@ -8,6 +8,7 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
@@ -63,6 +64,11 @@ def open_audio(path: str | os.PathLike[str], uri: str | None = None) -> Iterator
         reader = AudioReader(decoder)
         stack.callback(reader.close)
         yield reader
+
+
+def load_decoders() -> None:
+    """Import the libraries that decode: otherwise the first call of open_audio does."""
+    import_module("earmark.transforms.audio.decoders")
 
 
 class AudioReader:

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from earmark.transforms.audio import open_audio
+from earmark.transforms.audio import load_decoders, open_audio
 from earmark.transforms.decoding.answers import packed
 from earmark.transforms.decoding.messages import (
     BUG_STATUS,
@@ -51,6 +51,7 @@ def main() -> None:
     answers = _Answers(_own(1), slots)
     _limit_memory()
     answers.send(Ready())
+    load_decoders()  # while it waits for a question
     while True:
         question = pickle.loads(questions.get())
         if isinstance(question, DecodeSpan):

@@ -57,16 +57,23 @@ def split_clip(clip: AudioObject, span_s: int) -> Iterator[Span]:
         yield Span(clip, index, count, index * span_s, stop_s, sound if count > 1 else None)
 
 
+def is_small(clip: AudioObject) -> bool:
+    """Whether a recording is one span whatever it holds, going by its size."""
+    least = _SHORT_REMOTE_BYTES if local_path(clip.uri) is None else _SHORT_BYTES
+    return (clip.size_bytes or 0) < least
+
+
 def _length(clip: AudioObject) -> Length:
     """The length of a recording that can be cut into spans."""
-    path, size_bytes = local_path(clip.uri), clip.size_bytes or 0
+    path = local_path(clip.uri)
+    if is_small(clip):
+        return Length()
     if path is not None:
-        is_short = size_bytes < _SHORT_BYTES
-        return Length() if is_short else Length(shared(DecoderPool).length(path).seconds)
-    if size_bytes < _SHORT_REMOTE_BYTES or split_at_archives(clip.uri):
+        return Length(shared(DecoderPool).length(path).seconds)
+    if split_at_archives(clip.uri):
         return Length()
     try:
-        return _length_by_ends(clip, size_bytes)
+        return _length_by_ends(clip, clip.size_bytes or 0)
     except ReadError:  # which decoding it will meet again, and tell
         return Length()
 

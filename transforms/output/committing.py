@@ -66,7 +66,7 @@ class CommitRound(beam.PTransform):  # type: ignore[misc]
       output: the folder that holds the tables' folders.
       run_id: names the run.
       name: of the round in it.
-      listed: how much was listed, a PCollection of one.
+      listed: how much was listed, in parts that add up; each says all that was skipped.
       superseded: objects that were to be processed anew.
     """
 
@@ -242,8 +242,9 @@ def _commit_together(
     every = list(parts[1])
     shards = [part for part in every if isinstance(part, WrittenShard)]
     superseded = [part for part in every if isinstance(part, Superseded)]
-    (listed,) = (part for part in every if isinstance(part, Listed))
-    return commit_round(shards, listed, superseded, output, run_id, name)
+    listed = [part for part in every if isinstance(part, Listed)]
+    whole = Listed(sum(part.objects for part in listed), listed[0].skipped)
+    return commit_round(shards, whole, superseded, output, run_id, name)
 
 
 def _check_held(output: str, run_id: str) -> None:

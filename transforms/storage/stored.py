@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -111,7 +111,7 @@ def is_missing(error: BaseException) -> bool:
     """Whether a store says with an error that there is no such object."""
     return any(
         isinstance(each, (FileNotFoundError, NotADirectoryError))
-        or getattr(each, "code", None) == http.client.NOT_FOUND
+        or getattr(each, "code", None) == HTTPStatus.NOT_FOUND
         for each in _causes(error)
     )
 

@@ -29,7 +29,7 @@ class Shared(NamedTuple):
 
     Attributes:
       spans: all spans, except those of clips not yet begun when the run was told to stop.
-      clips: a 1 for each clip that was begun.
+      clips: how many clips were begun, in several numbers that add up to that; one at least.
     """
 
     spans: beam.PCollection[Span]
@@ -105,11 +105,12 @@ class _EnqueueFn(beam.DoFn):  # type: ignore[misc]
 
 
 def _dequeue(_: tuple[int, object], run_id: str) -> Iterator[Span | beam.pvalue.TaggedOutput]:
+    begun = 0
     while (taken := _queue(run_id).take()) is not None:
         span, is_first = taken
-        if is_first:
-            yield beam.pvalue.TaggedOutput("clips", 1)
+        begun += is_first
         yield span
+    yield beam.pvalue.TaggedOutput("clips", begun)
 
 
 class _Queue:

@@ -501,3 +501,19 @@ def test_a_process_that_dies_before_the_first_recording_is_replaced(tmp_path):
         started._process.wait()
         assert decode(pool, path)[0] == decode_here(path)[0]
         assert started not in pool._all
+
+
+def test_a_decoder_has_loaded_its_libraries_when_it_waits_for_its_first_question():
+    program = """
+import sys
+from earmark.transforms.decoding import process
+
+class Waiting:
+    def get(self):
+        sys.exit("earmark.transforms.audio.decoders" not in sys.modules)
+
+process._questions = lambda pipe: Waiting()
+process.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
+    assert done.returncode == 0

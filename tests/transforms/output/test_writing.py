@@ -72,7 +72,8 @@ RESULTS = [
 def write(results: list[ClipResult], output: Path, listed: int, num_shards: int | None) -> None:
     run_id = SETTINGS.run_id
     with locked(str(output), run_id), beam.Pipeline(local_runner()) as pipeline:
-        summary = pipeline | "Listed" >> beam.Create([Listed(listed, {".txt": 2})])
+        parts = [Listed(part, {".txt": 2}) for part in (1, 0, listed - 1)]
+        summary = pipeline | "Listed" >> beam.Create(parts)
         obsolete = pipeline | "Superseded" >> beam.Create([])
         (
             pipeline
