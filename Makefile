@@ -3,7 +3,7 @@
 # make flink   the tests that need a Flink cluster; starts one, with Java and Maven
 # make lint    ruff and mypy
 # make fuzz    the tests with damage, kills and long runs, for an hour instead of a minute
-# make bench   compares earmark with its peers; takes an hour, rewrites docs/performance.md's tables
+# make bench   compares earmark with its peers; takes an hour or two, rewrites the tables in docs/
 # make wheel   installs the wheel into an empty environment and runs the demo there
 # make setup   the environment that the others use
 # make oracles environments of the Task Library, TensorFlow and Azurite, for comparison in tests

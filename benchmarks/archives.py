@@ -51,7 +51,7 @@ def archive(cache: Path, form: Format, files: int, minutes: float) -> list[Path]
       files: how many.
       minutes: how long each is.
     """
-    kept = cache / f"recordings-{_EDITION}" / f"{minutes:g}min"
+    kept = recordings_folder(cache) / f"{minutes:g}min"
     recordings = _recordings(kept, form, min(files, DIFFERENT), minutes)
     return linked(recordings, kept / f"{form.name}-{files}", files)
 
@@ -64,6 +64,11 @@ def linked(recordings: Sequence[Path], folder: Path, files: int) -> list[Path]:
         if not link.exists():
             os.link(recordings[k % len(recordings)], link)
     return links
+
+
+def recordings_folder(cache: Path) -> Path:
+    """Where recordings of this edition are kept."""
+    return cache / f"recordings-{_EDITION}"
 
 
 def bytes_of(paths: Sequence[Path]) -> int:

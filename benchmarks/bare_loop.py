@@ -4,7 +4,9 @@ A process for each core. Each takes file after file: reads it whole, averages it
 resamples it, pads it, and runs the model on one frame after another. All rows go to one Parquet
 file. There is no clip that is damaged, too long or unknown here, and no run that is killed.
 
-    python -m benchmarks.bare_loop MODEL SAMPLE_RATE_HZ OUT.parquet FILE...    prints its rows
+    python -m benchmarks.bare_loop MODEL SAMPLE_RATE_HZ OUT.parquet PATH...    prints its rows
+
+A PATH is a file, or a folder of files.
 """
 
 from __future__ import annotations
@@ -87,13 +89,21 @@ def table(rows: list[Rows]) -> pa.Table:
 
 def main(model: str, sample_rate_hz: str, out: str, *paths: str) -> None:
     """Hear files."""
+    files = [file for path in paths for file in files_at(path)]
     with Pool(cores(), load, (model, int(sample_rate_hz))) as pool:
-        rows = list(pool.imap_unordered(hear, paths))
+        rows = list(pool.imap_unordered(hear, files))
         pool.close()
         pool.join()
     written = table(rows)
     pq.write_table(written, out)
     print(written.num_rows)
+
+
+def files_at(path: str) -> list[str]:
+    """A file by itself, or those in a folder, by name."""
+    if not os.path.isdir(path):
+        return [path]
+    return sorted(entry.path for entry in os.scandir(path))
 
 
 if __name__ == "__main__":

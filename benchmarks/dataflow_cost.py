@@ -2,6 +2,7 @@
 
     python -m benchmarks.dataflow_cost
     python -m benchmarks.dataflow_cost --hours 50000 --format mp3 --workers 100 --vcpu_hour 0.06
+    python -m benchmarks.dataflow_cost --write    puts the tables into docs/dataflow.md
 
 Arithmetic on what was measured elsewhere: CPU time and sizes are those of docs/performance.md, on
 a machine that is none of Google's; nothing here was measured on Dataflow. Prices are list prices
@@ -12,12 +13,16 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from textwrap import fill
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from benchmarks.tables import Table, figure, render
+from benchmarks.processes import ROOT
+from benchmarks.tables import Table, aligned, figure, percent, render, replaced, rows_of
 
 PRICES_AS_OF = "23 November 2026"
 """When they were collected: Dataflow's from Beam 2.77, which counts with them in its own cost
@@ -51,15 +56,26 @@ class Sound(NamedTuple):
     megabytes: float
 
 
-_HOURS_MEASURED = 40 * 5 / 60
-SOUNDS = {
-    "wav": Sound(18.0 / _HOURS_MEASURED, 2117 / _HOURS_MEASURED),
-    "flac": Sound(28.5 / _HOURS_MEASURED, 1273 / _HOURS_MEASURED),
-    "mp3": Sound(27.5 / _HOURS_MEASURED, 188 / _HOURS_MEASURED),
-    "ogg": Sound(25.7 / _HOURS_MEASURED, 154 / _HOURS_MEASURED),
-    "opus": Sound(39.0 / _HOURS_MEASURED, 182 / _HOURS_MEASURED),
-}
-"""From "Whole runs" in docs/performance.md: 40 files of 5 minutes, stereo, 44.1 or 48 kHz."""
+def measured_sounds(page: str) -> dict[str, Sound]:
+    """An hour of each format, going by the table of whole runs in a page."""
+    sizes = re.search(
+        rf"^### {WHOLE_RUNS} over (\d+) files of ([\d.]+) minutes", page, re.MULTILINE
+    )
+    if sizes is None:
+        raise ValueError(f"the page has no table of whole runs: {WHOLE_RUNS}")
+    hours = int(sizes[1]) * float(sizes[2]) / 60
+    return {
+        name: Sound(cpu_s=float(cpu_s) / hours, megabytes=float(megabytes) / hours)
+        for name, megabytes, _, cpu_s, *_ in rows_of(page, WHOLE_RUNS)
+    }
+
+
+PERFORMANCE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "dataflow.md"
+WHOLE_RUNS = "Whole runs"
+
+SOUNDS = measured_sounds(PERFORMANCE.read_text(encoding="utf-8"))
+"""Stereo, 44.1 or 48 kHz, files of some minutes."""
 
 
 @dataclass(frozen=True)
@@ -226,21 +242,47 @@ def total_usd(lines: Sequence[Line]) -> float:
 def main(arguments: Sequence[str]) -> None:
     """Print a bill, or, where no hours are named, those of a small and a large archive."""
     given = vars(_parser().parse_args(arguments))
+    if given["write"]:
+        write_page()
+        return
     prices = Prices(**{name: given[name] for name in _names(Prices)})
     shared = {name: given[name] for name in _names(Workers) if name != "workers"}
     about = {name: given[name] for name in ("recording_s", "shuffled_bytes")}
     print(f"List prices, collected {PRICES_AS_OF}: check them. Nothing of this was measured\n"
           "on Dataflow; see the top of benchmarks/dataflow_cost.py.\n")  # fmt: skip
     if given["hours"] is None:
-        cases = [
-            (Archive(hours, sound, **about), Workers(workers, **shared), name)
-            for hours, workers in ((1e3, 5), (1e6, 100), (1e6, 500))
-            for name, sound in SOUNDS.items()
-        ]
-        print(render(overview(cases, prices)))
+        print(render(overview(_cases(SOUNDS, about, shared), prices)))
         return
     archive = Archive(given["hours"], SOUNDS[given["format"]], **about)
     print(render(breakdown(archive, Workers(given["workers"], **shared), prices)))
+
+
+def write_page() -> None:
+    """Put the tables into docs/dataflow.md, going by what docs/performance.md says by now."""
+    sounds = measured_sounds(PERFORMANCE.read_text(encoding="utf-8"))
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), sounds), encoding="utf-8")
+
+
+def with_tables(page: str, sounds: Mapping[str, Sound]) -> str:
+    """The page with its tables: archives on Dataflow, and one of them in detail."""
+    archive, by, prices = Archive(1e6, sounds["flac"]), Workers(100), Prices()
+    page = replaced(page, aligned(overview(_cases(sounds), prices)), "costs")
+    page = replaced(page, aligned(breakdown(archive, by, prices)), "bill")
+    page = replaced(page, calculation(archive, by), "calculation")
+    return replaced(page, remarks(archive, by, prices), "remarks")
+
+
+def _cases(
+    sounds: Mapping[str, Sound],
+    about: Mapping[str, float] = MappingProxyType({}),
+    shared: Mapping[str, Any] = MappingProxyType({}),
+) -> list[tuple[Archive, Workers, str]]:
+    """A small and a large archive of each format, and how many machines hear it."""
+    return [
+        (Archive(hours, sound, **about), Workers(workers, **shared), name)
+        for hours, workers in ((1e3, 5), (1e6, 100), (1e6, 500))
+        for name, sound in sounds.items()
+    ]
 
 
 def overview(cases: Sequence[tuple[Archive, Workers, str]], prices: Prices) -> Table:
@@ -280,6 +322,58 @@ def breakdown(archive: Archive, by: Workers, prices: Prices) -> Table:
     )
 
 
+def calculation(archive: Archive, by: Workers) -> str:
+    """How the quantities come about, a step in each item of a list."""
+    used, cpu_s = usage(archive, by), archive.sound.cpu_s
+    all_s, vcpus = archive.hours * cpu_s * by.slowdown, by.workers * by.vcpus
+    start_s = used.jobs * by.start_s
+    hearing_s, recordings = used.wall_s - start_s, archive.hours * 3600 / archive.recording_s
+    size_mb = archive.sound.megabytes * archive.recording_s / 3600
+    pieces = round(used.class_b / recordings) - REQUESTS
+    steps = {
+        "CPU time": f"{cpu_s:.2f} s per hour, times {by.slowdown:g} is {cpu_s * by.slowdown:.3g} s;"
+        f" {all_s / 1e6:.3g} million s in all",
+        "processing": f"on {vcpus} vCPUs, busy for {percent(by.busy)} of the time: {all_s:,.0f} /"
+        f" {vcpus * by.busy:g} = {hearing_s:,.0f} s",
+        "jobs": f"rounds of {FIRST_RECORDINGS:,} recordings or {FIRST_BYTES / 1000**3:g} GB at"
+        f" first, each {GROWTH} times larger, until they last an hour or hold"
+        f" {MOST_RECORDINGS:,} recordings: {used.jobs}",
+        "time": f"{hearing_s:,.0f} s plus {used.jobs} times {by.start_s:g} s to start and stop:"
+        f" {used.wall_s:,.0f} s, or {figure(used.wall_s / 3600)} h",
+        "machines": f"{by.workers} machines for {figure(used.wall_s / 3600)} h:"
+        f" {used.vcpu_hours / by.vcpus:,.0f} machine hours; times {by.vcpus} vCPUs,"
+        f" {by.memory_gb:g} GB of memory and {by.disk_gb:g} GB of disk",
+        "shuffles": f"{archive.shuffled_bytes / 1000:g} kB per hour, written and read:"
+        f" {used.shuffle_gb:,.0f} GB",
+        "requests that write": f"{recordings / 1e6:g} million recordings, {LISTED} per listing"
+        f" request: {recordings / LISTED:,.0f}; and {by.writes:g} per job",
+        "requests that read": f"{recordings / 1e6:g} million times ({REQUESTS} + {pieces} for"
+        f" {size_mb:.0f} MB, {READ_BYTES / 1e6:g} MB at a time): {used.class_b / 1e6:.0f} million",
+        "reading": f"{used.read_gb / 1000:,.0f} TB, within the region: free. From another region it"
+        " would be by far the largest cost: `--egress_gb`",
+    }
+    items = (f"- **{step[0].upper()}{step[1:]}**: {how}" for step, how in steps.items())
+    return "\n".join(fill(item, width=100, subsequent_indent="  ") for item in items)
+
+
+def remarks(archive: Archive, by: Workers, prices: Prices) -> str:
+    """What to note about the bill, and what it would be for short recordings."""
+    lines = bill(usage(archive, by), prices)
+    short = replace(archive, recording_s=10, shuffled_bytes=837_000)
+    used, usd = usage(short, by), total_usd(lines)
+    short_usd = total_usd(bill(used, prices))
+    vcpus, memory = (percent(line.usd / usd) for line in lines[:2])
+    text = (
+        f"CPU is {vcpus} of the cost, and memory {memory}. More machines cost little more until"
+        " starting them takes as long as the processing, as with 500 of them here. Small files are"
+        f" expensive: a million hours in recordings of ten seconds would be"
+        f" {short.hours * 3600 / short.recording_s / 1e6:g} million recordings in {used.jobs} jobs,"
+        f" and cost {short_usd:,.0f} USD, {short_usd / usd:.1f} times as much"
+        " (`--recording_s 10 --shuffled_bytes 837000`)."
+    )
+    return fill(text, width=100)
+
+
 def _names(kind: type) -> list[str]:
     return [field.name for field in fields(kind)]
 
@@ -290,6 +384,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="What each means stands at the classes in benchmarks/dataflow_cost.py.",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}"
     )
     parser.add_argument("--hours", type=float, help="of sound; default: a small and a large one")
     parser.add_argument("--format", choices=SOUNDS, default="flac")

@@ -1,4 +1,4 @@
-"""What decoding costs: libsndfile, libav, and earmark as it opens the file.
+"""What decoding costs: libsndfile, libav, libFLAC, and earmark as it opens the file.
 
     python -m benchmarks.decoders [FILES…]
 
@@ -21,12 +21,16 @@ import av
 import numpy as np
 import soundfile
 
+from benchmarks.decoding import WAYS
 from benchmarks.pairing import in_rounds
 from benchmarks.signals import Samples, recording
 from benchmarks.tables import Table, render
 from earmark.transforms.audio.reading import open_audio
 
 FRAME_S = 0.975
+
+BARE = {"soundfile": "soundfile, float32", "PyAV": "PyAV", "libFLAC": "libFLAC"}
+"""Libraries by themselves, each with its way in benchmarks.decoding."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,17 +49,19 @@ def measure(files: Iterable[Path], rounds: int) -> Table:
     """The table of all decoders on all files, each of the decoders once a round."""
     return Table(
         f"Decoding, ms of CPU per {FRAME_S} s",
-        ("file", "codec", "soundfile", "PyAV", "earmark", "which uses"),
+        ("file", "codec", *BARE, "earmark", "which uses"),
         [_row(path, rounds) for path in files],
-        "soundfile and PyAV bare: read to float32 in one piece, and frames thrown away.",
+        "All but earmark bare: soundfile reads to float32 in one piece, the others throw away what"
+        " they have decoded.",
     )
 
 
 def _row(path: Path, rounds: int) -> tuple[str, ...]:
     contenders = {
-        decode: partial(_milliseconds, decode, path)
-        for decode in (_with_soundfile, _with_pyav, _with_earmark)
+        name: partial(_milliseconds, WAYS[way].decode if WAYS[way].takes(path) else None, path)
+        for name, way in BARE.items()
     }
+    contenders["earmark"] = partial(_milliseconds, _with_earmark, path)
     costs = in_rounds(contenders, rounds).values()
     with open_audio(str(path)) as reader:
         header, library = reader.header, reader.library
@@ -66,31 +72,20 @@ def _figure(milliseconds: float) -> str:
     return "–" if isnan(milliseconds) else f"{milliseconds:.3f}"
 
 
-def _milliseconds(decode: Callable[[Path], float], path: Path) -> float:
-    """What a frame costs, or nan where the library does not know the format."""
+def _milliseconds(decode: Callable[[str], float] | None, path: Path) -> float:
+    """What a frame costs, or nan where the library does not know the format, or is missing."""
+    if decode is None:
+        return nan
     began = time.process_time()
     try:
-        seconds = decode(path)
-    except (soundfile.LibsndfileError, av.FFmpegError):
+        seconds = decode(str(path))
+    except (soundfile.LibsndfileError, av.FFmpegError, ImportError):
         return nan
     return (time.process_time() - began) * 1000 * FRAME_S / seconds
 
 
-def _with_soundfile(path: Path) -> float:
-    samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    return len(samples) / float(rate_hz)
-
-
-def _with_pyav(path: Path) -> float:
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        stream.codec_context.thread_count = 1
-        samples: int = sum(frame.samples for frame in container.decode(stream))
-        return samples / int(stream.rate)
-
-
-def _with_earmark(path: Path) -> float:
-    with open_audio(str(path)) as reader:
+def _with_earmark(path: str) -> float:
+    with open_audio(path) as reader:
         rate_hz = reader.header.sample_rate_hz
         return sum(len(block) for block in reader.blocks(rate_hz)) / rate_hz
 

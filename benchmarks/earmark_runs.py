@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,21 @@ from benchmarks.processes import Cost, ProcessError, python, run
 from benchmarks.setting import Setting
 
 
-def classify(setting: Setting, archive: Path, files: int, *options: object) -> Cost:
+def classify(
+    setting: Setting,
+    archive: Path,
+    files: int,
+    *options: object,
+    environment: Mapping[str, str] | None = None,
+) -> Cost:
     """Have `earmark classify` hear a folder, with its defaults but for the options given.
+
+    Args:
+      setting: the model, and where to put the output.
+      archive: the folder.
+      files: how many are in it.
+      options: more arguments.
+      environment: variables to set besides those that are.
 
     Raises:
       ProcessError: it failed, or did not hear each of so many files whole.
@@ -21,7 +35,7 @@ def classify(setting: Setting, archive: Path, files: int, *options: object) -> C
     output = Path(tempfile.mkdtemp(dir=setting.work))
     try:
         where = ("--input", archive, "--output", output, "--model", setting.model)
-        cost = run(python("earmark.pipelines.classify", *where, *options)).cost
+        cost = run(python("earmark.pipelines.classify", *where, *options), environment).cost
         heard = _scored(output)
     finally:
         shutil.rmtree(output)

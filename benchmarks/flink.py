@@ -23,7 +23,7 @@ from typing import NamedTuple
 from benchmarks.archives import FORMATS, archive
 from benchmarks.earmark_runs import classify, tiny_archive
 from benchmarks.machine import described, load
-from benchmarks.pairing import Ratio, in_rounds, ratio
+from benchmarks.pairing import Ratio, in_rounds, ratio, slopes
 from benchmarks.processes import ROOT, Cost, ProcessError, descendants, peak_mb
 from benchmarks.setting import Setting, prepared
 from benchmarks.tables import Table, figure, render, spread
@@ -94,7 +94,11 @@ def main(arguments: Sequence[str]) -> None:
     try:
         with (
             prepared(
-                options.model, options.archive, max(options.files), options.minutes, options.repeats
+                options.model,
+                options.archive,
+                files=max(options.files),
+                minutes=options.minutes,
+                repeats=options.repeats,
             ) as setting,
             cluster(setting.work / "flink") as running,
         ):
@@ -187,12 +191,13 @@ def speed(
     """How fast both engines are, of what was measured: each engine with each number of files."""
     costs = {key: _costs(each) for key, each in measured.items()}
     hours = [files * setting.minutes / 60 for files in sizes]
+    more = hours[1] - hours[0]
     rows = []
     for engine in ("local", "Flink"):
         small, large = (costs[engine, files] for files in sizes)
         cells = [median(each) for each in (small.wall_s, small.cpu_s, large.wall_s, large.cpu_s)]
-        hour_s = median(_for_an_hour(small.wall_s, large.wall_s, hours))
-        hour_cpu_s = median(_for_an_hour(small.cpu_s, large.cpu_s, hours))
+        hour_s = median(slopes(small.wall_s, large.wall_s, more))
+        hour_cpu_s = median(slopes(small.cpu_s, large.cpu_s, more))
         start_s = cells[0] - hours[0] * hour_s
         rows.append([engine, *map(figure, (*cells, start_s, hour_s, hour_cpu_s))])
     ratios = [_speed_of_flink(costs, sizes, kind) for kind in Costs._fields]
@@ -214,9 +219,7 @@ def _speed_of_flink(
 ) -> Ratio:
     """What an hour takes a local run of what it takes Flink, in wall_s or in cpu_s."""
     local, flink = (
-        _for_an_hour(
-            getattr(costs[engine, sizes[0]], kind), getattr(costs[engine, sizes[1]], kind), sizes
-        )
+        slopes(getattr(costs[engine, sizes[0]], kind), getattr(costs[engine, sizes[1]], kind), 1)
         for engine in ("local", "Flink")
     )
     return ratio(local, flink)
@@ -225,13 +228,6 @@ def _speed_of_flink(
 def _costs(runs: Sequence[Cost | OnFlink]) -> Costs:
     walls = [(run.command if isinstance(run, OnFlink) else run).wall_s for run in runs]
     return Costs(walls, [run.cpu_s for run in runs])
-
-
-def _for_an_hour(
-    small: Sequence[float], large: Sequence[float], hours: Sequence[float]
-) -> list[float]:
-    more = hours[1] - hours[0]
-    return [(above - below) / more for below, above in zip(small, large, strict=True)]
 
 
 def _memory(runs: Sequence[OnFlink]) -> Table:

@@ -1,96 +1,201 @@
-"""earmark, the bare loop and the ideal on the same archives, one format after another."""
+"""earmark, the bare loop and the ideal on the same archives, one format after another.
+
+Whole runs over archives of two sizes. The slope between them is the steady state: what a frame
+takes without start-up and the end of a run.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
+from benchmarks import ideal
 from benchmarks.archives import FORMATS, archive, bytes_of
-from benchmarks.earmark_runs import classify, tiny_archive
-from benchmarks.ideal import Effort
-from benchmarks.machine import cores, load
-from benchmarks.pairing import in_rounds, ratio
-from benchmarks.processes import Cost, python, run, run_together
+from benchmarks.earmark_runs import classify
+from benchmarks.ideal import Parts
+from benchmarks.machine import load
+from benchmarks.pairing import in_rounds, ratio, slopes
+from benchmarks.parts import WAYS as PARTS
+from benchmarks.processes import Cost, python, run
 from benchmarks.setting import Setting
-from benchmarks.tables import Table, figure, percent, spread
-from earmark.transforms.threads import ONE_BLAS_THREAD
+from benchmarks.tables import Table, at_least, at_most, figure, spread
+
+TIMES_AS_MANY = 3
+"""Files in the larger archive, as a multiple of those in the smaller one."""
+
+STEADY = {"wav": 2.2, "flac": 2.0, "mp3": 1.8, "ogg": 2.4, "opus": 2.7}
+"""How many times as fast as the bare loop earmark is to be, in the steady state."""
+
+WHOLE_RUNS = {"flac": 1.6}
+"""Likewise, start-up included."""
+
+TIMES_THE_IDEAL = {"flac": 1.25}
+"""How much CPU time a frame may take, as a multiple of the sum of its parts."""
+
+
+class Sizes(NamedTuple):
+    """What runs over the smaller and over the larger archive cost, round by round."""
+
+    small: Sequence[Cost]
+    large: Sequence[Cost]
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """What was measured of one format, round by round.
+    """What was measured of one format.
 
     Attributes:
-      megabytes: of the archive, 10^6 bytes.
-      way: that the ideal decodes.
-      start_up: earmark on a single frame.
-      earmark: on the archive.
-      loop: the bare loop on the archive.
-      ideal: all processes together on the archive.
+      megabytes: of the smaller archive, 10^6 bytes.
+      more_frames: that the larger archive has.
+      ways: how the ideal does each part.
+      earmark: whole runs.
+      loop: the bare loop.
+      parts: of the ideal, round by round.
     """
 
     megabytes: float
-    way: str
-    start_up: Sequence[Cost]
-    earmark: Sequence[Cost]
-    loop: Sequence[Cost]
-    ideal: Sequence[Effort]
+    more_frames: int
+    ways: Mapping[str, str]
+    earmark: Sizes
+    loop: Sizes
+    parts: Sequence[Parts]
 
 
 def measure(setting: Setting, names: Sequence[str]) -> list[Table]:
-    """Measure formats; gives the tables of whole runs and of shares of the ideal."""
-    measured = {name: _rounds(setting, name) for name in names}
-    return [_whole_runs(setting, measured), _shares(measured)]
+    """Measure formats; gives the tables of the steady state, of the ideal and of whole runs."""
+    measured: dict[str, Rounds] = {}
+    ways: dict[str, str] = {}
+    for name in names:
+        measured[name] = _rounds(setting, name, ways)
+        ways = {part: way for part, way in measured[name].ways.items() if part != "decoding"}
+    return [steady(setting, measured), sums(setting, measured), whole_runs(setting, measured)]
 
 
-def _rounds(setting: Setting, name: str) -> Rounds:
-    form = FORMATS[name]
-    paths = archive(setting.cache, form, setting.files, setting.minutes)
-    way = run(python("benchmarks.ideal", "fastest", paths[0]), ONE_BLAS_THREAD).said.strip()
-    tiny = tiny_archive(setting)
-    measured: dict[str, list[Any]] = in_rounds(
-        {
-            "start_up": partial(classify, setting, tiny, 1),
-            "earmark": partial(classify, setting, paths[0].parent, len(paths)),
-            "loop": partial(_bare_loop, setting, paths),
-            "ideal": partial(_ideal, setting, way, paths),
-        },
-        setting.repeats,
+def _rounds(setting: Setting, name: str, known_ways: Mapping[str, str]) -> Rounds:
+    form, larger = FORMATS[name], TIMES_AS_MANY * setting.files
+    small = archive(setting.cache, form, setting.files, setting.minutes)
+    large = archive(setting.cache, form, larger, setting.minutes)
+    ways = {
+        part: known_ways.get(part) or ideal.fastest_way(setting, part, form, small)
+        for part in PARTS
+    }
+    contenders: dict[str, Callable[[], Any]] = {
+        "earmark, small": partial(classify, setting, small[0].parent, len(small)),
+        "loop, small": partial(bare_loop, setting, small[0].parent),
+        "earmark, large": partial(classify, setting, large[0].parent, len(large)),
+        "loop, large": partial(bare_loop, setting, large[0].parent),
+        "ideal": partial(ideal.measure, setting, form, small, ways),
+    }
+    measured = in_rounds(contenders, setting.repeats)
+    rounds = Rounds(
+        megabytes=bytes_of(small) / 1e6,
+        more_frames=(len(large) - len(small)) * ceil(setting.minutes * 60 / setting.frame_s),
+        ways=ways,
+        earmark=Sizes(measured["earmark, small"], measured["earmark, large"]),
+        loop=Sizes(measured["loop, small"], measured["loop, large"]),
+        parts=measured["ideal"],
     )
-    rounds = Rounds(bytes_of(paths) / 1e6, way, **measured)
     print(f"{name}: {_in_short(rounds)}; {load()}", flush=True)
     return rounds
 
 
-def _bare_loop(setting: Setting, paths: Sequence[Path]) -> Cost:
+def bare_loop(setting: Setting, folder: Path) -> Cost:
+    """Have the bare loop hear a folder."""
     out = setting.work / "loop.parquet"
-    command = python("benchmarks.bare_loop", setting.model, setting.sample_rate_hz, out, *paths)
-    return run(command).cost
-
-
-def _ideal(setting: Setting, way: str, paths: Sequence[Path]) -> Effort:
-    """A process for each core, all at once, each with its part of the files."""
-    parts = [part for k in range(cores()) if (part := paths[k :: cores()])]
-    commands = [python("benchmarks.ideal", "hear", setting.model, way, *part) for part in parts]
-    efforts = [Effort(*json.loads(each.said)) for each in run_together(commands, ONE_BLAS_THREAD)]
-    return Effort(*map(sum, zip(*efforts, strict=True)))
+    return run(
+        python("benchmarks.bare_loop", setting.model, setting.sample_rate_hz, out, folder)
+    ).cost
 
 
 def _in_short(rounds: Rounds) -> str:
-    earmark, loop = (figure(_wall_s(costs)) for costs in (rounds.earmark, rounds.loop))
-    ideal = figure(median(map(_ideal_wall_s, rounds.ideal)))
-    return f"earmark {earmark} s, bare loop {loop} s, ideal {ideal} s"
+    wall, cpu = (spread(_faster(rounds, kind)) for kind in ("wall_s", "cpu_s"))
+    return f"in the steady state {wall} times the bare loop's speed, of CPU {cpu}"
 
 
-def _whole_runs(setting: Setting, measured: dict[str, Rounds]) -> Table:
+def steady(setting: Setting, measured: Mapping[str, Rounds]) -> Table:
+    """The slope between both sizes, for earmark and the bare loop."""
+    columns = (
+        *("format", "earmark ms", "CPU ms", "bare loop ms", "CPU ms"),
+        *("loop / earmark", "target", "of CPU"),
+    )
+    sizes = f"{setting.files} and {TIMES_AS_MANY * setting.files} files"
+    return Table(
+        f"Steady state: the slope between {sizes} of {setting.minutes:g} minutes",
+        columns,
+        [_steady(name, rounds) for name, rounds in measured.items()],
+        f"For each frame of {setting.frame_s:.3f} s: what the larger archive takes longer, divided"
+        f" by its frames. Medians of {setting.repeats} rounds; ratios are of the same round, with"
+        " the lowest and the highest.",
+    )
+
+
+def _steady(name: str, rounds: Rounds) -> list[str]:
+    of_earmark, of_loop = (
+        [figure(median(frame_ms(rounds, sizes, kind))) for kind in ("wall_s", "cpu_s")]
+        for sizes in (rounds.earmark, rounds.loop)
+    )
+    wall, cpu = (spread(_faster(rounds, kind)) for kind in ("wall_s", "cpu_s"))
+    return [name, *of_earmark, *of_loop, wall, at_least(STEADY.get(name)), cpu]
+
+
+def frame_ms(rounds: Rounds, sizes: Sizes, kind: str) -> list[float]:
+    """What a frame takes in the steady state, round by round; the kind is a field of `Cost`."""
+    small, large = ([getattr(cost, kind) for cost in costs] for costs in sizes)
+    return [1e3 * each for each in slopes(small, large, rounds.more_frames)]
+
+
+def _faster(rounds: Rounds, kind: str) -> Any:
+    """How many times as fast as the bare loop earmark is, in the steady state."""
+    return ratio(*(frame_ms(rounds, sizes, kind) for sizes in (rounds.loop, rounds.earmark)))
+
+
+def sums(setting: Setting, measured: Mapping[str, Rounds]) -> Table:
+    """earmark's CPU time for a frame beside the sum of the parts that cannot be left out."""
+    parts = list(PARTS)
+    return Table(
+        "CPU time of a frame beside the sum of its parts",
+        (
+            "format",
+            "decoder",
+            *(f"{part} ms" for part in parts),
+            "sum",
+            "earmark ms",
+            "earmark / sum",
+            "target",
+        ),
+        [_sum(name, rounds, parts) for name, rounds in measured.items()],
+        "Each part by itself, in one thread of each core at once, by the fastest way:"
+        f" {_ways(measured)}. earmark's time is the slope of the table above.",
+    )
+
+
+def _sum(name: str, rounds: Rounds, parts: Sequence[str]) -> list[str]:
+    in_all = [sum(each.values()) for each in rounds.parts]
+    cpu_ms = frame_ms(rounds, rounds.earmark, "cpu_s")
+    return [
+        *(name, rounds.ways["decoding"]),
+        *(figure(median(each[part] for each in rounds.parts)) for part in parts),
+        *(figure(median(in_all)), figure(median(cpu_ms))),
+        *(spread(ratio(cpu_ms, in_all)), at_most(TIMES_THE_IDEAL.get(name))),
+    ]
+
+
+def _ways(measured: Mapping[str, Rounds]) -> str:
+    """How all parts but decoding are done, which is the same for all formats."""
+    ways = next(iter(measured.values())).ways
+    return ", ".join(f"{part} {way}" for part, way in ways.items() if part != "decoding")
+
+
+def whole_runs(setting: Setting, measured: Mapping[str, Rounds]) -> Table:
+    """What whole runs over the smaller archive take, start-up included."""
     columns = (
         *("format", "MB", "earmark s", "CPU s", "peak MB"),
-        *("bare loop s", "CPU s", "peak MB", "loop / earmark", "of CPU"),
+        *("bare loop s", "CPU s", "peak MB", "loop / earmark", "target", "of CPU"),
     )
     hours = setting.files * setting.minutes / 60
     return Table(
@@ -98,65 +203,22 @@ def _whole_runs(setting: Setting, measured: dict[str, Rounds]) -> Table:
         f" ({hours:.3g} h of sound)",
         columns,
         [_whole_run(name, rounds) for name, rounds in measured.items()],
-        f"Medians of {setting.repeats} rounds, start-up included; ratios are of the same round,"
-        " with the lowest and the highest.",
+        f"Medians of {setting.repeats} rounds, start-up included.",
     )
 
 
 def _whole_run(name: str, rounds: Rounds) -> list[str]:
-    earmark, loop = rounds.earmark, rounds.loop
+    earmark, loop = rounds.earmark.small, rounds.loop.small
     wall = ratio([each.wall_s for each in loop], [each.wall_s for each in earmark])
     cpu = ratio([each.cpu_s for each in loop], [each.cpu_s for each in earmark])
-    return [
-        name,
-        f"{rounds.megabytes:.0f}",
-        *_cost(earmark),
-        *_cost(loop),
-        spread(wall),
-        spread(cpu),
-    ]
+    cells = (*cost_cells(earmark), *cost_cells(loop))
+    target = at_least(WHOLE_RUNS.get(name))
+    return [name, f"{rounds.megabytes:.0f}", *cells, spread(wall), target, spread(cpu)]
 
 
-def _cost(costs: Sequence[Cost]) -> list[str]:
-    peak_mb = median(each.peak_mb for each in costs)
-    return [figure(_wall_s(costs)), figure(median(each.cpu_s for each in costs)), f"{peak_mb:.0f}"]
-
-
-def _shares(measured: dict[str, Rounds]) -> Table:
-    columns = (
-        *("format", "decoder", "decoding ms", "network ms", "ideal s", "earmark s", "start-up s"),
-        *("share", "without start-up", "of CPU, without start-up"),
+def cost_cells(costs: Sequence[Cost]) -> list[str]:
+    """Medians: elapsed seconds, CPU seconds, and the peak in MB."""
+    wall_s, cpu_s, peak_mb = (
+        median(getattr(each, kind) for each in costs) for kind in ("wall_s", "cpu_s", "peak_mb")
     )
-    return Table(
-        "Share of the ideal",
-        columns,
-        [_share(name, rounds) for name, rounds in measured.items()],
-        "Decoding and network are for each frame, in one thread of each core at once.",
-    )
-
-
-def _share(name: str, rounds: Rounds) -> list[str]:
-    efforts = rounds.ideal
-    ideal_s = [_ideal_wall_s(each) for each in efforts]
-    earmark_s = [each.wall_s for each in rounds.earmark]
-    start_up_s = _wall_s(rounds.start_up)
-    start_up_cpu_s = median(each.cpu_s for each in rounds.start_up)
-    hearing_cpu_s = [each.cpu_s - start_up_cpu_s for each in rounds.earmark]
-    return [
-        *(name, rounds.way),
-        figure(median(1e3 * each.decoding_s / each.frames for each in efforts)),
-        figure(median(1e3 * each.network_s / each.frames for each in efforts)),
-        *map(figure, (median(ideal_s), median(earmark_s), start_up_s)),
-        percent(ratio(ideal_s, earmark_s).median),
-        percent(ratio(ideal_s, [each - start_up_s for each in earmark_s]).median),
-        percent(ratio([each.cpu_s for each in efforts], hearing_cpu_s).median),
-    ]
-
-
-def _ideal_wall_s(effort: Effort) -> float:
-    """As if the work were spread evenly over the cores."""
-    return (effort.decoding_s + effort.network_s) / cores()
-
-
-def _wall_s(costs: Sequence[Cost]) -> float:
-    return median(each.wall_s for each in costs)
+    return [figure(wall_s), figure(cpu_s), f"{peak_mb:.0f}"]

@@ -1,126 +1,101 @@
-"""What a machine could do at best: decode, and run the network, and nothing else.
+"""What a frame costs at best: the sum of what cannot be left out, each by the fastest call found.
 
-No file is looked for, nothing is mixed, resampled or transformed, no row is written. Decoding is by
-the library that is fastest for the format, a whole file at once; the network is the model's behind
-its log-mel patch, in batches.
-
-    python -m benchmarks.ideal fastest FILE              prints the fastest way to decode it
-    python -m benchmarks.ideal hear MODEL WAY FILE...    prints an `Effort` as JSON
+Decoding, resampling, the log-mel patch and the network are measured by themselves (see
+benchmarks.parts), in a process on each core at once. Nothing is mixed, measured, cut or written,
+and no file is looked for.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from statistics import mean
+from typing import TypeAlias
 
-import av
-import numpy as np
-import soundfile as sf
+from benchmarks import decoding
+from benchmarks.archives import Format
+from benchmarks.environments import MissingPeerError, python_with
+from benchmarks.machine import cores
+from benchmarks.parts import WAYS
+from benchmarks.processes import ProcessError, run_together
+from benchmarks.setting import Setting
+from earmark.transforms.threads import ONE_BLAS_THREAD
 
-from benchmarks.pairing import in_rounds
-from earmark.models.classifier import AudioClassifier
-from earmark.models.graphs.cutting import cut
-from earmark.models.running.cut_scoring import BATCHES, CutScorer
-from earmark.models.running.interpreters import Kernels
+Parts: TypeAlias = dict[str, float]
+"""CPU time of a frame by part, or by way to do one, in milliseconds."""
 
-_TRIALS = 3
-
-
-class Effort(NamedTuple):
-    """What files took: seconds of decoding, of the network, of the processor; and frames."""
-
-    decoding_s: float
-    network_s: float
-    cpu_s: float
-    frames: int
+_TRIALS = 2
 
 
-def with_soundfile_int16(path: str) -> float:
-    """Decode a file to int16; gives its seconds."""
-    samples, rate = sf.read(path, dtype="int16")
-    return len(samples) / float(rate)
+def fastest_way(setting: Setting, part: str, form: Format, files: Sequence[Path]) -> str:
+    """The way to do a part of hearing such files that took the least, of a few trials.
 
-
-def with_soundfile_float32(path: str) -> float:
-    """Decode a file to float32; gives its seconds."""
-    samples, rate = sf.read(path, dtype="float32")
-    return len(samples) / float(rate)
-
-
-def with_pyav(path: str) -> float:
-    """Decode a file to what its codec gives; gives its seconds."""
-    with av.open(path) as container:
-        frames = container.decode(audio=0)
-        blocks = [(frame.to_ndarray(), frame.samples / frame.sample_rate) for frame in frames]
-    return float(sum(seconds for _, seconds in blocks))
-
-
-WAYS: dict[str, Callable[[str], float]] = {
-    "soundfile, int16": with_soundfile_int16,
-    "soundfile, float32": with_soundfile_float32,
-    "PyAV": with_pyav,
-}
-
-
-def fastest_way(path: str) -> str:
-    """The way to decode a file that took the least, of a few trials."""
-    trials = in_rounds(
-        {way: partial(_cpu_s, decode, path) for way, decode in WAYS.items()}, _TRIALS
-    )
-    return min(trials, key=lambda way: min(trials[way]))
-
-
-def hear(model: Path, way: str, paths: list[str]) -> Effort:
-    """Decode files, and run the network for as many frames as they have.
-
-    Args:
-      model: a .tflite file that can be cut.
-      way: one of WAYS.
-      paths: of the files.
+    Raises:
+      ProcessError: it can't be done in any way.
     """
-    classifier = AudioClassifier.from_path(model)
-    frame_s = classifier.frame_samples / classifier.sample_rate_hz
-    run_network = _network(model, classifier)
-    run_network()
-    started = time.process_time(), time.perf_counter()
-    frames = [math.ceil(WAYS[way](path) / frame_s) for path in paths]
-    decoded_at = time.perf_counter()
-    for _ in range(math.ceil(sum(frames) / BATCHES[0])):
-        run_network()
-    cpu_s, ended_at = time.process_time() - started[0], time.perf_counter()
-    return Effort(decoded_at - started[1], ended_at - decoded_at, cpu_s, sum(frames))
+    took: dict[str, float] = {}
+    for _ in range(_TRIALS):
+        for requirements, ways in _ways_by_requirements(part, files[0]).items():
+            try:
+                trial = _measure(setting, part, ways, requirements, form, files)
+            except MissingPeerError as error:
+                print(f"{part} without {', '.join(ways)}: {error}", flush=True)
+                continue
+            took |= {way: min(ms, took.get(way, ms)) for way, ms in trial.items()}
+    if not took:
+        raise ProcessError(f"there is no way of {part}")
+    return min(took, key=lambda way: took[way])
 
 
-def _network(model: Path, classifier: AudioClassifier) -> Callable[[], object]:
-    """What runs the network behind the log-mel patch on a batch of noise."""
-    parts = cut(model.read_bytes())
-    shape = BATCHES[0], classifier.frame_samples
-    noise = np.random.default_rng(0).normal(0, 0.05, shape).astype(np.float32)
-    outputs = [head.output for head in classifier.heads]
-    scorer = CutScorer(parts, outputs, Kernels())
-    return partial(scorer.run_patches, parts.front_end.patches(noise))
+def measure(
+    setting: Setting, form: Format, files: Sequence[Path], ways: Mapping[str, str]
+) -> Parts:
+    """Measure each part of hearing such files, done in these ways."""
+    parts = {}
+    for part, way in ways.items():
+        requirements = decoding.WAYS[way].requirements if part == "decoding" else ()
+        parts[part] = _measure(setting, part, [way], requirements, form, files)[way]
+    return parts
 
 
-def _cpu_s(decode: Callable[[str], float], path: str) -> float:
-    started = time.process_time()
-    decode(path)
-    return time.process_time() - started
+def _ways_by_requirements(part: str, path: Path) -> dict[tuple[str, ...], list[str]]:
+    """The ways to do a part, by what they need: what needs the same is measured together."""
+    if part != "decoding":
+        return {(): list(WAYS[part])}
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name, way in decoding.WAYS.items():
+        if way.takes(path):
+            found.setdefault(way.requirements, []).append(name)
+    return found
 
 
-def main(action: str, *arguments: str) -> None:
-    """Find the fastest way, or hear files."""
-    if action == "fastest":
-        print(fastest_way(*arguments))
-    else:
-        model, way, *paths = arguments
-        print(json.dumps(hear(Path(model), way, paths)))
+def _measure(
+    setting: Setting,
+    part: str,
+    ways: Sequence[str],
+    requirements: Sequence[str],
+    form: Format,
+    files: Sequence[Path],
+) -> Parts:
+    """CPU time of a frame by way: the mean of all cores, each with a file of its own.
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    Raises:
+      MissingPeerError: what they need can't be had.
+      ProcessError: they failed.
+    """
+    python = sys.executable
+    if requirements:
+        python = str(python_with(requirements, setting.cache / "peers" / "decoding"))
+    commands = []
+    for core in range(cores()):
+        inputs: Sequence[object] = [setting.model]
+        if part == "decoding":
+            inputs = [files[core % len(files)]]
+        elif part == "resampling":
+            inputs = [form.sample_rate_hz, setting.sample_rate_hz]
+        task = (part, ";".join(ways), setting.frame_s, *inputs)
+        commands.append([python, "-m", "benchmarks.parts", *map(str, task)])
+    said = [json.loads(each.said) for each in run_together(commands, ONE_BLAS_THREAD)]
+    return {way: mean(each[way] for each in said) for way in said[0]}

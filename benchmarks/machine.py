@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from datetime import datetime, timezone
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from earmark import __version__
 
-_LIBRARIES = ("numpy", "scipy", "ai-edge-litert", "soundfile", "av", "soxr", "apache-beam")
+_LIBRARIES = (
+    *("numpy", "scipy", "ducc0", "ai-edge-litert", "soundfile", "flacarray", "av", "soxr"),
+    "apache-beam",
+)
 
 
 def described() -> str:
     """The day, the machine and the versions, a line each."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    libraries = ", ".join(filter(None, map(_with_version, _LIBRARIES)))
     return (
         f"{datetime.now(timezone.utc):%-d %B %Y}; {_processor()}, {cores()} cores,"
         f" {platform.system()} {platform.machine()}.\n"
@@ -36,6 +40,13 @@ def cores() -> int:
 def load() -> str:
     """How busy the machine is, from others' work too: processes in the last minute."""
     return f"load {os.getloadavg()[0]:.1f}"
+
+
+def _with_version(library: str) -> str | None:
+    """A library with its version; None where it isn't installed."""
+    with suppress(PackageNotFoundError):
+        return f"{library} {version(library)}"
+    return None
 
 
 def _processor() -> str:

@@ -37,3 +37,14 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Ratio:
     """The ratios of what was measured in the same rounds."""
     ratios = [above / below for above, below in zip(numerators, denominators, strict=True)]
     return Ratio(median(ratios), min(ratios), max(ratios))
+
+
+def slopes(small: Sequence[float], large: Sequence[float], more: float) -> list[float]:
+    """What a unit took in each round, going by two sizes: so what both have in common is left out.
+
+    Args:
+      small: what the smaller size took, round by round.
+      large: what the larger one took.
+      more: how many units the larger one has more.
+    """
+    return [(above - below) / more for below, above in zip(small, large, strict=True)]

@@ -8,9 +8,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -19,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 _LOOK_EVERY_S = 0.05
+_LOOKS_A_SUM = 10
+"""A sum of what all hold is made in every so many looks: the system counts their pages for it."""
 
 
 class ProcessError(Exception):
@@ -33,11 +36,14 @@ class Cost(NamedTuple):
       cpu_s: of all threads of all of them, in user and system.
       peak_mb: the sum of what each of them had resident at most, 10^6 bytes; pages that several
         share count in each.
+      together_mb: the most that all of them held at the same time, as far as was seen; pages that
+        several share count once. 0 where the system doesn't tell.
     """
 
     wall_s: float
     cpu_s: float
     peak_mb: float
+    together_mb: float = 0.0
 
 
 class Finished(NamedTuple):
@@ -67,14 +73,15 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
             stdout=said,
             stderr=complaints,
         )
-        with _watched(process.pid) as held_mb:
+        with _watched(process.pid) as held:
             _, status, usage = os.wait4(process.pid, 0)
             wall_s = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise ProcessError(f"{' '.join(command[:6])} ...: {last_line(_text(complaints))}")
         # where /proc is there, the usage is not asked: it begins at what this process holds
-        cost = Cost(wall_s, usage.ru_utime + usage.ru_stime, held_mb() or _resident_mb(usage))
+        peaks_mb = held.peak_mb or _resident_mb(usage)
+        cost = Cost(wall_s, usage.ru_utime + usage.ru_stime, peaks_mb, held.together_mb)
         return Finished(cost, _text(said))
 
 
@@ -113,33 +120,60 @@ def descendants(pid: int) -> Iterator[int]:
 
 def peak_mb(pid: int) -> float:
     """The most that a process has had resident so far, 10^6 bytes; 0 where it is gone."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    peak = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return next((int(line.split()[1]) * 1024 / 1e6 for line in peak), 0)
+    return _counted_mb(pid, "status", "VmHWM:")
+
+
+class _Held:
+    """What a process and its descendants were seen to hold."""
+
+    def __init__(self) -> None:
+        self.peaks_mb: dict[int, float] = {}
+        self.together_mb = 0.0
+
+    @property
+    def peak_mb(self) -> float:
+        """The sum of their peaks."""
+        return sum(self.peaks_mb.values())
 
 
 @contextmanager
-def _watched(pid: int) -> Iterator[Callable[[], float]]:
-    """Look, meanwhile, at what a process and its descendants hold; gives the sum of their peaks."""
-    peaks_mb: dict[int, float] = {}
+def _watched(pid: int) -> Iterator[_Held]:
+    """Look, meanwhile, at what a process and its descendants hold."""
+    held = _Held()
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.wait(_LOOK_EVERY_S):
-            for each in descendants(pid):
+        for number in count():
+            if ended.wait(_LOOK_EVERY_S):
+                return
+            all_of_them = list(descendants(pid))
+            for each in all_of_them:
                 # the latest: a process that is being started has what its parent holds
-                peaks_mb[each] = peak_mb(each) or peaks_mb.get(each, 0)
+                held.peaks_mb[each] = peak_mb(each) or held.peaks_mb.get(each, 0)
+            if number % _LOOKS_A_SUM == 0:
+                held.together_mb = max(held.together_mb, sum(map(_own_mb, all_of_them)))
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
     try:
-        yield lambda: sum(peaks_mb.values())
+        yield held
     finally:
         ended.set()
         watcher.join()
+
+
+def _own_mb(pid: int) -> float:
+    """What a process has resident now, 10^6 bytes, with its part of each page that it shares."""
+    return _counted_mb(pid, "smaps_rollup", "Pss:")
+
+
+def _counted_mb(pid: int, file: str, name: str) -> float:
+    """A line of a file of the system's about a process, in 10^6 bytes; 0 where it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name)), 0)
 
 
 def _resident_mb(usage: Any) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from earmark.models.classifier import AudioClassifier
 from earmark.models.sources import resolve
@@ -25,6 +26,8 @@ class Setting:
       files: in an archive.
       minutes: that each lasts.
       repeats: rounds.
+      short: files of a second that are compared with the bare loop.
+      hours: that the longest recording lasts.
     """
 
     model: Path
@@ -35,6 +38,8 @@ class Setting:
     files: int
     minutes: float
     repeats: int
+    short: int = 20_000
+    hours: float = 24.0
 
     @property
     def frame_s(self) -> float:
@@ -43,15 +48,13 @@ class Setting:
 
 
 @contextmanager
-def prepared(model: str, kept: Path, files: int, minutes: float, repeats: int) -> Iterator[Setting]:
+def prepared(model: str, kept: Path, **amounts: Any) -> Iterator[Setting]:
     """A setting, with a folder to work in as long as the context lasts.
 
     Args:
       model: as `earmark classify` takes it.
       kept: a folder for what is made once.
-      files: in an archive.
-      minutes: that each lasts.
-      repeats: rounds.
+      amounts: the setting's files, minutes, repeats and so on.
     """
     cache = kept.absolute()
     cache.mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,5 @@ def prepared(model: str, kept: Path, files: int, minutes: float, repeats: int) -
             frame_samples=classifier.frame_samples,
             cache=cache,
             work=Path(work),
-            files=files,
-            minutes=minutes,
-            repeats=repeats,
+            **amounts,
         )

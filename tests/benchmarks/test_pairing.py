@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.pairing import in_rounds, ratio
+from benchmarks.pairing import in_rounds, ratio, slopes
 
 
 def test_every_second_round_goes_the_other_way_about():
@@ -32,3 +32,13 @@ def test_a_ratio_tells_how_far_its_rounds_lie_apart():
 def test_rounds_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="shorter"):
         ratio([1.0, 2.0], [1.0])
+
+
+def test_a_slope_leaves_out_what_both_sizes_have_in_common():
+    # 3 s of start-up, and half a second for each of 40 and of 120 files; then all of it doubled
+    assert slopes([23, 46], [63, 126], 80) == [0.5, 1]
+
+
+def test_sizes_of_rounds_that_do_not_match_are_refused():
+    with pytest.raises(ValueError, match="shorter"):
+        slopes([1.0, 2.0], [1.0], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,14 @@ def test_memory_of_children_counts():
     held = "import time; held = bytearray(b'x') * 10**8; time.sleep(0.5)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {held!r}])"
     assert 100 < run(python(parent)).cost.peak_mb < 200
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells it only")
+def test_what_processes_share_counts_once_in_what_they_hold_together():
+    forked = "import os, time; held = bytearray(b'x') * 10**8; os.fork(); time.sleep(2)"
+    cost = run(python(forked)).cost
+    assert 100 < cost.together_mb < 150
+    assert cost.peak_mb > 200
 
 
 def test_commands_that_run_together_come_back_in_their_order():

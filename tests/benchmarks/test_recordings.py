@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import soundfile
 
+from benchmarks import memory
 from benchmarks.archives import linked
 from benchmarks.signals import recording
 
@@ -34,3 +36,12 @@ def test_an_archive_has_its_recordings_in_turn_under_names_of_their_own(tmp_path
     assert sorted((tmp_path / "archive").iterdir()) == links
     assert [path.read_text() for path in links] == ["a", "b", "a"]
     assert linked(recordings, tmp_path / "archive", 3) == links
+
+
+def test_a_long_recording_is_as_long_as_was_asked_for(tmp_path):
+    path = tmp_path / "0.002h" / "long.flac"
+    path.parent.mkdir()
+    memory._make(path, 0.002)
+    assert list(path.parent.iterdir()) == [path]
+    heard = soundfile.info(path)
+    assert (heard.duration, heard.samplerate, heard.channels) == (7.2, 8000, 1)

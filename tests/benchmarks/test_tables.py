@@ -6,7 +6,19 @@ import pytest
 
 from benchmarks.__main__ import PAGE, SECTIONS, main
 from benchmarks.pairing import Ratio
-from benchmarks.tables import BEGIN, END, Table, figure, percent, render, replaced, spread
+from benchmarks.tables import (
+    Table,
+    at_least,
+    at_most,
+    figure,
+    percent,
+    render,
+    replaced,
+    rows_of,
+    spread,
+)
+
+BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 
 
 def test_columns_are_aligned_and_numbers_stand_to_the_right():
@@ -48,9 +60,28 @@ def test_shares_and_spreads_in_words():
     assert spread(Ratio(1.5, 1.25, 2)) == "1.50 (1.25 to 2.00)"
 
 
+def test_a_figure_without_a_target_has_an_empty_cell_for_it():
+    assert (at_least(2.25), at_most(1), at_least(None)) == ("≥ 2.25", "≤ 1", "")
+
+
+def test_rows_are_those_of_the_first_table_below_the_heading():
+    tables = [
+        Table(title, ("name", "s"), [[title, "1"], ["x", "2"]]) for title in ("Some", "Whole runs")
+    ]
+    page = "\n".join(map(render, tables))
+    assert rows_of(page, "Whole") == [["Whole runs", "1"], ["x", "2"]]
+    assert rows_of(page, "no such") == []
+
+
 def test_only_what_is_between_the_markers_is_replaced():
     page = f"# Title\n\nbefore\n{BEGIN}\nold\n{END}\nafter\n"
     assert replaced(page, "new\n") == f"# Title\n\nbefore\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
+
+
+def test_each_place_of_a_page_has_markers_of_its_own():
+    page = f"{BEGIN}kept{END} <!-- bill:begin --><!-- bill:end -->"
+    changed = replaced(page, "new", "bill")
+    assert changed == f"{BEGIN}kept{END} <!-- bill:begin -->\n\nnew\n\n<!-- bill:end -->"
 
 
 def test_replacing_twice_is_replacing_once():
