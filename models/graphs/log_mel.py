@@ -89,17 +89,16 @@ class LogMel:
         """The logarithms of the bands of windows [k, m, samples], as float64 [bands, k * m]."""
         signals, each, samples = windows.shape
         n, used = signals * each, self._sums.used
-        padded, spectra = memory.padded[:n], memory.spectra[:n]
+        padded, spectra = memory.padded[:n], memory.spectra[:, :n]
         tapered = padded.reshape(signals, each, -1)[:, :, :samples]
         np.multiply(windows, self.window, out=tapered)
         _transform(padded, spectra)
-        # magnitudes are rounded to float32, as the graph's are
-        magnitudes = np.abs(spectra[:, used], out=memory.magnitudes[:n]).astype(np.float32)
-        memory.by_bin[:, :n] = magnitudes.T
+        magnitudes = np.abs(spectra[used], out=memory.magnitudes[:, :n])
+        magnitudes[:] = magnitudes.astype(np.float32)  # they are rounded in the graph, too
         # all columns, so that a product has one shape, and a row one way to be computed
         for first, weights, of_bins in self._sums.products:
             bands = memory.bands[first : first + len(weights)]
-            np.matmul(weights, memory.by_bin[of_bins], out=bands)
+            np.matmul(weights, memory.magnitudes[of_bins], out=bands)
         logarithms = memory.bands[:, :n]
         logarithms += self.offset[:, None]
         return np.log(logarithms, out=logarithms)
@@ -136,7 +135,6 @@ class _Memory(NamedTuple):
     padded: NDArray[np.float64]
     spectra: NDArray[np.complex128]
     magnitudes: NDArray[np.float64]
-    by_bin: NDArray[np.float64]
     bands: NDArray[np.float64]
 
     @classmethod
@@ -145,8 +143,7 @@ class _Memory(NamedTuple):
         bins = used.stop - used.start
         return cls(
             np.zeros((_ROWS_AT_ONCE, front_end.fft_length)),
-            np.empty((_ROWS_AT_ONCE, len(front_end.mel)), np.complex128),
-            np.empty((_ROWS_AT_ONCE, bins)),
+            np.empty((len(front_end.mel), _ROWS_AT_ONCE), np.complex128),
             np.zeros((bins, _ROWS_AT_ONCE)),
             np.empty((front_end.mel.shape[1], _ROWS_AT_ONCE)),
         )
@@ -159,10 +156,11 @@ def _extent(wanted: NDArray[np.bool_]) -> slice:
 
 
 def _transform(padded: NDArray[np.float64], spectra: NDArray[np.complex128]) -> None:
+    """The spectra of windows, float64 [m, fft_length], into complex128 [bins, m]."""
     if r2c is None:
-        np.fft.rfft(padded, axis=1, out=spectra)
+        np.fft.rfft(padded.T, axis=0, out=spectra)
     else:
-        r2c(padded, axes=(1,), out=spectra)
+        r2c(padded.T, axes=(0,), out=spectra)
 
 
 def _overlap(frames: NDArray[np.float32]) -> bool:
