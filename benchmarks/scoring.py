@@ -22,7 +22,7 @@ from benchmarks.processes import ROOT, last_line
 from benchmarks.setting import Setting
 from benchmarks.signals import recording
 from benchmarks.tables import Table, figure, spread
-from earmark.models.running.cut_scoring import BATCH
+from earmark.models.running.cut_scoring import BATCHES
 from earmark.transforms.threads import ONE_BLAS_THREAD
 
 FRAMES = 320
@@ -31,7 +31,7 @@ MIN_SCORE = 0.1
 ROUNDS_A_REPEAT = 4
 """Rounds take a second, so there can be more of them than of whole runs."""
 
-EARMARK = f"earmark, {BATCH} frames at a time"
+EARMARK = f"earmark, {BATCHES[0]} frames at a time"
 
 
 @dataclass(frozen=True)

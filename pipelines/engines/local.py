@@ -36,8 +36,8 @@ from earmark.transforms.workers import sharing
 MAX_WORKERS = 64
 """As many threads as are of use in one process."""
 
-ROUND_OBJECTS = 2000
-"""At most so many objects are processed in a round: Beam keeps what it knows of each."""
+ROUND_OBJECTS = 1000
+"""At most so many objects are processed in a round: what is heard of each waits in memory."""
 
 _FILES_FOR_A_RUN = 64
 _FILES_FOR_A_WORKER = 8

@@ -74,7 +74,7 @@ def test_scores_are_the_task_librarys(yamnet: AudioClassifier, shared: Path) -> 
 
 
 def test_frames_taken_together_have_the_bits_that_each_has_alone(yamnet: AudioClassifier) -> None:
-    assert yamnet.together == 16
+    assert yamnet.together > 1
     frames = noise(37, yamnet.frame_samples)
     alone = np.concatenate([yamnet.score(frame[None]) for frame in frames])
     for together in (2, 5, 16, 37):

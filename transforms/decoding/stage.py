@@ -82,7 +82,7 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
         if window is None or not waiting:
             return
         board, decoding = workers.board(self._stage.run_id), self._stage.decoding
-        upcoming = iter(waiting)
+        end, upcoming = window.max_timestamp(), iter(waiting)
         board.began(next(upcoming))
         for block in decode_frames(waiting, decoding):
             board.heard_s(len(block.frames) // block.channels * decoding.grid.hop_s)
@@ -91,7 +91,7 @@ class _DecodeFn(beam.DoFn):  # type: ignore[misc]
                 self._samples.inc(block.ending.samples)
                 self._troubled.inc(int(block.ending.trouble is not None))
                 board.finished(block.span, failed=block.ending.samples == 0)
-            yield WindowedValue(block, window.max_timestamp(), (window,))
+            yield WindowedValue(block, end, (window,))
             if block.ending is not None and (span := next(upcoming, None)) is not None:
                 board.began(span)
 

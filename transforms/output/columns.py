@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -199,9 +200,15 @@ def _embedding_part(clip: ScoredClip, part: Embeddings, settings: Settings) -> p
     return pa.table(columns, schema=embeddings_schema(settings))
 
 
+_CLIPS_AT_ONCE = 250
+"""A row of clips/ takes many times the memory before it is in a table."""
+
+
 def clip_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
     """Rows of clips/."""
-    yield pa.Table.from_pylist([_clip_row(clip, settings) for clip in _scored(results)], CLIPS)
+    clips = iter(_scored(results))
+    while part := [_clip_row(clip, settings) for clip in islice(clips, _CLIPS_AT_ONCE)]:
+        yield pa.Table.from_pylist(part, CLIPS)
 
 
 def failure_rows(results: Sequence[ClipResult], settings: Settings) -> Iterator[pa.Table]:
