@@ -1,4 +1,4 @@
-"""When Python looks for garbage: a start makes some 600,000 objects, nearly all of which stay."""
+"""When Python looks for garbage: a start makes some 370,000 objects, nearly all of which stay."""
 
 from __future__ import annotations
 

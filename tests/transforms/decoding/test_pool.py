@@ -512,7 +512,7 @@ class Waiting:
     def get(self):
         sys.exit("earmark.transforms.audio.decoders" not in sys.modules)
 
-process._questions = lambda pipe: Waiting()
+process._questions = lambda *given: Waiting()
 process.main()
 """
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
