@@ -27,8 +27,8 @@ try:
 except ImportError:  # it is optional, as its licence is the GPL
     r2c = None
 
-_ROWS_AT_ONCE = 192
-"""How many windows are transformed together, so that their spectra stay in the CPU's cache."""
+_ROWS_AT_ONCE = 48
+"""How many windows are transformed together: their spectra share the CPU's cache with a decoder."""
 
 _BANDS_AT_ONCE = 8
 """How many bands are summed in one product: few, so that they have few frequencies in all."""
