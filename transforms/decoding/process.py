@@ -89,20 +89,16 @@ class _Answers:
         self._slots = slots
         self._sent = time.monotonic()
 
-    def send(self, answer: Answer) -> None:
+    def send(self, answer: Answer, values: bytes | memoryview = b"") -> None:
         self._pipe.write(packed(answer))
+        self._pipe.write(values)
         self._pipe.flush()
         self._sent = time.monotonic()
 
     def send_frames(self, answer: Frames, frames: NDArray[np.float32]) -> None:
-        answer = answer._replace(slot=self._slots.fill(frames))
-        if answer.slot is None:
-            self._pipe.write(packed(answer))
-            self._pipe.write(np.ascontiguousarray(frames).data)
-            self._pipe.flush()
-            self._sent = time.monotonic()
-        else:
-            self.send(answer)
+        slot = self._slots.fill(frames)
+        values = np.ascontiguousarray(frames).data if slot is None else b""
+        self.send(answer._replace(slot=slot), values)
 
     def go_on(self, seconds: int) -> None:
         """Say how many seconds have been decoded, where nothing else was sent for a while."""

@@ -54,7 +54,7 @@ def cut_frames(
                 block[:filled] = shared
     stop = min(stop, grid.count(first * grid.hop_samples + filled))
     if first < stop:
-        block[filled:] = 0
+        block[filled : _reach(grid, stop - first)] = 0
         yield first, _windows(block, grid, stop - first)
 
 
